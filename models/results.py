@@ -1,0 +1,59 @@
+"""What the analysis says of one frame: plain records that travel between processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+ParticleClass = Literal["empty", "null", "no", "yes"]
+
+#: The four classes in the order of every probability vector in the project.
+CLASSES: tuple[ParticleClass, ...] = ("empty", "null", "no", "yes")
+
+#: The stages whose wall time is reported, in the order in which they run.
+STAGES: tuple[str, ...] = ("read", "preprocess", "segment", "measure", "classify")
+
+
+@dataclass(frozen=True)
+class Particle:
+    """One segmented region of one frame. All coordinates are (row, column) in the frame's own pixels."""
+
+    label: int
+    """Its value in the label image, from 1."""
+    particle_class: ParticleClass
+    probabilities: tuple[float, float, float, float]
+    """In the order of `CLASSES`, summing to 1."""
+    abstained: bool
+    """The probabilities are too close to call; the class is the likeliest all the same."""
+    bbox: tuple[int, int, int, int]
+    """Half-open: first row, first column, one past the last row, one past the last column."""
+    centroid: tuple[float, float]
+    diameter_nm: float
+    """Of the circle with the region's area [nm]."""
+    area_nm2: float
+    outline: tuple[tuple[float, float], ...]
+    """Closed polygon of (row, column) corners; the last corner is not repeated."""
+    features: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that the models said of one frame."""
+
+    shape: tuple[int, int]
+    """The frame's own (H, W)."""
+    pixel_size_nm: float
+    particles: tuple[Particle, ...]
+    quality: dict[str, float | bool | str]
+    """Figures that describe the frame itself (contrast, blankness, sharpness); see `models.quality`."""
+    timings_ms: dict[str, float]
+    """Wall time by stage [ms]; the keys are `STAGES` without `read`, which the reader adds."""
+    bundle: str
+    """The identity of the bundle that judged."""
+    backend: str
+    """What ran the network, as in `onnxruntime-cpu` or `torch-cuda`."""
+    labels: npt.NDArray[np.int32] | None = None
+    """The label image (H, W): 0 background, i the particle with label i; regions called `empty` are 0."""
