@@ -1,0 +1,328 @@
+"""What the forest is told of a region: figures of its Fourier transform, Sobel edges, contrast and stacking.
+
+All come from the frame at canonical sampling, with frequencies in nm⁻¹; none changes with the crop's size, the
+counts' gain or offset, or the region's orientation in the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import fft
+
+from models.stack import Reading, read_stack
+
+Image = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int32]
+
+RINGS = np.arange(0.5, 8.51, 0.5)
+"""Edges of the rings of the radial profile [nm⁻¹]."""
+TRANSFORM = 256
+"""Side of the (zero-padded) transform [px]; larger regions are cut to it."""
+PEAKS = 6
+
+#: Known close-packed layer frequencies [nm⁻¹] by material; the window around each covers the pixel size's error.
+LAYER_FREQUENCIES: dict[str, float] = {"CdSe": 2.850, "Au": 4.247, "Ag": 4.240, "Pt": 4.414}
+WINDOW = 0.05
+"""Half width of the window around a layer frequency, relative."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A region's features and what they were read from."""
+
+    values: dict[str, float]
+    reading: Reading | None
+    """The stack along the best axis; `None` where no axis was found."""
+
+
+def background_profile(image: Image, labels: Labels, pixel_size_nm: float) -> npt.NDArray[np.float64]:
+    """Mean power of the frame outside all regions in each of the `RINGS`, (rings,), per unit of window area.
+
+    Median over tiles that are free of regions; where there is none, over the quietest tiles.
+    """
+    size = 64
+    window = np.outer(np.hanning(size), np.hanning(size)).astype(np.float32)
+    tiles, occupied = [], []
+    for r in range(0, max(1, image.shape[0] - size + 1), size):
+        for c in range(0, max(1, image.shape[1] - size + 1), size):
+            tile = image[r : r + size, c : c + size]
+            if tile.shape == (size, size):
+                tiles.append(tile)
+                occupied.append(float((labels[r : r + size, c : c + size] > 0).mean()))
+    if not tiles:
+        padded = np.zeros((size, size), np.float32)
+        padded[: image.shape[0], : image.shape[1]] = image[:size, :size]
+        tiles, occupied = [padded], [0.0]
+    order = np.argsort(occupied, kind="stable")
+    free = [i for i in order if occupied[i] == 0.0] or list(order[: max(1, len(order) // 8)])
+    stack = np.stack([tiles[i] for i in free[:32]])
+    stack = (stack - stack.mean(axis=(1, 2), keepdims=True)) * window
+    power = np.median(np.abs(fft.fft2(stack)) ** 2, axis=0) / (window**2).sum() / np.log(2)
+    radius = np.hypot(fft.fftfreq(size, pixel_size_nm)[:, None], fft.fftfreq(size, pixel_size_nm)[None])
+    ring = np.digitize(radius.ravel(), RINGS) - 1
+    inside = (ring >= 0) & (ring < len(RINGS) - 1)
+    sums = np.bincount(ring[inside], power.ravel()[inside], len(RINGS) - 1)
+    return np.asarray(sums / np.bincount(ring[inside], minlength=len(RINGS) - 1) + 1e-9)
+
+
+def _radii(pixel_size_nm: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    k = fft.fftshift(fft.fftfreq(TRANSFORM, pixel_size_nm))
+    radius = np.hypot(k[:, None], k[None])
+    return radius, np.digitize(radius, RINGS) - 1
+
+
+def measure(
+    image: Image,
+    labels: Labels,
+    pixel_size_nm: float,
+    layer_frequencies: Sequence[float] | None = None,
+) -> list[Measured]:
+    """Features of every region 1, 2, … of a label image (h, w), from the standardised frame (h, w).
+
+    Parameters
+    ----------
+    layer_frequencies : of the materials that may be there [nm⁻¹]; all known ones if not given.
+    """
+    frequencies = sorted(set(layer_frequencies or LAYER_FREQUENCIES.values()))
+    count = int(labels.max(initial=0))
+    if count == 0:
+        return []
+    background = background_profile(image, labels, pixel_size_nm)
+    radius, ring = _radii(pixel_size_nm)
+    slow = cv2.GaussianBlur(image, (0, 0), 0.5 / pixel_size_nm)
+    gradients = _sobel(image)
+    outside = labels == 0
+    outside_gradient = float(np.median(gradients[outside])) if outside.any() else float(np.median(gradients))
+    found = []
+    for label in range(1, count + 1):
+        region = _region(labels, label, pixel_size_nm)
+        found.append(
+            _measure_one(
+                image, slow, gradients, outside_gradient, region, labels, label, background, radius, ring,
+                pixel_size_nm, frequencies,
+            )
+        )  # fmt: skip
+    return found
+
+
+@dataclass(frozen=True)
+class _Region:
+    top: int
+    left: int
+    soft: Image
+    """(h, w) the region's window, 1 inside, falling to 0 over 0.15 nm at its border."""
+    mask: npt.NDArray[np.bool_]
+
+
+def _region(labels: Labels, label: int, pixel_size_nm: float) -> _Region:
+    mask = (labels == label).astype(np.uint8)
+    c0, r0, w, h = cv2.boundingRect(mask)
+    margin = round(0.4 / pixel_size_nm)
+    top, left = max(0, r0 - margin), max(0, c0 - margin)
+    bottom, right = min(mask.shape[0], r0 + h + margin), min(mask.shape[1], c0 + w + margin)
+    if bottom - top > TRANSFORM:
+        top = (top + bottom - TRANSFORM) // 2
+        bottom = top + TRANSFORM
+    if right - left > TRANSFORM:
+        left = (left + right - TRANSFORM) // 2
+        right = left + TRANSFORM
+    cut = mask[top:bottom, left:right]
+    soft = cv2.GaussianBlur(cut.astype(np.float32), (0, 0), 0.15 / pixel_size_nm)
+    return _Region(top, left, soft, cut.astype(bool))
+
+
+def _measure_one(
+    image: Image,
+    slow: Image,
+    gradients: Image,
+    outside_gradient: float,
+    region: _Region,
+    labels: Labels,
+    label: int,
+    background: npt.NDArray[np.float64],
+    radius: npt.NDArray[np.float64],
+    ring: npt.NDArray[np.intp],
+    pixel_size_nm: float,
+    frequencies: Sequence[float],
+) -> Measured:
+    h, w = region.soft.shape
+    here = (slice(region.top, region.top + h), slice(region.left, region.left + w))
+    detail = (image[here] - slow[here]) * region.soft
+    area = float((region.soft**2).sum()) + 1e-6
+    spectrum = fft.fftshift(fft.fft2(detail, s=(TRANSFORM, TRANSFORM)))
+    power = (spectrum.real**2 + spectrum.imag**2) / area
+    values: dict[str, float] = {}
+
+    # Radial profile over the background's: what the region adds at each spatial frequency.
+    inside = (ring >= 0) & (ring < len(RINGS) - 1)
+    rings = ring[inside]
+    n = np.bincount(rings, minlength=len(RINGS) - 1)
+    mean = np.bincount(rings, power[inside], len(RINGS) - 1) / n
+    square = np.bincount(rings, power[inside] ** 2, len(RINGS) - 1) / n
+    for i in range(len(RINGS) - 1):
+        values[f"ring_{RINGS[i]:.1f}"] = float(np.log(mean[i] / background[i] + 1e-6))
+    # Unevenness within a ring, 1 for pure noise: rises where a few spots hold the power.
+    for i in range(2, len(RINGS) - 3):
+        values[f"uneven_{RINGS[i]:.1f}"] = float(np.log(square[i] / (2 * mean[i] ** 2) + 1e-6))
+
+    ratio = power / np.where(inside, background[np.clip(ring, 0, len(RINGS) - 2)], np.inf)
+    peaks = _peaks(ratio, radius)
+    values |= _peak_features(peaks)
+    values |= _edge_features(gradients[here], image[here], region, outside_gradient, pixel_size_nm)
+    values |= _contrast(image, labels, label, region, pixel_size_nm)
+
+    pixels = np.nonzero(region.mask)
+    levels = detail[pixels].astype(np.float64)
+    rows_nm, cols_nm = pixels[0] * pixel_size_nm, pixels[1] * pixel_size_nm
+    readings = []
+    for axis in _axes(power, ratio, radius, pixel_size_nm, frequencies):
+        refined = _refine(levels, rows_nm, cols_nm, axis)
+        reading = read_stack(levels, rows_nm, cols_nm, refined)
+        if reading is not None:
+            readings.append((reading, _peak_power(levels, rows_nm, cols_nm, refined)))
+    values |= _stack_features([r for r, _ in readings])
+    best = max(readings, key=lambda r: _trust(r[0]), default=None)
+    return Measured(values, best[0] if best else None)
+
+
+def _sobel(image: Image) -> Image:
+    smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
+    return np.asarray(np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)))
+
+
+Peak = tuple[float, float, float]
+"""Row frequency index, column frequency index (from the centre, in bins), power over the background."""
+
+
+def _peaks(ratio: npt.NDArray[np.float64], radius: npt.NDArray[np.float64]) -> list[tuple[float, float, float, float]]:
+    """The strongest Bragg spots of a half plane: (row bin, column bin, |k| [nm⁻¹], power over the background)."""
+    smooth = cv2.GaussianBlur(ratio.astype(np.float32), (0, 0), 1.0)
+    band = (radius > 1.5) & (radius < 7.5)
+    top = (smooth >= cv2.dilate(smooth, np.ones((9, 9), np.uint8))) & band
+    centre = TRANSFORM // 2
+    rows, cols = np.nonzero(top)
+    half = (rows > centre) | ((rows == centre) & (cols > centre))
+    rows, cols = rows[half], cols[half]
+    order = np.argsort(smooth[rows, cols])[::-1][:PEAKS]
+    return [
+        (float(r - centre), float(c - centre), float(radius[r, c]), float(smooth[r, c]))
+        for r, c in zip(rows[order], cols[order], strict=True)
+    ]
+
+
+def _peak_features(peaks: list[tuple[float, float, float, float]]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for i in range(4):
+        values[f"peak_{i}"] = float(np.log(peaks[i][3] + 1e-3)) if i < len(peaks) else -5.0
+    values["peak_first_k"] = peaks[0][2] if peaks else 0.0
+    strong = [p for p in peaks if p[3] > 6.0]
+    values["peak_count"] = float(len(strong))
+    # The strongest spot that is not a multiple of the first: two directions make columns of fringes.
+    second = 0.0
+    for p in peaks[1:]:
+        cross = abs(p[0] * peaks[0][1] - p[1] * peaks[0][0])
+        if cross > 0.35 * np.hypot(p[0], p[1]) * np.hypot(peaks[0][0], peaks[0][1]):
+            second = max(second, p[3])
+    values["peak_across"] = float(np.log(second + 1e-3))
+    return values
+
+
+def _edge_features(
+    gradients: Image, image: Image, region: _Region, outside_gradient: float, pixel_size_nm: float
+) -> dict[str, float]:
+    """Sobel edges: their strength over the frame's ground, their evenness, and how far they share a direction."""
+    inside = region.mask
+    strength = gradients[inside]
+    smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
+    gr, gc = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)[inside], cv2.Sobel(smooth, cv2.CV_32F, 1, 0)[inside]
+    aligned = np.hypot((gr**2 - gc**2).sum(), (2 * gr * gc).sum()) / ((gr**2 + gc**2).sum() + 1e-9)
+    return {
+        "sobel_mean": float(np.log(strength.mean() / (outside_gradient + 1e-6) + 1e-6)),
+        "sobel_spread": float(strength.std() / (strength.mean() + 1e-6)),
+        "sobel_aligned": float(aligned),
+    }
+
+
+def _contrast(image: Image, labels: Labels, label: int, region: _Region, pixel_size_nm: float) -> dict[str, float]:
+    """Mean and spread inside against a ring of 1 nm around the region, in the ring's standard deviations."""
+    pad = round(1.0 / pixel_size_nm)
+    top, left = max(0, region.top - pad), max(0, region.left - pad)
+    here = (slice(top, region.top + region.soft.shape[0] + pad), slice(left, region.left + region.soft.shape[1] + pad))
+    cut = labels[here]
+    own = (cut == label).astype(np.uint8)
+    around = (cv2.dilate(own, np.ones((2 * pad + 1, 2 * pad + 1), np.uint8)) > 0) & (cut == 0)
+    inside = image[here][own > 0]
+    ring = image[here][around] if around.sum() > 20 else image[here]
+    spread = float(ring.std()) + 1e-6
+    return {
+        "contrast_mean": float((inside.mean() - ring.mean()) / spread),
+        "contrast_spread": float(np.log(inside.std() / spread + 1e-6)),
+    }
+
+
+def _axes(
+    power: npt.NDArray[np.float64],
+    ratio: npt.NDArray[np.float64],
+    radius: npt.NDArray[np.float64],
+    pixel_size_nm: float,
+    frequencies: Sequence[float],
+) -> list[tuple[float, float]]:
+    """Candidate reflections of the layers [nm⁻¹]: spots within the window around a known frequency, strongest first."""
+    smooth = cv2.GaussianBlur(ratio.astype(np.float32), (0, 0), 1.0)
+    top = smooth >= cv2.dilate(smooth, np.ones((7, 7), np.uint8))
+    near = np.zeros(radius.shape, bool)
+    for f in frequencies:
+        near |= np.abs(radius / f - 1) < WINDOW
+    centre = TRANSFORM // 2
+    rows, cols = np.nonzero(top & near & (smooth > 3.0))
+    half = (rows > centre) | ((rows == centre) & (cols > centre))
+    rows, cols = rows[half], cols[half]
+    order = np.argsort(smooth[rows, cols])[::-1][:3]
+    step = 1 / (TRANSFORM * pixel_size_nm)
+    return [(float(rows[i] - centre) * step, float(cols[i] - centre) * step) for i in order]
+
+
+def _peak_power(
+    levels: npt.NDArray[np.float64], rows: npt.NDArray[np.float64], cols: npt.NDArray[np.float64], k: tuple[float, float]
+) -> float:
+    return float(np.abs(np.sum(levels * np.exp(-2j * np.pi * (rows * k[0] + cols * k[1])))))
+
+
+def _refine(
+    levels: npt.NDArray[np.float64], rows: npt.NDArray[np.float64], cols: npt.NDArray[np.float64], axis: tuple[float, float]
+) -> tuple[float, float]:
+    """The reflection's place between the bins: a quadratic through the transform at nine points, twice."""
+    step = 0.03
+    k = np.array(axis)
+    for _ in range(2):
+        offsets = np.array([-step, 0.0, step])
+        wave_r = np.exp(-2j * np.pi * np.outer(offsets + k[0], rows))
+        wave_c = np.exp(-2j * np.pi * np.outer(offsets + k[1], cols))
+        grid = np.abs((wave_r * levels) @ wave_c.T)
+        for i, line in enumerate((grid[:, 1], grid[1])):
+            bend = line[0] - 2 * line[1] + line[2]
+            if bend < 0:
+                k[i] += float(np.clip(0.5 * (line[0] - line[2]) / bend, -1, 1)) * step
+        step /= 2
+    return float(k[0]), float(k[1])
+
+
+def _trust(reading: Reading) -> float:
+    """How much of the row an axis explains, whichever word does it: chooses between the candidates."""
+    return max(reading.perfect_h, reading.perfect_c, reading.faulted) * max(reading.row_power, 0.0)
+
+
+def _stack_features(readings: list[Reading]) -> dict[str, float]:
+    names = ("perfect_h", "perfect_c", "faulted", "gain", "significance", "row_power", "turn_mean", "turn_spread", "depth")
+    best = max(readings, key=_trust, default=None)
+    values = {f"stack_{name}": float(getattr(best, name)) if best else 0.0 for name in names}
+    values["stack_layers_per_row"] = float(best.significance / best.layers) if best else 0.0
+    values["stack_base_h"] = float(best.perfect_h - best.perfect_c) if best else 0.0
+    values["stack_axes"] = float(len(readings))
+    values["stack_best_gain"] = max((r.gain for r in readings), default=0.0)
+    return values
