@@ -79,23 +79,39 @@ def frequencies(shape: tuple[int, int], pixel_size_nm: float) -> tuple[Image, Im
     return kr, kc
 
 
+def _half_plane(shape: tuple[int, int], pixel_size_nm: float) -> tuple[Image, Image]:
+    """As `frequencies`, for the half plane of a real image's transform: (H, 1) and (1, W/2 + 1)."""
+    kr, _ = frequencies(shape, pixel_size_nm)
+    return kr, fft.rfftfreq(shape[1], pixel_size_nm).astype(np.float32)[None, :]
+
+
+def filtered(image: Image, transfer: npt.NDArray[np.floating]) -> Image:
+    """A real image (H, W) with its half-plane transform multiplied by `transfer` (H, W/2 + 1)."""
+    spectrum = fft.rfft2(image) * transfer.astype(np.float32)
+    return np.asarray(fft.irfft2(spectrum, s=image.shape), dtype=np.float32)
+
+
 def aberration_phase(kr: Image, kc: Image, conditions: Conditions) -> Image:
     """χ(k) [rad] = 2π/λ (½ C1 α² + ½ A1 α² cos 2(φ-φ₂₂) + ⅓ (B2 cos(φ-φ₂₁) + A2 cos 3(φ-φ₂₃)) α³ + ¼ C3 α⁴).
 
     α = λk; K, eq. 2.22 ff., in the notation of Krivanek.
     """
-    wavelength = wavelength_nm(conditions.energy_kev)
-    squared = (kr**2 + kc**2) * wavelength**2
-    alpha = np.sqrt(squared)
-    phi = np.arctan2(kc, kr)
     c = conditions
-    total = 0.5 * c.defocus_nm * squared + 0.25 * c.cs_um * 1e3 * squared**2
+    wavelength = wavelength_nm(c.energy_kev)
+    r, q = kr * wavelength, kc * wavelength
+    squared = r**2 + q**2
+    total = squared * (0.5 * c.defocus_nm + 0.25e3 * c.cs_um * squared)
+    # The angles are written as polynomials of the two components: no trigonometry on the whole grid.
     if c.astigmatism_nm:
-        total = total + 0.5 * c.astigmatism_nm * squared * np.cos(2 * (phi - np.radians(c.astigmatism_deg)))
-    if c.coma_nm or c.trefoil_nm:
-        third = c.coma_nm * np.cos(phi - np.radians(c.coma_deg))
-        third = third + c.trefoil_nm * np.cos(3 * (phi - np.radians(c.trefoil_deg)))
-        total = total + third * alpha * squared / 3
+        angle = 2 * np.radians(c.astigmatism_deg)
+        total += 0.5 * c.astigmatism_nm * ((r**2 - q**2) * np.cos(angle) + 2 * r * q * np.sin(angle))
+    if c.coma_nm:
+        angle = np.radians(c.coma_deg)
+        total += c.coma_nm / 3 * squared * (r * np.cos(angle) + q * np.sin(angle))
+    if c.trefoil_nm:
+        angle = 3 * np.radians(c.trefoil_deg)
+        cubic = (r**3 - 3 * r * q**2) * np.cos(angle) + (3 * r**2 * q - q**3) * np.sin(angle)
+        total += c.trefoil_nm / 3 * cubic
     return np.asarray(2 * pi / wavelength * total, dtype=np.float32)
 
 
@@ -113,10 +129,11 @@ def coherence_envelope(kr: Image, kc: Image, conditions: Conditions) -> Image:
 def image_wave(wave: Wave, pixel_size_nm: float, conditions: Conditions) -> Image:
     """Intensity (H, W) in the image plane, 1 in vacuum: |F⁻¹[F ψ · exp(-iχ) · E · aperture]|² (K, eq. 3.2, quasi-coherent)."""
     kr, kc = frequencies((wave.shape[0], wave.shape[1]), pixel_size_nm)
-    transfer = np.exp(-1j * aberration_phase(kr, kc, conditions)) * coherence_envelope(kr, kc, conditions)
-    transfer = transfer * (kr**2 + kc**2 <= conditions.aperture_per_nm**2)
-    spectrum = fft.fft2(wave) * transfer.astype(np.complex64)
-    image = fft.ifft2(spectrum)
+    phase = aberration_phase(kr, kc, conditions)
+    envelope = coherence_envelope(kr, kc, conditions) * (kr**2 + kc**2 <= conditions.aperture_per_nm**2)
+    transfer = np.empty(wave.shape, np.complex64)
+    transfer.real, transfer.imag = envelope * np.cos(phase), -envelope * np.sin(phase)
+    image = fft.ifft2(fft.fft2(wave) * transfer)
     return np.asarray(image.real**2 + image.imag**2, dtype=np.float32)
 
 
@@ -125,11 +142,11 @@ def blur(image: Image, pixel_size_nm: float, conditions: Conditions) -> Image:
     c = conditions
     if c.vibration_nm <= 0 and c.drift_nm <= 0:
         return image
-    kr, kc = frequencies((image.shape[0], image.shape[1]), pixel_size_nm)
+    kr, kc = _half_plane((image.shape[0], image.shape[1]), pixel_size_nm)
     angle = np.radians(c.drift_deg)
     along = (kr * np.cos(angle) + kc * np.sin(angle)) * c.drift_nm
     transfer = np.exp(-2 * pi**2 * c.vibration_nm**2 * (kr**2 + kc**2)) * np.sinc(along)
-    return np.asarray(fft.ifft2(fft.fft2(image) * transfer.astype(np.float32)).real, dtype=np.float32)
+    return filtered(image, transfer)
 
 
 def resample(image: npt.NDArray[np.float32], gpts: tuple[int, int]) -> Image:
@@ -148,10 +165,10 @@ def resample(image: npt.NDArray[np.float32], gpts: tuple[int, int]) -> Image:
 
 
 def camera_mtf(shape: tuple[int, int], at_nyquist: float) -> Image:
-    """MTF of a scintillator camera over (H, W): 1 / (1 + (k/k₀)²) with the given value at Nyquist; an ideal one is 1."""
+    """MTF of a scintillator camera, half plane (H, W/2 + 1): 1 / (1 + (k/k₀)²) with this value at Nyquist."""
+    kr, kc = _half_plane(shape, 0.5)  # Nyquist at 1
     if at_nyquist >= 1:
-        return np.ones(shape, np.float32)
-    kr, kc = frequencies(shape, 0.5)  # Nyquist at 1
+        return np.ones((shape[0], shape[1] // 2 + 1), np.float32)
     return np.asarray(1 / (1 + (kr**2 + kc**2) * (1 / at_nyquist - 1)), dtype=np.float32)
 
 
@@ -182,9 +199,9 @@ def record_electrons(intensity: Image, pixel_size_nm: float, conditions: Conditi
     counts = rng.poisson(expected).astype(np.float32)
     transfer = camera_mtf(shape, c.mtf_nyquist)
     if c.smoothing_nm > 0:
-        kr, kc = frequencies(shape, pixel_size_nm)
+        kr, kc = _half_plane(shape, pixel_size_nm)
         transfer = transfer * np.exp(-2 * pi**2 * c.smoothing_nm**2 * (kr**2 + kc**2))
-    counts = fft.ifft2(fft.fft2(counts) * transfer).real.astype(np.float32)
+    counts = filtered(counts, transfer)
     if c.read_noise_e > 0:
         counts += rng.normal(0, c.read_noise_e, shape).astype(np.float32)
     if c.hot_pixels > 0:

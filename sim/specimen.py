@@ -78,6 +78,8 @@ class Recipe:
     """Share with a carbon onion: curved fringes that are no particle of the kind looked for."""
     contamination: float = 0.12
     """Share with a dome of further amorphous carbon."""
+    inside_nm: float | None = None
+    """Keep every particle so far from the box's border [nm], so that fields can be put side by side."""
 
 
 def draw_kinds(material: Material, faulted: float, rng: np.random.Generator) -> list[str]:
@@ -116,11 +118,18 @@ def draw_particle(recipe: Recipe, rng: np.random.Generator) -> Nanoparticle:
     )
 
 
-def draw_specimen(recipe: Recipe, slab: SlabOfCarbon | None, rng: np.random.Generator) -> Specimen:
-    """One specimen of a recipe. The slab's side must be the recipe's; without one the particles float in vacuum."""
+def draw_specimen(
+    recipe: Recipe, slab: SlabOfCarbon | None, rng: np.random.Generator, *, whole_slab: bool = False
+) -> Specimen:
+    """One specimen of a recipe. The slab's side must be the recipe's; without one the particles float in vacuum.
+
+    With `whole_slab` the film is the slab as it stands, the same for every specimen.
+    """
     carbon_nm = float(rng.uniform(*recipe.carbon_nm))
     carbon = np.zeros((0, 3))
-    if slab is not None and rng.random() >= recipe.no_carbon:
+    if slab is not None and whole_slab:
+        carbon, carbon_nm = slab.positions.astype(np.float64), slab.thickness_nm
+    elif slab is not None and rng.random() >= recipe.no_carbon:
         carbon = piece_of_slab(slab.positions, slab.side_nm, slab.thickness_nm, carbon_nm, rng)
         if rng.random() < recipe.edge_of_carbon:
             carbon = carbon[_within_curved_edge(carbon, recipe.side_nm, rng)]
@@ -139,7 +148,7 @@ def draw_specimen(recipe: Recipe, slab: SlabOfCarbon | None, rng: np.random.Gene
         half = float(np.ptp(particle.positions[:, 2])) / 2
         side = -1 if below and rng.random() < 0.4 else 1
         z = bottom - 0.1 - half if side < 0 else bottom + carbon_nm + 0.1 + half
-        xy = _free_place(particle, [p for p in placed if (p.centre[2] > bottom) == (side > 0)], recipe.side_nm, rng)
+        xy = _free_place(particle, [p for p in placed if (p.centre[2] > bottom) == (side > 0)], recipe, rng)
         if xy is not None:
             placed.append(Placed(particle, (*xy, z)))
     carbon = carbon + [0.0, 0.0, bottom]
@@ -185,12 +194,15 @@ def _within_curved_edge(points: npt.NDArray[np.float64], side_nm: float, rng: np
 
 
 def _free_place(
-    particle: Nanoparticle, others: list[Placed], side_nm: float, rng: np.random.Generator
+    particle: Nanoparticle, others: list[Placed], recipe: Recipe, rng: np.random.Generator
 ) -> tuple[float, float] | None:
     """A centre [nm] at which the particle at most touches the others of its side; `None` where there is no room."""
-    radius = float(np.abs(particle.positions[:, :2]).max())
+    radius, side_nm = float(np.abs(particle.positions[:, :2]).max()), recipe.side_nm
+    margin = 0.0 if recipe.inside_nm is None else recipe.inside_nm + radius
+    if margin >= side_nm / 2:
+        return None
     for _ in range(40):
-        xy = rng.uniform(0, side_nm, 2)
+        xy = rng.uniform(margin, side_nm - margin, 2)
         gaps = []
         for other in others:
             apart = xy - np.array(other.centre[:2])

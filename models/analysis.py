@@ -1,0 +1,153 @@
+"""The analysis of one frame: a pure function of its pixels, their size and a bundle."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from models.bundle import Bundle
+from models.errors import CannotAnalyse
+from models.features import LAYER_FREQUENCIES, measure
+from models.forest import as_rows
+from models.preprocess import canonical
+from models.quality import frame_quality
+from models.results import CLASSES, Analysis, Particle
+from models.segment import probability_maps, regions
+
+SMALLEST_FIELD_NM = 3.2
+"""A frame whose shorter side is smaller shows no whole particle with its surroundings [nm]."""
+
+
+def layer_frequencies(material: str | None) -> list[float] | None:
+    """Layer frequencies [nm⁻¹] of a material named by the operator; `None`: all known ones are tried.
+
+    Raises
+    ------
+    CannotAnalyse
+        A material that is not known.
+    """
+    if material is None:
+        return None
+    by_name = {name.lower(): frequency for name, frequency in LAYER_FREQUENCIES.items()}
+    if material.lower() not in by_name:
+        raise CannotAnalyse(f"no material {material} is known; there are {', '.join(LAYER_FREQUENCIES)}")
+    return [by_name[material.lower()]]
+
+
+def analyse(
+    image: npt.NDArray[Any], pixel_size_nm: float, bundle: Bundle, material: str | None = None
+) -> Analysis:
+    """Everything that the models say of one frame.
+
+    Parameters
+    ----------
+    image : (H, W) counts of any real type; gain and offset do not matter.
+    pixel_size_nm : of the frame [nm].
+    material : restricts the stacking reading to this material's layer spacing.
+
+    Raises
+    ------
+    CannotAnalyse
+        Not a finite two-dimensional picture, a field too small to judge, or an unknown material.
+    """
+    if image.ndim != 2 or image.dtype.kind not in "buif":
+        raise CannotAnalyse(f"an array of shape {image.shape} and type {image.dtype} is no picture")
+    if not np.isfinite(pixel_size_nm) or pixel_size_nm <= 0:
+        raise CannotAnalyse(f"{pixel_size_nm} nm is no pixel size")
+    if min(image.shape) * pixel_size_nm < SMALLEST_FIELD_NM or min(image.shape) < 32:
+        raise CannotAnalyse(
+            f"a field of {image.shape[0]} × {image.shape[1]} px at {pixel_size_nm:.4g} nm/px is too small: "
+            f"at least 32 px and {SMALLEST_FIELD_NM} nm a side are needed"
+        )
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise CannotAnalyse("the frame holds values that are not finite")
+    frequencies = layer_frequencies(material)
+    timings: dict[str, float] = {}
+    started = time.perf_counter()
+
+    def lap(stage: str) -> None:
+        nonlocal started
+        now = time.perf_counter()
+        timings[stage] = (now - started) * 1e3
+        started = now
+
+    prepared = canonical(image, pixel_size_nm, bundle.preprocessing)
+    step = bundle.preprocessing.pixel_size_nm
+    quality = frame_quality(image, prepared.image, step)
+    lap("preprocess")
+
+    if quality["verdict"] == "constant":
+        labels = np.zeros(prepared.image.shape, np.int32)
+    else:
+        labels = regions(probability_maps(prepared.image, bundle.network), step, bundle.segmentation)
+    lap("segment")
+
+    measured = measure(prepared.image, labels, step, frequencies)
+    on_frame = prepared.to_frame(labels)
+    boxes = ndimage.find_objects(on_frame, max_label=len(measured))
+    lap("measure")
+
+    probabilities = bundle.forest(as_rows([m.values for m in measured], bundle.feature_names))
+    particles = []
+    relabel = np.zeros(len(measured) + 1, np.int32)
+    for i, (found, p) in enumerate(zip(measured, probabilities, strict=True), start=1):
+        if boxes[i - 1] is None:
+            continue  # thinner than one of the frame's own pixels
+        number = len(particles) + 1
+        best = CLASSES[int(np.argmax(p))]
+        relabel[i] = 0 if best == "empty" else number
+        particles.append(
+            _particle(on_frame, i, number, boxes[i - 1], p, best, found.values, pixel_size_nm, bundle.abstain_below)
+        )
+        if found.reading is not None and best == "yes":
+            particles[-1].features["stack_place"] = found.reading.place
+    lap("classify")
+    return Analysis(
+        shape=(image.shape[0], image.shape[1]),
+        pixel_size_nm=pixel_size_nm,
+        particles=tuple(particles),
+        quality=quality,
+        timings_ms=timings,
+        bundle=bundle.id,
+        backend=bundle.backend,
+        labels=relabel[on_frame],
+    )
+
+
+def _particle(
+    labels: npt.NDArray[np.int32],
+    region: int,
+    number: int,
+    box: tuple[slice, slice],
+    probabilities: npt.NDArray[np.float32],
+    best: Any,
+    values: dict[str, float],
+    pixel_size_nm: float,
+    abstain_below: float,
+) -> Particle:
+    """One region's record, in the frame's own pixels."""
+    mask = (labels[box] == region).astype(np.uint8)
+    top, left = box[0].start, box[1].start
+    rows, cols = np.nonzero(mask)
+    area_nm2 = len(rows) * pixel_size_nm**2
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = max(contours, key=len)
+    simple = cv2.approxPolyDP(outline, max(0.5, 0.05 / pixel_size_nm), True)[:, 0]
+    total = float(probabilities.sum())
+    return Particle(
+        label=number,
+        particle_class=best,
+        probabilities=tuple(float(p) / total for p in probabilities),  # type: ignore[arg-type]
+        abstained=bool(probabilities.max() / total < abstain_below),
+        bbox=(top, left, box[0].stop, box[1].stop),
+        centroid=(float(rows.mean()) + top, float(cols.mean()) + left),
+        diameter_nm=float(2 * np.sqrt(area_nm2 / np.pi)),
+        area_nm2=float(area_nm2),
+        outline=tuple((float(r) + top, float(c) + left) for c, r in simple),
+        features={name: float(value) for name, value in values.items()},
+    )

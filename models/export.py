@@ -1,0 +1,37 @@
+"""Turn trained weights into the form in which a bundle ships them."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from models.unet import UNet
+
+
+def export_unet(weights: Path, width: int, folder: Path) -> None:
+    """Copy `unet.safetensors` into the folder and write `unet.onnx` beside it (any height and width, batch 1)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(weights, folder / "unet.safetensors")
+    net = UNet(width)
+    net.load_state_dict(load_file(weights))
+    net.eval()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+        program = torch.onnx.export(
+            net,
+            (torch.zeros(1, 1, 256, 256),),
+            input_names=["image"],
+            output_names=["logits"],
+            dynamic_shapes={"image": {2: 16 * torch.export.Dim("rows16", min=1, max=1024),
+                                      3: 16 * torch.export.Dim("cols16", min=1, max=1024)}},
+            dynamo=True,
+            verbose=False,
+        )  # fmt: skip
+    assert program is not None
+    program.save(folder / "unet.onnx", external_data=False)
