@@ -93,7 +93,7 @@ def analyse(
     lap("measure")
 
     probabilities = bundle.forest(as_rows([m.values for m in measured], bundle.feature_names))
-    particles = []
+    particles: list[Particle] = []
     relabel = np.zeros(len(measured) + 1, np.int32)
     for i, (found, p) in enumerate(zip(measured, probabilities, strict=True), start=1):
         if boxes[i - 1] is None:
@@ -102,7 +102,9 @@ def analyse(
         best = CLASSES[int(np.argmax(p))]
         relabel[i] = 0 if best == "empty" else number
         particles.append(
-            _particle(on_frame, i, number, boxes[i - 1], p, best, found.values, pixel_size_nm, bundle.abstain_below)
+            _particle(
+                on_frame, i, number, boxes[i - 1], p, best, found.values, pixel_size_nm, bundle.abstain_below
+            )
         )
         if found.reading is not None and best == "yes":
             particles[-1].features["stack_place"] = found.reading.place

@@ -23,8 +23,12 @@ def turn_and_scale(image: Image, labels: Labels, rng: np.random.Generator) -> tu
         size = image.shape[0]
         scale = float(np.exp(rng.uniform(-0.15, 0.15)))
         matrix = cv2.getRotationMatrix2D((size / 2, size / 2), float(rng.uniform(0, 360)), scale)
-        image = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-        labels = cv2.warpAffine(labels, matrix, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
+        image = cv2.warpAffine(
+            image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+        )
+        labels = cv2.warpAffine(
+            labels, matrix, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT
+        )
     return image, labels
 
 
@@ -90,7 +94,11 @@ def noisy_ramp(size: int, rng: np.random.Generator) -> Image:
         centre = rng.uniform(-1, 1, 2)
         field = np.exp(-((r - centre[0]) ** 2 + (c - centre[1]) ** 2) / (2 * rng.uniform(0.4, 1.5) ** 2))
     counts = rng.poisson(np.clip(field, 0.01, None) * 10 ** rng.uniform(0.3, 3)).astype(np.float32)
-    return cv2.GaussianBlur(counts, (0, 0), float(rng.uniform(0.3, 2))) if rng.random() < 0.6 else counts
+    return (
+        np.asarray(cv2.GaussianBlur(counts, (0, 0), float(rng.uniform(0.3, 2))))
+        if rng.random() < 0.6
+        else counts
+    )
 
 
 def dark_frame(size: int, rng: np.random.Generator) -> Image:
@@ -102,7 +110,7 @@ def dark_frame(size: int, rng: np.random.Generator) -> Image:
         image += rng.normal(0, rng.uniform(0.1, 1), (size, 1))
     hot = rng.random((size, size)) < 10 ** rng.uniform(-5, -3)
     image[hot] += rng.exponential(50, int(hot.sum()))
-    return image.astype(np.float32)
+    return np.asarray(image, dtype=np.float32)
 
 
 def saturated_frame(size: int, rng: np.random.Generator) -> Image:
@@ -117,14 +125,22 @@ def curved_fringes(size: int, rng: np.random.Generator) -> Image:
     total = np.zeros((size, size), np.float32)
     for _ in range(int(rng.integers(1, 5))):
         centre = rng.uniform(-0.3 * size, 1.3 * size, 2)
-        warp = cv2.GaussianBlur(rng.standard_normal((size, size), dtype=np.float32), (0, 0), float(rng.uniform(8, 25)))
+        warp = cv2.GaussianBlur(
+            rng.standard_normal((size, size), dtype=np.float32), (0, 0), float(rng.uniform(8, 25))
+        )
         distance = np.hypot(r - centre[0], c - centre[1]) + rng.uniform(0, 8) * warp / (warp.std() + 1e-6)
-        patch = cv2.GaussianBlur(rng.standard_normal((size, size), dtype=np.float32), (0, 0), float(rng.uniform(6, 30)))
+        patch = cv2.GaussianBlur(
+            rng.standard_normal((size, size), dtype=np.float32), (0, 0), float(rng.uniform(6, 30))
+        )
         patch = np.clip(patch / (patch.std() + 1e-6) + rng.uniform(-0.5, 1.5), 0, 1.5)
         total += patch * np.cos(2 * np.pi * distance / rng.uniform(6.6, 8.2)).astype(np.float32)
-    thick = cv2.GaussianBlur(rng.standard_normal((size, size), dtype=np.float32), (0, 0), float(rng.uniform(20, 60)))
+    thick = cv2.GaussianBlur(
+        rng.standard_normal((size, size), dtype=np.float32), (0, 0), float(rng.uniform(20, 60))
+    )
     total += rng.uniform(0, 1.5) * np.tanh(3 * thick / (thick.std() + 1e-6)).astype(np.float32)
-    return total + np.float32(rng.uniform(0.2, 2)) * correlated_noise((size, size), float(rng.uniform(0, 1.5)), rng)
+    return total + np.float32(rng.uniform(0.2, 2)) * correlated_noise(
+        (size, size), float(rng.uniform(0, 1.5)), rng
+    )
 
 
 #: Every kind of frame that holds no particle, by name.

@@ -68,7 +68,10 @@ def write_manifest(folder: Path, name: str, details: dict[str, Any]) -> str:
 
 def identity(details: dict[str, Any]) -> str:
     """Name and eight digits that change with any weight or setting."""
-    judged = {k: details[k] for k in ("name", "sha256", "preprocessing", "segmentation", "features", "abstain_below")}
+    judged = {
+        k: details[k]
+        for k in ("name", "sha256", "preprocessing", "segmentation", "features", "abstain_below")
+    }
     return f"{details['name']}-{hashlib.sha256(json.dumps(judged, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
@@ -87,7 +90,9 @@ def describe(path: Path | None = None) -> tuple[str, dict[str, Any]]:
     try:
         details = json.loads(manifest.read_text())
         if details.get("format") != FORMAT:
-            raise BundleRefused(f"{folder} is of format {details.get('format')!r}; this version reads {FORMAT!r}")
+            raise BundleRefused(
+                f"{folder} is of format {details.get('format')!r}; this version reads {FORMAT!r}"
+            )
         if details["classes"] != list(CLASSES):
             raise BundleRefused(f"{folder} knows the classes {details['classes']}, not {list(CLASSES)}")
         return identity(details), details
@@ -176,7 +181,7 @@ def torch_network(folder: Path, width: int, device: str) -> Network:
 
     net = UNet(width)
     net.load_state_dict(load_file(folder / "unet.safetensors"))
-    net = net.to(device, memory_format=torch.channels_last).eval()
+    net = net.to(device).eval()
 
     @torch.inference_mode()
     def run(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -27,6 +27,8 @@ PEAKS = 6
 
 #: Known close-packed layer frequencies [nm⁻¹] by material; the window around each covers the pixel size's error.
 LAYER_FREQUENCIES: dict[str, float] = {"CdSe": 2.850, "Au": 4.247, "Ag": 4.240, "Pt": 4.414}
+PLAIN = 12.0
+"""`Reading.significance` from which a fault is taken as plain when an axis is chosen to be shown."""
 WINDOW = 0.05
 """Half width of the window around a layer frequency, relative."""
 
@@ -178,16 +180,16 @@ def _measure_one(
 
     pixels = np.nonzero(region.mask)
     levels = detail[pixels].astype(np.float64)
-    rows_nm, cols_nm = pixels[0] * pixel_size_nm, pixels[1] * pixel_size_nm
+    rows_nm = pixels[0].astype(np.float64) * pixel_size_nm
+    cols_nm = pixels[1].astype(np.float64) * pixel_size_nm
     readings = []
     for axis in _axes(power, ratio, radius, pixel_size_nm, frequencies):
         refined = _refine(levels, rows_nm, cols_nm, axis)
         reading = read_stack(levels, rows_nm, cols_nm, refined)
         if reading is not None:
-            readings.append((reading, _peak_power(levels, rows_nm, cols_nm, refined)))
-    values |= _stack_features([r for r, _ in readings])
-    best = max(readings, key=lambda r: _trust(r[0]), default=None)
-    return Measured(values, best[0] if best else None)
+            readings.append(reading)
+    values |= _stack_features(readings)
+    return Measured(values, _telling(readings))
 
 
 def _sobel(image: Image) -> Image:
@@ -195,11 +197,9 @@ def _sobel(image: Image) -> Image:
     return np.asarray(np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)))
 
 
-Peak = tuple[float, float, float]
-"""Row frequency index, column frequency index (from the centre, in bins), power over the background."""
-
-
-def _peaks(ratio: npt.NDArray[np.float64], radius: npt.NDArray[np.float64]) -> list[tuple[float, float, float, float]]:
+def _peaks(
+    ratio: npt.NDArray[np.float64], radius: npt.NDArray[np.float64]
+) -> list[tuple[float, float, float, float]]:
     """The strongest Bragg spots of a half plane: (row bin, column bin, |k| [nm⁻¹], power over the background)."""
     smooth = cv2.GaussianBlur(ratio.astype(np.float32), (0, 0), 1.0)
     band = (radius > 1.5) & (radius < 7.5)
@@ -248,11 +248,16 @@ def _edge_features(
     }
 
 
-def _contrast(image: Image, labels: Labels, label: int, region: _Region, pixel_size_nm: float) -> dict[str, float]:
+def _contrast(
+    image: Image, labels: Labels, label: int, region: _Region, pixel_size_nm: float
+) -> dict[str, float]:
     """Mean and spread inside against a ring of 1 nm around the region, in the ring's standard deviations."""
     pad = round(1.0 / pixel_size_nm)
     top, left = max(0, region.top - pad), max(0, region.left - pad)
-    here = (slice(top, region.top + region.soft.shape[0] + pad), slice(left, region.left + region.soft.shape[1] + pad))
+    here = (
+        slice(top, region.top + region.soft.shape[0] + pad),
+        slice(left, region.left + region.soft.shape[1] + pad),
+    )
     cut = labels[here]
     own = (cut == label).astype(np.uint8)
     around = (cv2.dilate(own, np.ones((2 * pad + 1, 2 * pad + 1), np.uint8)) > 0) & (cut == 0)
@@ -287,14 +292,11 @@ def _axes(
     return [(float(rows[i] - centre) * step, float(cols[i] - centre) * step) for i in order]
 
 
-def _peak_power(
-    levels: npt.NDArray[np.float64], rows: npt.NDArray[np.float64], cols: npt.NDArray[np.float64], k: tuple[float, float]
-) -> float:
-    return float(np.abs(np.sum(levels * np.exp(-2j * np.pi * (rows * k[0] + cols * k[1])))))
-
-
 def _refine(
-    levels: npt.NDArray[np.float64], rows: npt.NDArray[np.float64], cols: npt.NDArray[np.float64], axis: tuple[float, float]
+    levels: npt.NDArray[np.float64],
+    rows: npt.NDArray[np.float64],
+    cols: npt.NDArray[np.float64],
+    axis: tuple[float, float],
 ) -> tuple[float, float]:
     """The reflection's place between the bins: a quadratic through the transform at nine points, twice."""
     step = 0.03
@@ -317,12 +319,38 @@ def _trust(reading: Reading) -> float:
     return max(reading.perfect_h, reading.perfect_c, reading.faulted) * max(reading.row_power, 0.0)
 
 
+def _most_faulted(readings: list[Reading]) -> Reading | None:
+    """The axis along which a fault is best attested: in cubic crystals only one of two visible {111} may carry it."""
+    return max(readings, key=lambda r: r.significance * max(r.faulted, 0.0), default=None)
+
+
+def _telling(readings: list[Reading]) -> Reading | None:
+    """The axis to show: the faulted one if the fault is plain, else the one that the words explain best."""
+    faulted = _most_faulted(readings)
+    if faulted is not None and faulted.significance > PLAIN and faulted.faulted > 0.4:
+        return faulted
+    return max(readings, key=_trust, default=None)
+
+
 def _stack_features(readings: list[Reading]) -> dict[str, float]:
-    names = ("perfect_h", "perfect_c", "faulted", "gain", "significance", "row_power", "turn_mean", "turn_spread", "depth")
-    best = max(readings, key=_trust, default=None)
-    values = {f"stack_{name}": float(getattr(best, name)) if best else 0.0 for name in names}
-    values["stack_layers_per_row"] = float(best.significance / best.layers) if best else 0.0
-    values["stack_base_h"] = float(best.perfect_h - best.perfect_c) if best else 0.0
+    names = (
+        "perfect_h",
+        "perfect_c",
+        "faulted",
+        "gain",
+        "significance",
+        "row_power",
+        "turn_mean",
+        "turn_spread",
+        "depth",
+    )
+    values: dict[str, float] = {}
+    for prefix, reading in (
+        ("stack", max(readings, key=_trust, default=None)),
+        ("fault", _most_faulted(readings)),
+    ):
+        for name in names:
+            values[f"{prefix}_{name}"] = float(getattr(reading, name)) if reading else 0.0
+        values[f"{prefix}_significance_a_layer"] = reading.significance / reading.layers if reading else 0.0
     values["stack_axes"] = float(len(readings))
-    values["stack_best_gain"] = max((r.gain for r in readings), default=0.0)
     return values

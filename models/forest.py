@@ -62,5 +62,7 @@ def load_forest(path: Path) -> RandomForestClassifier:
 
 def as_rows(values: list[dict[str, float]], names: list[str]) -> npt.NDArray[np.float32]:
     """Feature rows (P, F) in the forest's order; what is not finite becomes 0."""
-    rows = np.array([[v[name] for name in names] for v in values], dtype=np.float32).reshape(len(values), len(names))
+    rows = np.array([[v[name] for name in names] for v in values], dtype=np.float32).reshape(
+        len(values), len(names)
+    )
     return np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0)

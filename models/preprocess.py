@@ -53,7 +53,7 @@ class Canonical:
         """Labels (h, w) on the frame's own grid (H, W), each pixel from the nearest canonical one."""
         rows = np.minimum((np.arange(self.shape[0]) * self.scale[0] + 0.5).astype(int), labels.shape[0] - 1)
         cols = np.minimum((np.arange(self.shape[1]) * self.scale[1] + 0.5).astype(int), labels.shape[1] - 1)
-        return labels[rows][:, cols]
+        return np.asarray(labels[rows][:, cols])
 
 
 def remove_outliers(image: Image, sigmas: float) -> Image:
@@ -101,7 +101,7 @@ def _powers(shape: tuple[int, int], order: int) -> npt.NDArray[np.float32]:
 
 
 def robust_surface(image: Image, order: int, block: int = 16) -> Image:
-    """A polynomial surface (H, W) through the image's block means; what stands out (Tukey's biweight) does not count."""
+    """A polynomial surface (H, W) through the block means; what stands out (Tukey's biweight) does not count."""
     h, w = image.shape
     coarse_shape = (max(4, h // block), max(4, w // block))
     coarse = cv2.resize(image, coarse_shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float64).ravel()
@@ -115,7 +115,7 @@ def robust_surface(image: Image, order: int, block: int = 16) -> Image:
         spread = 1.4826 * np.median(np.abs(residual - np.median(residual))) + 1e-12
         weights = np.clip(1 - (residual / (4.0 * spread)) ** 2, 0, 1) ** 2 + 1e-6
     surface = (solution @ basis).reshape(coarse_shape).astype(np.float32)
-    return cv2.resize(surface, (w, h), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(surface, (w, h), interpolation=cv2.INTER_CUBIC))
 
 
 def standardise(image: Image, settings: Preprocessing) -> Image:
@@ -139,7 +139,7 @@ def standardise(image: Image, settings: Preprocessing) -> Image:
     deviation = float(flat.std())
     if deviation <= 1e-9:
         return np.zeros_like(flat)
-    return np.clip(flat / np.float32(deviation), -settings.clip, settings.clip)
+    return np.asarray(np.clip(flat / np.float32(deviation), -settings.clip, settings.clip))
 
 
 def canonical(image: npt.NDArray[Any], pixel_size_nm: float, settings: Preprocessing) -> Canonical:

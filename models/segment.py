@@ -85,7 +85,9 @@ def regions(maps: Image, pixel_size_nm: float, settings: Segmentation) -> Labels
     owner[core_parts[cores > 0]] = parts[cores > 0]
     several = np.bincount(owner[large], minlength=count) > 1
     if several.any():
-        _, nearest = cv2.distanceTransformWithLabels(1 - cores, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
+        _, nearest = cv2.distanceTransformWithLabels(
+            1 - cores, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP
+        )
         shared = several[parts] & (parts > 0)
         labels[shared] = count + nearest[shared]
     return _renumbered(labels, maps[0], smallest_px, settings.smallest_mean)

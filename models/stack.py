@@ -146,7 +146,9 @@ def read_stack(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, fl
     candidates = words(layers)
     basis = _bases(candidates.phases, root)  # (C, 2N, R)
     turned = observed[None] * np.exp(-2j * np.pi * RAMPS[:, None, None] * np.arange(layers)[None, :, None])
-    explained = np.abs(np.einsum("csr,as->car", basis.conj(), turned.reshape(len(RAMPS), -1), optimize=True)) ** 2
+    explained = (
+        np.abs(np.einsum("csr,as->car", basis.conj(), turned.reshape(len(RAMPS), -1), optimize=True)) ** 2
+    )
     share = explained.sum(axis=2) / (np.sum(np.abs(observed) ** 2) + 1e-12)  # (C, A)
     best_ramp = share.max(axis=1)
     samples, regressors = 2 * layers, basis.shape[2]

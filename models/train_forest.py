@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,9 @@ def background_patch(
     return None
 
 
-def _rows_of_shard(task: tuple[str, str, list[str], int, int]) -> list[tuple[dict[str, float], str, str, str, float, str]]:
+def _rows_of_shard(
+    task: tuple[str, str, list[str], int, int],
+) -> list[tuple[dict[str, float], str, str, str, float, str]]:
     """Every scored region of one shard's chosen images: (features, class, particle, specimen, dose, microscope)."""
     import h5py
 
@@ -155,7 +157,9 @@ def _rows_of_shard(task: tuple[str, str, list[str], int, int]) -> list[tuple[dic
     return out
 
 
-def _rows_of_negatives(onnx: Path, count: int, seed: int) -> list[tuple[dict[str, float], str, str, str, float, str]]:
+def _rows_of_negatives(
+    onnx: Path, count: int, seed: int
+) -> list[tuple[dict[str, float], str, str, str, float, str]]:
     """False regions that the network finds on frames that hold nothing."""
     network = onnx_network(onnx)
     preprocessing, settings = Preprocessing(), Segmentation()
@@ -171,7 +175,9 @@ def _rows_of_negatives(onnx: Path, count: int, seed: int) -> list[tuple[dict[str
     return out
 
 
-def collect(data: Path, onnx: Path, splits: Sequence[str], *, draws: int = 8, seed: int = 1, processes: int = 1) -> Rows:
+def collect(
+    data: Path, onnx: Path, splits: Sequence[str], *, draws: int = 8, seed: int = 1, processes: int = 1
+) -> Rows:
     """Rows of all scored regions of the given splits, with a progress bar."""
     from tqdm import tqdm
 
@@ -190,7 +196,7 @@ def collect(data: Path, onnx: Path, splits: Sequence[str], *, draws: int = 8, se
     names = list(raw[0][0])
     return Rows(
         as_rows([r[0] for r in raw], names),
-        np.array([CLASSES.index(r[1]) for r in raw]),  # type: ignore[arg-type]
+        np.array([CLASSES.index(r[1]) for r in raw]),
         np.array([r[2] for r in raw]),
         np.array([r[3] for r in raw]),
         np.array([r[4] for r in raw]),
@@ -220,7 +226,9 @@ def scores(truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating]
     }
 
 
-def calibration_error(truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating], bins: int = 10) -> float:
+def calibration_error(
+    truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating], bins: int = 10
+) -> float:
     """Expected calibration error of the likeliest class: |share right - mean probability|, weighted over the bins."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     which = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -255,7 +263,9 @@ def cross_validate(rows: Rows, trees: int, seed: int) -> npt.NDArray[np.float64]
     from sklearn.model_selection import GroupKFold
 
     out = np.zeros((len(rows.classes), len(CLASSES)))
-    for learn, check in GroupKFold(REFITS, shuffle=True, random_state=seed).split(rows.features, groups=rows.specimen):
+    for learn, check in GroupKFold(REFITS, shuffle=True, random_state=seed).split(
+        rows.features, groups=rows.specimen
+    ):
         forest = new_forest(trees, seed).fit(rows.features[learn], rows.classes[learn])
         out[np.ix_(check, forest.classes_)] = forest.predict_proba(rows.features[check])
     return out
@@ -284,7 +294,9 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     export_unet(unet / "unet.safetensors", training["settings"]["width"], out)
     learn = collect(data, out / "unet.onnx", ["train"], draws=draws, seed=seed, processes=processes)
-    check = collect(data, out / "unet.onnx", ["validation", "test"], draws=draws, seed=seed, processes=processes)
+    check = collect(
+        data, out / "unet.onnx", ["validation", "test"], draws=draws, seed=seed, processes=processes
+    )
     np.savez_compressed(
         out.with_suffix(".rows.npz"),
         **{f"learn_{k}": v for k, v in vars(learn).items() if k != "names"},
@@ -331,8 +343,9 @@ def load_rows(path: Path) -> tuple[Rows, Rows]:
     """The rows that `train` kept beside a bundle: (learn, check)."""
     with np.load(path) as kept:
         names = [str(n) for n in kept["names"]]
-        fields = ("features", "classes", "particle", "specimen", "dose", "microscope")
-        learn, check = (Rows(*(kept[f"{part}_{f}"] for f in fields), names) for part in ("learn", "check"))
-    return learn, check
+        return _unpack(kept, "learn", names), _unpack(kept, "check", names)
 
 
+def _unpack(kept: Any, part: str, names: list[str]) -> Rows:
+    columns = {f.name: kept[f"{part}_{f.name}"] for f in fields(Rows) if f.name != "names"}
+    return Rows(**columns, names=names)

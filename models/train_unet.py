@@ -84,7 +84,9 @@ def example(
     return image, targets(labels, preprocessing.pixel_size_nm)
 
 
-def batches(data: Examples, settings: Settings, preprocessing: Preprocessing, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    data: Examples, settings: Settings, preprocessing: Preprocessing, first_step: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches from `first_step` on: each step's draw depends on the seed and its number alone."""
     step = first_step
     while True:
@@ -122,11 +124,15 @@ def validate(net: UNet, data: Examples, preprocessing: Preprocessing, most: int 
     rng = np.random.default_rng(0)
     for kind, make in NEGATIVES.items():
         images = np.stack([standardise(make(256, rng), preprocessing) for _ in range(8)])
-        figures[f"false_{kind}"] = float((net(torch.from_numpy(images)[:, None].to(device))[:, 0] > 0).float().mean())
+        figures[f"false_{kind}"] = float(
+            (net(torch.from_numpy(images)[:, None].to(device))[:, 0] > 0).float().mean()
+        )
     return figures
 
 
-def train(data: Path, out: Path, settings: Settings, *, device: str = "cpu", limit: int | None = None) -> Path:
+def train(
+    data: Path, out: Path, settings: Settings, *, device: str = "cpu", limit: int | None = None
+) -> Path:
     """Train on a data set and leave `unet.safetensors`, `training.json` and `curves.csv` in `out`.
 
     Ctrl-C keeps the last round; the same call goes on from there. Deterministic from the seed on one device.
@@ -145,11 +151,13 @@ def train(data: Path, out: Path, settings: Settings, *, device: str = "cpu", lim
     preprocessing = Preprocessing()
     learn = examples_by_split(data, ["train"], limit)
     check = examples_by_split(data, ["validation"], limit)
-    net = UNet(settings.width).to(device, memory_format=torch.channels_last)
-    averaged = UNet(settings.width).to(device, memory_format=torch.channels_last)
+    net = UNet(settings.width).to(device)
+    averaged = UNet(settings.width).to(device)
     averaged.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, settings.steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, settings.steps, pct_start=0.1
+    )
 
     state_file, step, curves = out / "checkpoint.json", 0, []
     if state_file.exists():
@@ -189,7 +197,14 @@ def train(data: Path, out: Path, settings: Settings, *, device: str = "cpu", lim
         bar.update()
         if step % settings.round_steps == 0 or step == settings.steps:
             figures = validate(averaged, check, preprocessing)
-            curves.append({"step": step, "loss": float(np.mean(losses)), "seconds": time.monotonic() - started, **figures})
+            curves.append(
+                {
+                    "step": step,
+                    "loss": float(np.mean(losses)),
+                    "seconds": time.monotonic() - started,
+                    **figures,
+                }
+            )
             losses.clear()
             bar.set_postfix(dice=f"{figures['dice']:.4f}", loss=f"{curves[-1]['loss']:.4f}")
             save_file(_contiguous(net.state_dict()), out / "net.safetensors")

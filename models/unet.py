@@ -38,10 +38,16 @@ class UNet(nn.Module):
         w = [width, 2 * width, 4 * width, 6 * width]
         self.width = width
         self.stem = nn.Sequential(
-            nn.Conv2d(1, width, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+            nn.Conv2d(1, width, 5, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
         )
-        self.down = nn.ModuleList([Block(w[0], w[0]), Block(w[0], w[1]), Block(w[1], w[2]), Block(w[2], w[3])])
-        self.up = nn.ModuleList([Block(w[3] + w[2], w[2]), Block(w[2] + w[1], w[1]), Block(w[1] + w[0], w[0])])
+        self.down = nn.ModuleList(
+            [Block(w[0], w[0]), Block(w[0], w[1]), Block(w[1], w[2]), Block(w[2], w[3])]
+        )
+        self.up = nn.ModuleList(
+            [Block(w[3] + w[2], w[2]), Block(w[2] + w[1], w[1]), Block(w[1] + w[0], w[0])]
+        )
         self.pool = nn.MaxPool2d(2)
         self.head = nn.Conv2d(width, 2, 1)
 

@@ -41,11 +41,15 @@ def amorphous_slab(
         for axis in range(3):
             positions[:, axis] += np.bincount(first, push[:, axis], count)
             positions[:, axis] -= np.bincount(second, push[:, axis], count)
-    return (positions % box).astype(np.float32)
+    return np.asarray(positions % box, dtype=np.float32)
 
 
 def piece_of_slab(
-    slab: npt.NDArray[np.float32], side_nm: float, slab_nm: float, thickness_nm: float, rng: np.random.Generator
+    slab: npt.NDArray[np.float32],
+    side_nm: float,
+    slab_nm: float,
+    thickness_nm: float,
+    rng: np.random.Generator,
 ) -> npt.NDArray[np.float64]:
     """A thinner piece (M, 3) [nm] of a periodic slab: shifted, flipped and turned at random, its bottom at z = 0.
 

@@ -60,10 +60,39 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "lattice": Preset(
-        Recipe(12.8, _MIX, particles=(1, 3), diameter_nm=(2.2, 7.5), near_zone=0.68, named_zone=0.17, faulted=0.58), draws=8
+        Recipe(
+            12.8,
+            _MIX,
+            particles=(1, 3),
+            diameter_nm=(2.2, 7.5),
+            near_zone=0.68,
+            named_zone=0.17,
+            faulted=0.58,
+        ),
+        draws=8,
     ),
     "overview": Preset(
-        Recipe(25.6, {**_MIX, "Au": 0.6}, particles=(4, 20), diameter_nm=(1.6, 10.0), carbon_nm=(2, 9), near_zone=0.3),
+        Recipe(
+            25.6,
+            {**_MIX, "Au": 0.6},
+            particles=(4, 20),
+            diameter_nm=(1.6, 10.0),
+            carbon_nm=(2, 9),
+            near_zone=0.3,
+        ),
+        draws=3,
+    ),
+    "grains": Preset(
+        Recipe(
+            25.6,
+            {"Au": 0.6, "Pt": 0.1, "Ag": 0.1, "CdSe-wurtzite": 0.2},
+            particles=(3, 14),
+            diameter_nm=(2.0, 12.0),
+            carbon_nm=(2, 9),
+            near_zone=0.2,
+            polycrystal=0.6,
+            overlapping=0.4,
+        ),
         draws=3,
     ),
 }
@@ -111,7 +140,9 @@ def particle_truth(
         found.append(
             {
                 "label": i + 1,
-                "class": classify(p.material, p.seen, p.faults, snr),
+                "class": None
+                if p.orientation == "polycrystal"
+                else classify(p.material, p.seen, p.faults, snr),
                 "material": p.material.name,
                 "diameter_nm": round(p.diameter_nm, 3),
                 "shape": p.shape,
@@ -137,7 +168,11 @@ def particle_truth(
 
 
 def images_of(
-    specimen: Specimen, wave: npt.NDArray[np.complex64], labels: npt.NDArray[np.uint8], draws: int, energy_kev: float,
+    specimen: Specimen,
+    wave: npt.NDArray[np.complex64],
+    labels: npt.NDArray[np.uint8],
+    draws: int,
+    energy_kev: float,
     rng: np.random.Generator,
 ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], Conditions, list[dict[str, Any]]]]:
     """Images (256, 256) of one exit wave under fresh conditions, shifted at random, each with labels and truth."""
@@ -157,11 +192,21 @@ def images_of(
         area = np.bincount(moved_labels.ravel(), minlength=len(truth) + 1)
         for r in range(0, size, TILE):
             for c in range(0, size, TILE):
-                tile, tile_labels = counts[r : r + TILE, c : c + TILE], moved_labels[r : r + TILE, c : c + TILE]
+                tile, tile_labels = (
+                    counts[r : r + TILE, c : c + TILE],
+                    moved_labels[r : r + TILE, c : c + TILE],
+                )
                 seen = np.bincount(tile_labels.ravel(), minlength=len(truth) + 1)
-                border = np.concatenate([tile_labels[0], tile_labels[-1], tile_labels[:, 0], tile_labels[:, -1]])
+                border = np.concatenate(
+                    [tile_labels[0], tile_labels[-1], tile_labels[:, 0], tile_labels[:, -1]]
+                )
                 about = [
-                    {**t, "whole": bool(seen[t["label"]] >= 0.95 * area[t["label"]] and t["label"] not in border)}
+                    {
+                        **t,
+                        "whole": bool(
+                            seen[t["label"]] >= 0.95 * area[t["label"]] and t["label"] not in border
+                        ),
+                    }
                     for t in truth
                     if seen[t["label"]] > 0
                 ]
@@ -184,7 +229,9 @@ def make_shard(out: Path, preset_name: str, seed: int, first: int, count: int) -
         energy = float(rng.choice([300.0, 200.0, 80.0], p=[0.7, 0.22, 0.08]))
         wave = exit_wave(specimen, GPTS, energy)
         shown = label_image(specimen, GPTS)
-        for image, image_labels, conditions, truth in images_of(specimen, wave, shown, preset.draws, energy, rng):
+        for image, image_labels, conditions, truth in images_of(
+            specimen, wave, shown, preset.draws, energy, rng
+        ):
             images.append((image / max(float(image.mean()), 1e-6)).astype(np.float16))
             labels.append(image_labels)
             about.append(
@@ -201,7 +248,9 @@ def make_shard(out: Path, preset_name: str, seed: int, first: int, count: int) -
     path = out / f"{preset_name}-{first // SPECIMENS_A_SHARD:05d}.h5"
     partial = path.with_suffix(".partial")
     with h5py.File(partial, "w") as shard:
-        shard.attrs.update({"format": FORMAT, "pixel_size_nm": CANONICAL_NM, "seed": seed, "preset": preset_name})
+        shard.attrs.update(
+            {"format": FORMAT, "pixel_size_nm": CANONICAL_NM, "seed": seed, "preset": preset_name}
+        )
         shard.create_dataset("images", data=np.stack(images), chunks=(1, TILE, TILE))
         shard.create_dataset("labels", data=np.stack(labels), chunks=(1, TILE, TILE), compression="gzip")
         shard.create_dataset("about", data=about, dtype=h5py.string_dtype())
@@ -232,7 +281,9 @@ def simulate(out: Path, *, specimens: int, seed: int, preset: str = "lattice", p
             continue
         with h5py.File(path) as shard:
             if shard.attrs["seed"] != seed:
-                raise ValueError(f"{path} was made from seed {shard.attrs['seed']}, not {seed}; choose another folder")
+                raise ValueError(
+                    f"{path} was made from seed {shard.attrs['seed']}, not {seed}; choose another folder"
+                )
     with tqdm(total=sum(task[-1] for task in todo), unit="specimen", disable=None) as bar:
         if processes <= 1:
             for task in todo:

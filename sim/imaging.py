@@ -67,7 +67,7 @@ class Conditions:
 
 
 def wavelength_nm(energy_kev: float) -> float:
-    """Relativistic electron wavelength [nm]: h c / √(E (2 m c² + E)) (K, eq. 2.5)."""
+    """Relativistic electron wavelength [nm]: h c / √(E (2 m c² + E)) (K, ch. 2)."""
     e = energy_kev * 1e3
     return 1239.84198 / sqrt(e * (2 * 510998.95 + e))
 
@@ -94,7 +94,7 @@ def filtered(image: Image, transfer: npt.NDArray[np.floating]) -> Image:
 def aberration_phase(kr: Image, kc: Image, conditions: Conditions) -> Image:
     """χ(k) [rad] = 2π/λ (½ C1 α² + ½ A1 α² cos 2(φ-φ₂₂) + ⅓ (B2 cos(φ-φ₂₁) + A2 cos 3(φ-φ₂₃)) α³ + ¼ C3 α⁴).
 
-    α = λk; K, eq. 2.22 ff., in the notation of Krivanek.
+    α = λk; K, ch. 2, in the notation of Krivanek.
     """
     c = conditions
     wavelength = wavelength_nm(c.energy_kev)
@@ -116,7 +116,10 @@ def aberration_phase(kr: Image, kc: Image, conditions: Conditions) -> Image:
 
 
 def coherence_envelope(kr: Image, kc: Image, conditions: Conditions) -> Image:
-    """Damping by focal spread Δ, exp(-½ (πλΔk²)²), and by angular spread β, exp(-½ (2πβ (C1 k + C3 λ²k³))²) (R, eq. 6.45)."""
+    """Damping by focal spread Δ, exp(-½ (πλΔk²)²), and by angular spread β, exp(-½ (2πβ (C1 k + C3 λ²k³))²).
+
+    R, ch. 6.4 (contrast transfer under partial coherence).
+    """
     c = conditions
     wavelength = wavelength_nm(c.energy_kev)
     squared = kr**2 + kc**2
@@ -127,7 +130,7 @@ def coherence_envelope(kr: Image, kc: Image, conditions: Conditions) -> Image:
 
 
 def image_wave(wave: Wave, pixel_size_nm: float, conditions: Conditions) -> Image:
-    """Intensity (H, W) in the image plane, 1 in vacuum: |F⁻¹[F ψ · exp(-iχ) · E · aperture]|² (K, eq. 3.2, quasi-coherent)."""
+    """Intensity (H, W) in the image, 1 in vacuum: |F⁻¹[F ψ · exp(-iχ) · E · aperture]|² (K, ch. 3, quasi-coherent)."""
     kr, kc = frequencies((wave.shape[0], wave.shape[1]), pixel_size_nm)
     phase = aberration_phase(kr, kc, conditions)
     envelope = coherence_envelope(kr, kc, conditions) * (kr**2 + kc**2 <= conditions.aperture_per_nm**2)
@@ -183,11 +186,16 @@ def illumination(shape: tuple[int, int], amplitude: float, seed: int) -> Image:
     centre = rng.uniform(-0.7, 0.7, 2)
     bell = np.exp(-((r - centre[0]) ** 2 + (c - centre[1]) ** 2) / (2 * rng.uniform(0.6, 1.5) ** 2))
     share = rng.uniform(0, 1)
-    field = share * ramp / np.abs(ramp).max() + (1 - share) * (bell - bell.mean()) / np.abs(bell - bell.mean()).max()
+    field = (
+        share * ramp / np.abs(ramp).max()
+        + (1 - share) * (bell - bell.mean()) / np.abs(bell - bell.mean()).max()
+    )
     return np.asarray(1 + amplitude * field / np.abs(field).max(), dtype=np.float32)
 
 
-def record_electrons(intensity: Image, pixel_size_nm: float, conditions: Conditions, rng: np.random.Generator) -> Image:
+def record_electrons(
+    intensity: Image, pixel_size_nm: float, conditions: Conditions, rng: np.random.Generator
+) -> Image:
     """Electrons (H, W) as the camera gives them: Poisson of dose × pixel × DQE, then MTF, read noise, hot pixels.
 
     The camera spreads each electron after it was counted by chance, so its noise is correlated as its signal is.
@@ -195,7 +203,9 @@ def record_electrons(intensity: Image, pixel_size_nm: float, conditions: Conditi
     c = conditions
     shape = (intensity.shape[0], intensity.shape[1])
     per_pixel = c.dose_e_per_A2 * 100 * pixel_size_nm**2 * c.dqe
-    expected = np.clip(intensity, 0, None) * illumination(shape, c.illumination, c.illumination_seed) * per_pixel
+    expected = (
+        np.clip(intensity, 0, None) * illumination(shape, c.illumination, c.illumination_seed) * per_pixel
+    )
     counts = rng.poisson(expected).astype(np.float32)
     transfer = camera_mtf(shape, c.mtf_nyquist)
     if c.smoothing_nm > 0:
@@ -223,7 +233,12 @@ def draw_conditions(
     Dose is log-uniform from 30 to 1,500 e⁻/Å².
     """
     if preset is None:
-        preset = str(rng.choice(["corrected", "uncorrected", "overview"], p=[0.5, 0.3, 0.2] if field_nm < 20 else [0.25, 0.2, 0.55]))
+        preset = str(
+            rng.choice(
+                ["corrected", "uncorrected", "overview"],
+                p=[0.5, 0.3, 0.2] if field_nm < 20 else [0.25, 0.2, 0.55],
+            )
+        )
     if preset == "corrected":
         cs = rng.normal(-8, 6)
         defocus, spread, angular = rng.normal(0, 10), rng.uniform(1, 4), rng.uniform(0.02, 0.2)
@@ -252,7 +267,9 @@ def draw_conditions(
         trefoil_deg=float(rng.uniform(0, 120)),
         focal_spread_nm=float(spread),
         angular_spread_mrad=float(angular),
-        aperture_per_nm=float(rng.uniform(3.5, 8)) if rng.random() < (0.5 if preset == "overview" else 0.1) else 20.0,
+        aperture_per_nm=float(rng.uniform(3.5, 8))
+        if rng.random() < (0.5 if preset == "overview" else 0.1)
+        else 20.0,
         vibration_nm=float(rng.uniform(0.01, 0.05)),
         drift_nm=float(abs(rng.normal(0, 0.05))) if rng.random() < 0.5 else 0.0,
         drift_deg=float(rng.uniform(0, 180)),

@@ -1,8 +1,8 @@
 """A small library of exit waves with their truth, from which the virtual microscope draws frames at once.
 
-Waves of one *film* share the same carbon, and their particles keep away from the border: put side by side they make a
-larger field without a seam. It is made by `faultwatch simulate OUT --preset library` from a seed of its own, and ships with
-the package as one HDF5 file:
+Waves of one *film* share the same carbon, and particles keep away from the border: put side by side they make a larger
+field without a seam. It is made by `faultwatch simulate OUT --preset library` from a seed of its own, and ships
+with the package as one HDF5 file:
 
 ===========  ========================  =====================================================
 dataset      shape, type               meaning
@@ -82,8 +82,12 @@ def make_library(out: Path, *, waves: int, seed: int = SEED) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial")
     with h5py.File(partial, "w") as file:
-        file.attrs.update({"format": FORMAT, "seed": seed, "pixel_size_nm": SIDE_NM / GPTS, "energy_kev": ENERGY_KEV})
-        file.create_dataset("waves", data=np.stack(stored), chunks=(1, GPTS, GPTS, 2), compression="gzip", shuffle=True)
+        file.attrs.update(
+            {"format": FORMAT, "seed": seed, "pixel_size_nm": SIDE_NM / GPTS, "energy_kev": ENERGY_KEV}
+        )
+        file.create_dataset(
+            "waves", data=np.stack(stored), chunks=(1, GPTS, GPTS, 2), compression="gzip", shuffle=True
+        )
         file.create_dataset("labels", data=np.stack(labels), chunks=(1, GPTS, GPTS), compression="gzip")
         file.create_dataset("film", data=np.array(films))
         file.create_dataset("particles", data=particles, dtype=h5py.string_dtype())

@@ -10,7 +10,7 @@ from ase.data import atomic_numbers
 
 @dataclass(frozen=True)
 class Material:
-    """A close-packed material: layers at `layer_nm` along the stacking axis, each on a hexagonal net of constant `net_nm`.
+    """A close-packed material: hexagonal nets of constant `net_nm`, one every `layer_nm` along the stacking axis.
 
     Wurtzite, zinc blende and fcc differ only in the word of the layers and in what sits on a net point.
     """

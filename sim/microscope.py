@@ -124,9 +124,11 @@ def _mosaic(
     labels = np.zeros(wave.shape, np.int32)
     placed: list[dict[str, Any]] = []
     choices = np.flatnonzero(library.films == film)
+    # No wave twice in a field while there are others.
+    order = np.concatenate([stage.permutation(choices) for _ in range(-(-side * side // len(choices)))])
     for r in range(side):
         for c in range(side):
-            which = int(stage.choice(choices))
+            which = int(order[r * side + c])
             here = (slice(r * GPTS, (r + 1) * GPTS), slice(c * GPTS, (c + 1) * GPTS))
             wave[here] = library.waves[which]
             own = library.labels[which].astype(np.int32)
@@ -176,7 +178,10 @@ def _take(
                 "bbox": [box[0].start, box[1].start, box[0].stop, box[1].stop],
                 "centroid": [round(float(rows.mean()), 1), round(float(cols.mean()), 1)],
                 "snr": round(snr, 2),
-                **{key: particle[key] for key in ("diameter_nm", "orientation", "zone_tilt_deg", "weight", "stack")},
+                **{
+                    key: particle[key]
+                    for key in ("diameter_nm", "orientation", "zone_tilt_deg", "weight", "stack")
+                },
                 "faults": [fault["kind"] for fault in particle["faults"]],
             }
         )
@@ -187,7 +192,9 @@ def true_class(particle: dict[str, Any], signal_to_noise: float) -> str | None:
     """The class of a library's particle by the rule of `sim.truth`; `None`: not scored."""
     seen = Visibility(particle["weight"], particle["zone_tilt_deg"], particle["plane_tilt_deg"], np.zeros(3))
     faults = tuple(
-        FaultGeometry(Fault(f["kind"], f["layer"], f["layers"]), f["depth_layers"], f["chord_nm"], f["thickness_nm"])
+        FaultGeometry(
+            Fault(f["kind"], f["layer"], f["layers"]), f["depth_layers"], f["chord_nm"], f["thickness_nm"]
+        )
         for f in particle["faults"]
     )
     return classify(MATERIALS[particle["material"]], seen, faults, signal_to_noise)
@@ -226,7 +233,9 @@ class DirectoryCamera:
                 taken.counts,
                 resolution=(per_cm, per_cm),
                 resolutionunit="CENTIMETER",
-                description=json.dumps({"pixel_size_nm": taken.pixel_size_nm, "exposure_s": taken.exposure_s}),
+                description=json.dumps(
+                    {"pixel_size_nm": taken.pixel_size_nm, "exposure_s": taken.exposure_s}
+                ),
             )
         else:
             import mrcfile

@@ -30,7 +30,10 @@ def exit_wave(
 
     positions, numbers = specimen.atoms()
     atoms = Atoms(
-        numbers, positions * 10, cell=[specimen.side_nm * 10, specimen.side_nm * 10, specimen.height_nm * 10], pbc=True
+        numbers,
+        positions * 10,
+        cell=[specimen.side_nm * 10, specimen.side_nm * 10, specimen.height_nm * 10],
+        pbc=True,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # abTEM's dependencies announce their own deprecations
@@ -42,7 +45,11 @@ def exit_wave(
             projection="infinite",
             device=device,
         )
-        waves = abtem.PlaneWave(energy=energy_kev * 1e3, device=device).multislice(potential).compute(progress_bar=False)
+        waves = (
+            abtem.PlaneWave(energy=energy_kev * 1e3, device=device)
+            .multislice(potential)
+            .compute(progress_bar=False)
+        )
     array = waves.array
     if hasattr(array, "get"):
         array = array.get()

@@ -54,7 +54,9 @@ def _in_image(direction: Points) -> tuple[float, float]:
     return (float(direction[0] / length), float(direction[1] / length)) if length > 1e-9 else (1.0, 0.0)
 
 
-def crystal(material: Material, stack: str, width_nm: float) -> tuple[Points, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def crystal(
+    material: Material, stack: str, width_nm: float
+) -> tuple[Points, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Positions (N, 3) [nm], atomic numbers (N,) and layers (N,) of a stack, `width_nm` wide, centred on the origin."""
     reach = ceil(width_nm / material.net_nm) + 2
     i, j = np.meshgrid(np.arange(-reach, reach + 1), np.arange(-reach, reach + 1), indexing="ij")
@@ -195,6 +197,33 @@ def build(
     centre = (turned.max(axis=0) + turned.min(axis=0)) / 2
     return Nanoparticle(
         material, turned - centre, numbers, stack, faults, rotation, seen, shape, diameter_nm, orientation
+    )
+
+
+def build_polycrystal(
+    material: Material, diameter_nm: float, shape: str, grains: int, rng: np.random.Generator
+) -> Nanoparticle:
+    """One particle of several grains, each atom in the grain whose centre is nearest; its class is not scored."""
+    state = int(rng.integers(2**31))
+    centres = rng.normal(0, 0.3 * diameter_nm, (grains, 3))
+    parts = []
+    for i in range(grains):
+        # The same outline for every grain, cut in the laboratory's frame from a crystal of its own orientation.
+        layers = max(5, ceil(1.8 * diameter_nm / material.layer_nm))
+        stack = faulted_word(material, layers, (2, layers - 4), [], rng)
+        positions, numbers, _ = crystal(material, stack, 1.8 * diameter_nm)
+        positions = positions @ draw_rotation("random", 0.0, rng).T
+        kept = inside(positions, shape, diameter_nm, np.random.default_rng(state))
+        distance = np.linalg.norm(positions[:, None] - centres[None], axis=2)
+        kept &= distance.argmin(axis=1) == i
+        parts.append((positions[kept], numbers[kept]))
+    positions = np.concatenate([p for p, _ in parts]) + 0.0
+    positions += rng.normal(0, 0.007, positions.shape)
+    centre = (positions.max(axis=0) + positions.min(axis=0)) / 2
+    seen = Visibility(0.0, 90.0, 90.0, np.array([0.0, 1.0, 0.0]))
+    numbers = np.concatenate([n for _, n in parts])
+    return Nanoparticle(
+        material, positions - centre, numbers, "", (), np.eye(3), seen, shape, diameter_nm, "polycrystal"
     )
 
 

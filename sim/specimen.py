@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sim.carbon import piece_of_slab
 from sim.materials import MATERIALS, Material
-from sim.particle import SHAPES, Nanoparticle, build
+from sim.particle import SHAPES, Nanoparticle, build, build_polycrystal
 from sim.stacking import RUNS
 
 ATOM_RADIUS_NM = 0.19
@@ -69,6 +69,8 @@ class Recipe:
     near_zone: float = 0.6
     named_zone: float = 0.2
     faulted: float = 0.5
+    polycrystal: float = 0.0
+    """Share of particles of two to four grains."""
     largest_tilt_deg: float = 12.0
     no_particle: float = 0.06
     no_carbon: float = 0.05
@@ -87,7 +89,9 @@ def draw_kinds(material: Material, faulted: float, rng: np.random.Generator) -> 
     if rng.random() >= faulted:
         return []
     kinds = list(RUNS["h" if material.hexagonal else "c"])
-    return [str(kind) for kind in rng.choice(kinds, size=1 + int(rng.random() < 0.3) + int(rng.random() < 0.1))]
+    return [
+        str(kind) for kind in rng.choice(kinds, size=1 + int(rng.random() < 0.3) + int(rng.random() < 0.1))
+    ]
 
 
 def draw_particle(recipe: Recipe, rng: np.random.Generator) -> Nanoparticle:
@@ -97,9 +101,15 @@ def draw_particle(recipe: Recipe, rng: np.random.Generator) -> Nanoparticle:
     material = MATERIALS[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
     low, high = recipe.diameter_nm
     diameter = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    if recipe.polycrystal > 0 and rng.random() < recipe.polycrystal:
+        shape = str(rng.choice(["sphere", "ellipsoid", "irregular"]))
+        return build_polycrystal(material, diameter, shape, int(rng.integers(2, 5)), rng)
     chance = rng.random()
     if chance < recipe.near_zone:
-        orientation, tilt = "near", min(abs(rng.normal(0, 0.35)) * recipe.largest_tilt_deg, recipe.largest_tilt_deg)
+        orientation, tilt = (
+            "near",
+            min(abs(rng.normal(0, 0.35)) * recipe.largest_tilt_deg, recipe.largest_tilt_deg),
+        )
     elif chance < recipe.near_zone + recipe.named_zone:
         zones = ("10-10", "0001") if material.hexagonal else ("112", "0001", "100", "111")
         orientation, tilt = str(rng.choice(zones)), float(abs(rng.normal(0, 2)))
@@ -135,7 +145,11 @@ def draw_specimen(
             carbon = carbon[_within_curved_edge(carbon, recipe.side_nm, rng)]
     else:
         carbon_nm = 0.0
-    wanted = 0 if rng.random() < recipe.no_particle else int(rng.integers(recipe.particles[0], recipe.particles[1] + 1))
+    wanted = (
+        0
+        if rng.random() < recipe.no_particle
+        else int(rng.integers(recipe.particles[0], recipe.particles[1] + 1))
+    )
     margin = 0.5
     drawn = [draw_particle(recipe, rng) for _ in range(wanted)]
     largest = max((float(np.ptp(p.positions[:, 2])) for p in drawn), default=0.0)
@@ -151,9 +165,9 @@ def draw_specimen(
         xy = _free_place(particle, [p for p in placed if (p.centre[2] > bottom) == (side > 0)], recipe, rng)
         if xy is not None:
             placed.append(Placed(particle, (*xy, z)))
-    carbon = carbon + [0.0, 0.0, bottom]
+    carbon = carbon + np.array([0.0, 0.0, bottom])
     if slab is not None and rng.random() < recipe.contamination:
-        dome = carbon_dome(slab, rng) + [0.0, 0.0, bottom + carbon_nm]
+        dome = carbon_dome(slab, rng) + np.array([0.0, 0.0, bottom + carbon_nm])
         carbon, height = np.vstack([carbon, dome]), max(height, float(dome[:, 2].max()) + margin)
     if rng.random() < recipe.soot:
         onion = carbon_onion(float(rng.uniform(2, min(6, 0.3 * recipe.side_nm))), rng)
@@ -168,7 +182,8 @@ def carbon_dome(slab: SlabOfCarbon, rng: np.random.Generator) -> npt.NDArray[np.
     height, width = rng.uniform(1, 0.9 * slab.thickness_nm), rng.uniform(2, 0.45 * slab.side_nm)
     apart = piece[:, :2] - rng.uniform(0, slab.side_nm, 2)
     apart -= slab.side_nm * np.round(apart / slab.side_nm)
-    return piece[piece[:, 2] < height * np.exp(-(apart**2).sum(axis=1) / (2 * (width / 2) ** 2))]
+    top = height * np.exp(-(apart**2).sum(axis=1) / (2 * (width / 2) ** 2))
+    return np.asarray(piece[piece[:, 2] < top])
 
 
 def carbon_onion(radius_nm: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -185,7 +200,9 @@ def carbon_onion(radius_nm: float, rng: np.random.Generator) -> npt.NDArray[np.f
     return np.concatenate(shells)
 
 
-def _within_curved_edge(points: npt.NDArray[np.float64], side_nm: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def _within_curved_edge(
+    points: npt.NDArray[np.float64], side_nm: float, rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
     """A film that ends along a wavy line: periodic across, a strip of vacuum between its two ends."""
     along, across = (points[:, 0], points[:, 1]) if rng.random() < 0.5 else (points[:, 1], points[:, 0])
     wave = rng.uniform(0.2, 0.8) * np.sin(2 * np.pi * along / side_nm + rng.uniform(0, 2 * np.pi))
@@ -227,7 +244,9 @@ def projected_mask(placed: Placed, side_nm: float, gpts: int) -> npt.NDArray[np.
     canvas[index[:, 0], index[:, 1]] = 1
     radius = ATOM_RADIUS_NM / pixel
     size = 2 * int(np.ceil(radius)) + 1
-    disc = (np.hypot(*np.mgrid[-(size // 2) : size // 2 + 1, -(size // 2) : size // 2 + 1]) <= radius).astype(np.uint8)
+    disc = (np.hypot(*np.mgrid[-(size // 2) : size // 2 + 1, -(size // 2) : size // 2 + 1]) <= radius).astype(
+        np.uint8
+    )
     canvas = cv2.morphologyEx(cv2.dilate(canvas, disc), cv2.MORPH_CLOSE, disc)
     contours, _ = cv2.findContours(canvas, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(canvas, contours, -1, 1, thickness=cv2.FILLED)
@@ -236,7 +255,9 @@ def projected_mask(placed: Placed, side_nm: float, gpts: int) -> npt.NDArray[np.
         for j in (-1, 0, 1):
             r0, c0 = pad + i * gpts, pad + j * gpts
             part = canvas[max(r0, 0) : r0 + gpts, max(c0, 0) : c0 + gpts].astype(bool)
-            folded[max(-r0, 0) : max(-r0, 0) + part.shape[0], max(-c0, 0) : max(-c0, 0) + part.shape[1]] |= part
+            folded[max(-r0, 0) : max(-r0, 0) + part.shape[0], max(-c0, 0) : max(-c0, 0) + part.shape[1]] |= (
+                part
+            )
     return folded
 
 

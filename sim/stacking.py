@@ -109,7 +109,7 @@ def find_faults(stack: str, base: str) -> tuple[Fault, ...]:
             i += 1
             continue
         end = i + 1
-        while end < len(inner) and (inner[end] != base or inner[end : end + 2] == "ch" and base == "c"):
+        while end < len(inner) and (inner[end] != base or (inner[end : end + 2] == "ch" and base == "c")):
             end += 1
         run = inner[i:end]
         found.append(Fault(by_run.get(run, "other"), i + 1, len(run)))

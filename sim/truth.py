@@ -71,8 +71,12 @@ def visibility(material: Material, beam: Vector, thickness_nm: float) -> Visibil
 
     d, row = material.layer_nm, material.row_per_nm
     # A fault or a twin brings the mirror image of the cubic rows, so both senses of the stack are looked at.
-    along = (0.0, 1 / (2 * d), 1 / d) if material.hexagonal else (1 / (3 * d), -1 / (3 * d), 2 / (3 * d), -2 / (3 * d))
-    sensitive = np.array([row * lateral + np.array([0.0, 0.0, l]) for l in along])
+    along = (
+        (0.0, 1 / (2 * d), 1 / d)
+        if material.hexagonal
+        else (1 / (3 * d), -1 / (3 * d), 2 / (3 * d), -2 / (3 * d))
+    )
+    sensitive = np.array([row * lateral + np.array([0.0, 0.0, height]) for height in along])
     basal = np.array([0.0, 0.0, 1 / d])
 
     def weight(g: Vector) -> float:
@@ -157,7 +161,9 @@ def fringe_signal_to_noise(
     mean = float(values.mean())
     x = (rows * lateral_rc[0] + cols * lateral_rc[1]) * pixel_size_nm
     z = (rows * stacking_rc[0] + cols * stacking_rc[1]) * pixel_size_nm
-    layer = np.floor(2 * (z - z.min()) / material.layer_nm).astype(int)  # half layers: enough to follow the letters
+    layer = np.floor(2 * (z - z.min()) / material.layer_nm).astype(
+        int
+    )  # half layers: enough to follow the letters
     count = np.bincount(layer)
     full = count >= 0.5 * np.median(count[count > 0])
 
