@@ -116,7 +116,7 @@ def dark_frame(size: int, rng: np.random.Generator) -> Image:
 def saturated_frame(size: int, rng: np.random.Generator) -> Image:
     """Overexposed: most pixels at the camera's limit."""
     image = even_noise(size, rng) + np.float32(rng.uniform(-0.5, 2))
-    return np.minimum(image, np.float32(0.5))
+    return np.asarray(np.minimum(image, np.float32(0.5)))
 
 
 def curved_fringes(size: int, rng: np.random.Generator) -> Image:

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import BundleRefused
+from models.features import feature_names
 from models.preprocess import Preprocessing
 from models.results import CLASSES
 from models.segment import Network, Segmentation
@@ -93,6 +94,8 @@ def describe(path: Path | None = None) -> tuple[str, dict[str, Any]]:
             raise BundleRefused(
                 f"{folder} is of format {details.get('format')!r}; this version reads {FORMAT!r}"
             )
+        if not isinstance(details["sha256"], dict) or not isinstance(details["features"], list):
+            raise ValueError("hashes or features are missing")
         if details["classes"] != list(CLASSES):
             raise BundleRefused(f"{folder} knows the classes {details['classes']}, not {list(CLASSES)}")
         return identity(details), details
@@ -120,6 +123,9 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
             raise BundleRefused(f"{folder} lacks {file}")
         if _hash(folder / file) != details["sha256"].get(file):
             raise BundleRefused(f"{folder / file} is damaged: its SHA-256 is not the one in bundle.json")
+    unknown = set(details["features"]) - set(feature_names())
+    if unknown:
+        raise BundleRefused(f"{folder} asks for features that this version does not measure: {', '.join(sorted(unknown))}")
     try:
         preprocessing = Preprocessing(**details["preprocessing"])
         segmentation = Segmentation(**details["segmentation"])

@@ -182,7 +182,7 @@ def collect(
     from tqdm import tqdm
 
     tasks = [(str(shard), str(onnx), list(splits), draws, seed) for shard in shards_of(data)]
-    raw = _rows_of_negatives(onnx, 60, seed if "train" in splits else seed + 1)
+    raw = _rows_of_negatives(onnx, 30, seed if "train" in splits else seed + 1)
     with tqdm(total=len(tasks), unit="shard", desc="features", disable=None) as bar:
         if processes <= 1:
             for task in tasks:

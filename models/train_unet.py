@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,18 @@ def validate(net: UNet, data: Examples, preprocessing: Preprocessing, most: int 
 
 
 def train(
-    data: Path, out: Path, settings: Settings, *, device: str = "cpu", limit: int | None = None
+    data: Path,
+    out: Path,
+    settings: Settings,
+    *,
+    device: str = "cpu",
+    limit: int | None = None,
+    start_from: Path | None = None,
 ) -> Path:
     """Train on a data set and leave `unet.safetensors`, `training.json` and `curves.csv` in `out`.
 
-    Ctrl-C keeps the last round; the same call goes on from there. Deterministic from the seed on one device.
+    Ctrl-C keeps the last round; the same call goes on from there. Deterministic from the seed on one device. With
+    `start_from`, a bundle or the folder of another training, it begins with those weights.
 
     Raises
     ------
@@ -152,6 +160,8 @@ def train(
     learn = examples_by_split(data, ["train"], limit)
     check = examples_by_split(data, ["validation"], limit)
     net = UNet(settings.width).to(device)
+    if start_from is not None:
+        net.load_state_dict(load_file(start_from / "unet.safetensors"))
     averaged = UNet(settings.width).to(device)
     averaged.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-4)
@@ -218,6 +228,7 @@ def train(
         json.dumps(
             {
                 "settings": asdict(settings),
+                "started_from": sha256(weights).hexdigest() if (weights := _bytes_of(start_from)) else None,
                 "preprocessing": preprocessing.as_dict(),
                 "data": {"digest": learn.digest, "images": len(learn), "validation_images": len(check)},
                 "validation": curves[-1],
@@ -226,6 +237,10 @@ def train(
         )
     )
     return out / "unet.safetensors"
+
+
+def _bytes_of(folder: Path | None) -> bytes:
+    return (folder / "unet.safetensors").read_bytes() if folder else b""
 
 
 def _contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:

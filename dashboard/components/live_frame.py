@@ -1,0 +1,270 @@
+"""The frame that is looked at: its preview with the particles' outlines, live or looking back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from html import escape
+from typing import Any
+
+from bokeh.layouts import column, row
+from bokeh.models import (
+    Button,
+    ColumnDataSource,
+    DataRange1d,
+    Div,
+    HoverTool,
+    MetricLength,
+    ScaleBar,
+    Slider,
+    Toggle,
+)
+from bokeh.plotting import figure
+
+from dashboard.geometry import to_page
+from dashboard.snapshot import ShownFrame, Snapshot
+from dashboard.style import (
+    BACK,
+    CLASS_STYLES,
+    SHOWN_ORDER,
+    clock_time,
+    milliseconds,
+    text_sheet,
+    widget_sheet,
+)
+from dashboard.view import RecordView
+from models.results import CLASSES
+
+_PICTURE = ("url", "x", "y", "w", "h")
+_OUTLINES = ("xs", "ys", "colour", "dash", "label", "label_x", "label_y", "words", "diameter")
+_PROBABILITIES = tuple(f"p_{name}" for name in CLASSES)
+_WIDGET_CSS = """
+.bk-btn { background: #1a2129; color: #d5dce4; border: 1px solid #35404c; font-size: 14px; }
+.bk-btn:hover { background: #252d37; }
+.bk-btn.bk-active, .bk-btn.bk-active:hover { background: #11694f; color: #fff; border-color: #2fbf91; }
+.bk-input-group { padding: 8px 10px 0; }
+.noUi-connect { background: #56616d !important; }
+.noUi-target { background: #252d37; border: none; box-shadow: none; }
+.noUi-handle { background: #d5dce4; border: none; box-shadow: none; }
+"""
+
+
+class LiveFrame:
+    """The newest analysed frame while live, any other when looking back."""
+
+    def __init__(self, view: RecordView, address: str = "/preview/{id}.jpg?v={stamp}") -> None:
+        self._view = view
+        self._address = address
+        self._epoch: int | None = None
+        self._newest: int | None = None
+        self._now = 0.0
+        self._setting = False
+        self.shown: ShownFrame | None = None
+        self.picture = ColumnDataSource(name="frame_picture_source", data={name: [] for name in _PICTURE})
+        self.outlines = ColumnDataSource(
+            name="frame_outlines_source", data={name: [] for name in (*_OUTLINES, *_PROBABILITIES)}
+        )
+        self.caption = Div(name="frame_caption", sizing_mode="stretch_width", height=56, margin=0)
+        self.caption.stylesheets = [text_sheet("frame_caption")]
+        self.chart = self._chart()
+        self.live = Toggle(name="frame_live", label="● live", active=True, width=84)
+        self.back = Button(name="frame_back", label="◀", width=40)
+        self.forward = Button(name="frame_forward", label="▶", width=40)
+        # The number of the frame stands in the caption.
+        self.slider = Slider(
+            name="frame_slider", start=0, end=1, value=0, step=1, title="", show_value=False, tooltips=True,
+            disabled=True, sizing_mode="stretch_width", bar_color="#56616d",
+        )  # fmt: skip
+        for widget in (self.live, self.back, self.forward, self.slider):
+            widget.stylesheets = [widget_sheet(str(widget.name), _WIDGET_CSS)]
+        self.live.on_change("active", self._switch)
+        self.slider.on_change("value", self._slide)
+        self.back.on_click(self.step_back)
+        self.forward.on_click(self.step_forward)
+        controls = row(self.live, self.back, self.forward, self.slider, name="frame_controls", height=40)
+        controls.sizing_mode = "stretch_width"
+        self.root = column(self.caption, self.chart, controls, name="frame", sizing_mode="stretch_both")
+        self._describe()
+
+    def update(self, snapshot: Snapshot, now: float) -> None:
+        """Follow the newest frame where live; sends nothing where nothing is different."""
+        self._now = now
+        if snapshot.epoch != self._epoch:  # another record: its frames have the same numbers
+            self._epoch, self.shown, self._newest = snapshot.epoch, None, None
+            self._show(None)
+            self.live.active = True
+        # A file that is written again is analysed again, under its old number.
+        if self.shown is not None and self._view.stamp(self.shown.id) not in (None, self.shown.stamp):
+            self._show(self.shown.id)
+        if snapshot.newest == self._newest:
+            return
+        self._newest = snapshot.newest
+        self.slider.update(end=max(2, snapshot.newest or 2), start=1, disabled=snapshot.newest is None)
+        if self.live.active:
+            self._show(snapshot.newest)
+        else:
+            self._describe()
+
+    def step_back(self) -> None:
+        """Look at the analysed frame before this one."""
+        self._look_at((self.shown.id if self.shown else 0) - 1, after=False)
+
+    def step_forward(self) -> None:
+        """Look at the analysed frame after this one."""
+        self._look_at((self.shown.id if self.shown else 0) + 1, after=True)
+
+    def _slide(self, _attr: str, _old: object, new: float) -> None:
+        if not self._setting:
+            self._look_at(round(new), after=False)
+
+    def _look_at(self, number: int, *, after: bool) -> None:
+        frame_id = self._view.neighbour(number, after=after)
+        if frame_id is not None:
+            self._set(self.live, active=False)
+            self._show(frame_id)
+
+    def _switch(self, _attr: str, _old: object, new: bool) -> None:
+        if self._setting:
+            return
+        if new:
+            self._show(self._newest)
+        else:
+            self._describe()
+
+    def _set(self, model: Any, **properties: Any) -> None:
+        """Set a widget without hearing of it as if a person had."""
+        self._setting = True
+        try:
+            model.update(**properties)
+        finally:
+            self._setting = False
+
+    def _show(self, frame_id: int | None) -> None:
+        frame = None if frame_id is None else self._view.frame(frame_id)
+        self.shown = frame
+        self.outlines.data = outline_columns(frame)
+        self.picture.data = picture_columns(frame, self._address)
+        if frame is not None:
+            self._set(self.slider, value=frame.id)
+        self._describe()
+
+    def _describe(self) -> None:
+        text = caption(self.shown, self._newest if not self.live.active else None, self._now)
+        if text != self.caption.text:
+            self.caption.text = text
+
+    def _chart(self) -> Any:
+        chart = figure(
+            name="frame_chart",
+            sizing_mode="stretch_both",
+            min_height=200,
+            match_aspect=True,
+            x_range=DataRange1d(range_padding=0, name="frame_x"),
+            y_range=DataRange1d(range_padding=0, name="frame_y"),
+            tools="pan,wheel_zoom,box_zoom,reset",
+            active_scroll="wheel_zoom",
+            toolbar_location="right",
+            x_axis_label="nm",
+            y_axis_label="nm",
+            background_fill_color=BACK,
+        )
+        chart.toolbar.logo = None
+        chart.toolbar.autohide = True
+        chart.grid.visible = False
+        picture = chart.image_url("url", "x", "y", "w", "h", anchor="top_left", source=self.picture)
+        outlines = {"source": self.outlines, "fill_color": None, "line_join": "round"}
+        halo = chart.patches("xs", "ys", line_color=BACK, line_alpha=0.55, line_width=5, **outlines)
+        lines = chart.patches(
+            "xs", "ys", line_color="colour", line_dash="dash", line_width=2.5, hover_line_width=4, **outlines
+        )
+        chart.text(
+            "label_x", "label_y", "label", source=self.outlines, anchor="bottom_center", y_offset=-3,
+            text_color=BACK, text_font_size="13px", text_font_style="bold", padding=2, border_radius=3,
+            background_fill_color="colour", background_fill_alpha=0.92,
+        )  # fmt: skip
+        for ranges in (chart.x_range, chart.y_range):
+            ranges.renderers = [picture]
+        halo.level = "glyph"
+        chart.add_tools(
+            HoverTool(
+                renderers=[lines],
+                tooltips=[
+                    ("particle", "@words"),
+                    ("diameter", "@diameter{0.00} nm"),
+                    *((f"p({name})", f"@p_{name}{{0.00}}") for name in SHOWN_ORDER),
+                ],
+            )
+        )
+        lengths = MetricLength(ticks=[1, 2, 5, 10, 20, 50, 100, 200, 500])
+        chart.add_layout(
+            ScaleBar(
+                range=chart.x_range, unit="nm", dimensional=lengths, location="bottom_left",
+                bar_length=0.12, bar_line_width=4, bar_line_color="#ffffff", label_text_color="#ffffff",
+                label_text_font_size="15px", background_fill_color=BACK, background_fill_alpha=0.6,
+                border_line_color=None, margin=8, padding=8,
+            )
+        )  # fmt: skip
+        return chart
+
+
+def picture_columns(frame: ShownFrame | None, address: str) -> dict[str, Any]:
+    """The one row of the picture's source; none where there is nothing to show."""
+    if frame is None or not frame.has_preview:
+        return {name: [] for name in _PICTURE}
+    width, height = frame.width * frame.pixel_size_nm, frame.height * frame.pixel_size_nm
+    url = address.format(id=frame.id, stamp=frame.stamp)
+    x, y = to_page(-0.5, -0.5, frame.height, frame.pixel_size_nm)  # the outer corner of pixel (0, 0)
+    return {"url": [url], "x": [float(x)], "y": [float(y)], "w": [width], "h": [height]}
+
+
+def outline_columns(frame: ShownFrame | None) -> dict[str, Any]:
+    """A row a particle: its outline, how it is drawn, and what hovering says."""
+    data: dict[str, Any] = {name: [] for name in (*_OUTLINES, *_PROBABILITIES)}
+    for particle in frame.particles if frame is not None else ():
+        assert frame is not None
+        style = CLASS_STYLES[particle.particle_class]
+        x, y = to_page(particle.rows, particle.cols, frame.height, frame.pixel_size_nm)
+        top, middle = particle.bbox[0], (particle.bbox[1] + particle.bbox[3]) / 2
+        # The label stands above its particle, or inside it where the frame ends there.
+        label_x, label_y = to_page(
+            max(top - 0.5, 0.07 * frame.height), middle, frame.height, frame.pixel_size_nm
+        )
+        doubt = " (too close to call)" if particle.abstained else ""
+        values = (
+            x, y, style.colour, style.dash, style.letter + ("~" if particle.abstained else ""),
+            float(label_x), float(label_y),
+            f"{particle.label}: {particle.particle_class}, {style.words}{doubt}",
+            particle.diameter_nm, *particle.probabilities,
+        )  # fmt: skip
+        for name, value in zip((*_OUTLINES, *_PROBABILITIES), values, strict=True):
+            data[name].append(value)
+    return data
+
+
+def caption(frame: ShownFrame | None, newest: int | None, now: float) -> str:
+    """What is looked at, in two lines; `newest` is given when looking back."""
+    if frame is None:
+        return '<div class="line"><span class="number dim">no frame analysed yet</span></div>'
+    past = f'<span class="past">looking back · newest is {newest:,}</span>' if newest is not None else ""
+    taken, what = (frame.acquired, "taken") if frame.acquired is not None else (frame.arrived, "arrived")
+    about = f"{what} {clock_time(taken, now)} · {frame.width} × {frame.height} px · {frame.pixel_size_nm:.4g} nm/px"
+    delay = f"result after {milliseconds(frame.latency_ms)}"
+    counts = Counter(particle.particle_class for particle in frame.particles)
+    classes = "".join(
+        f'<span title="{style.words}"><span class="badge" style="background:{style.colour}">{style.letter}'
+        f"</span>{counts[name]} {name}</span>"
+        for name, style in CLASS_STYLES.items()
+    )
+    if frame.hidden:
+        classes += f'<span class="warn">{frame.hidden:,} smaller ones not drawn</span>'
+    return (
+        f'<div class="line"><span class="number">frame {frame.id:,}</span>{past}'
+        f'<span class="name clip" title="{escape(frame.name)}">{escape(frame.name)}</span>'
+        f'<span class="dim clip" title="{delay}">{about}</span></div>'
+        f'<div class="classes">{classes}{_flags(frame)}</div>'
+    )
+
+
+def _flags(frame: ShownFrame) -> str:
+    """What the analysis held against the whole frame."""
+    flags = [str(name).replace("_", " ") for name, value in frame.quality.items() if value is True]
+    return "".join(f'<span class="warn">▲ {escape(flag)}</span>' for flag in flags)

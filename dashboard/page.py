@@ -1,0 +1,155 @@
+"""A viewer's page: the components put together, and the clock on which they pull."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from bokeh.events import ConnectionLost, DocumentReady
+from bokeh.models import CustomJS
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from dashboard.components.counts import Counts
+from dashboard.components.fraction import Fraction
+from dashboard.components.ledger import LedgerPanel
+from dashboard.components.live_frame import LiveFrame
+from dashboard.components.pulse import Pulse
+from dashboard.components.sizes import SizeHistogram
+from dashboard.sessions import SessionList
+from dashboard.snapshot import Snapshot
+from dashboard.style import TEMPLATES, THEME, name_all
+from dashboard.view import RecordView
+from monitor.record.database import is_session
+
+#: How often each viewer looks for something new [ms].
+TICK_MS = 400
+LIST_TICK_MS = 2000
+
+Clock = Callable[[], float]
+
+
+class SessionPage:
+    """All components of one viewer over one session."""
+
+    def __init__(self, view: RecordView, *, address: str, clock: Clock = time.time) -> None:
+        self._view = view
+        self._clock = clock
+        self._seen: Snapshot | None = None
+        self.pulse = Pulse()
+        self.frame = LiveFrame(view, address)
+        self.fraction = Fraction()
+        self.counts = Counts()
+        self.sizes = SizeHistogram()
+        self.ledger = LedgerPanel()
+        parts = (self.pulse, self.frame, self.fraction, self.counts, self.sizes, self.ledger)
+        self.roots: list[Any] = [part.root for part in parts]
+        self.tick()
+
+    def tick(self) -> None:
+        """Pull: bring every component up to date, or do nothing where the record has nothing new."""
+        snapshot, now = self._view.poll(), self._clock()
+        # What looked like a session to come may turn out to be a folder of sessions: then it is another page.
+        elsewhere = not snapshot.exists and find_session(self._view.directory, None) is None
+        self.pulse.update(snapshot, now, reload=elsewhere)  # silence is news too
+        if snapshot is self._seen:
+            return
+        self._seen = snapshot
+        self.frame.update(snapshot, now)
+        self.fraction.update(snapshot)
+        self.counts.update(snapshot)
+        self.sizes.update(snapshot)
+        self.ledger.update(snapshot, now)
+
+
+class Views:
+    """The records that are open in this process, one each however many look at it, closed after the last."""
+
+    def __init__(self) -> None:
+        self._views: dict[Path, tuple[RecordView, int]] = {}
+
+    def acquire(self, directory: Path) -> RecordView:
+        view, users = self._views.get(directory) or (RecordView(directory), 0)
+        self._views[directory] = view, users + 1
+        return view
+
+    def release(self, directory: Path) -> None:
+        view, users = self._views.pop(directory)
+        if users > 1:
+            self._views[directory] = view, users - 1
+        else:
+            view.close()
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+
+def session_document(
+    doc: Any, views: Views, directory: Path, *, address: str, clock: Clock = time.time
+) -> None:
+    """Fill a Document with the page of the session in `directory`."""
+    page = SessionPage(views.acquire(directory), address=address, clock=clock)
+    doc.on_session_destroyed(lambda _context: views.release(directory))
+    source = page.pulse.source
+    _furnish(doc, page.roots, "session.html", directory.name)
+    show = CustomJS(name="pulse_show", args={"source": source}, code="faultwatch.pulse(source.data)")
+    source.js_on_change("data", show)
+    doc.js_on_event(DocumentReady, show)
+    doc.add_periodic_callback(page.tick, TICK_MS)
+
+
+def list_document(doc: Any, directory: Path, *, clock: Clock = time.time) -> None:
+    """Fill a Document with the list of the sessions in `directory`."""
+    sessions = SessionList(directory)
+    sessions.update(clock())
+    _furnish(doc, [sessions.root], "sessions.html", directory.name)
+    doc.add_periodic_callback(lambda: sessions.update(clock()), LIST_TICK_MS)
+
+
+def find_session(directory: Path, name: str | None) -> Path | None:
+    """The session that a viewer asks for; None where that is not one of those in `directory`.
+
+    A folder that holds neither a record nor sessions counts as a session that has yet to begin.
+    """
+    if name is not None:
+        # Looked up, never joined: a name from a request can't lead out of the folder.
+        return next((child for child in sessions_in(directory) if child.name == name), None)
+    return None if not is_session(directory) and sessions_in(directory) else directory
+
+
+def sessions_in(directory: Path) -> list[Path]:
+    """The sessions directly under a folder."""
+    try:
+        return sorted(child for child in directory.iterdir() if child.is_dir() and is_session(child))
+    except OSError:
+        return []
+
+
+def preview_address(name: str | None) -> str:
+    """Where a browser finds the previews of the session called `name` (None: the only one)."""
+    which = "" if name is None else f"&session={quote(name, safe='').replace('{', '%7B')}"
+    return f"/preview/{{id}}.jpg?v={{stamp}}{which}"
+
+
+def _furnish(doc: Any, roots: list[Any], template: str, title: str) -> None:
+    name_all(roots)
+    with doc.models.freeze():  # the Document looks through its models once, not once a root
+        for root in roots:
+            doc.add_root(root)
+    doc.theme = THEME
+    doc.title = f"{title} · faultwatch"
+    doc.template = _template(template)
+    doc.template_variables["heading"] = title
+    doc.config.name, doc.config.notifications.name = "document_config", "document_notifications"
+    # The page says by itself that the server is gone, and comes back whole from the record when it is back.
+    doc.config.update(reconnect_session=False, notify_connection_status=False)
+    doc.js_on_event(ConnectionLost, CustomJS(name="connection_lost", code="faultwatch.lost()"))
+
+
+@cache
+def _template(name: str) -> Template:
+    # Bokeh hands ready-made HTML to the template, so it escapes by hand what is text (`| e`).
+    return Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined).get_template(name)

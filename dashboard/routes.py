@@ -1,0 +1,112 @@
+"""What is served beside the page itself, and who may have it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import AnyMatches, Matcher, Rule
+from tornado.web import Application, ErrorHandler, HTTPError, RequestHandler
+
+from dashboard.page import Views, find_session
+
+
+class FromThisPage(Matcher):
+    """Requests that name this server and come from its own pages, or from a person who opens one.
+
+    Another site could point its own name at 127.0.0.1, so the Host header must be one of `names`; and it
+    could embed or fetch what is here from within its own page, so Origin and Sec-Fetch-Site are looked at
+    where a browser sends them.
+    """
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
+        self._origins = frozenset(f"http://{name}" for name in names)
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        headers = request.headers
+        origin = headers.get("Origin")
+        by_a_person = (
+            headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+        )
+        allowed = (
+            request.host in self._names
+            and (origin is None or origin in self._origins)
+            and (headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin") or by_a_person)
+        )
+        return {} if allowed else None
+
+
+def refusal() -> Rule:
+    """The rule for everybody else: 403."""
+    return Rule(AnyMatches(), Application([(r".*", ErrorHandler, {"status_code": 403})]))
+
+
+class ViewHandler(RequestHandler):
+    """A route that looks something up in a session's record."""
+
+    def initialize(self, directory: Path, views: Views) -> None:
+        self.directory = directory
+        self.views = views
+
+    def set_default_headers(self) -> None:
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
+
+    def asked_session(self) -> Path:
+        """The session that the request names.
+
+        Raises
+        ------
+        HTTPError
+            404, there is none by that name.
+        """
+        session = find_session(self.directory, self.get_query_argument("session", None))
+        if session is None:
+            raise HTTPError(404)
+        return session
+
+
+class PreviewHandler(ViewHandler):
+    """`/preview/<frame number>.jpg`: the picture as it lies in the record, encoded once for all viewers."""
+
+    def get(self, number: str) -> None:
+        session = self.asked_session()
+        view = self.views.acquire(session)
+        try:
+            found = view.preview(int(number))
+        except sqlite3.Error as error:
+            raise HTTPError(503, f"the record can't be read just now: {error}") from error
+        finally:
+            self.views.release(session)
+        if found is None:
+            raise HTTPError(404)
+        jpeg, stamp = found
+        # With its stamp in the address a picture never changes; without, the browser asks each time.
+        kept = self.get_query_argument("v", None) == stamp
+        self.set_header(
+            "Cache-Control", "private, max-age=604800, immutable" if kept else "private, no-cache"
+        )
+        self.set_header("Content-Type", "image/jpeg")
+        self.set_header("Etag", f'"{stamp}-{number}"')
+        if self.check_etag_header():
+            self.set_status(304)
+            return
+        self.write(jpeg)
+
+
+class HealthHandler(ViewHandler):
+    """`/health`: the server is there; a page that lost it asks this until it may load itself anew."""
+
+    def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
+        self.write({"faultwatch": "dashboard", "records_open": len(self.views)})
+
+
+#: Pattern and handler of every route that is not a page.
+EXTRA_ROUTES: dict[str, type[ViewHandler]] = {
+    r"/preview/([0-9]{1,15})\.jpg": PreviewHandler,
+    r"/health": HealthHandler,
+}

@@ -1,0 +1,268 @@
+"""The page's only way to the record: reads, never writes, costs next to nothing when nothing is new."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dashboard import running
+from dashboard.snapshot import Figures, Ledger, ShownFrame, ShownParticle, Snapshot
+from models.results import CLASSES
+from monitor.errors import NoSession
+from monitor.record.database import DATABASE, open_for_reading
+
+#: How long a query may wait for a lock [ms]: one loop serves every viewer, and the next tick tries again.
+_BUSY_MS = 200
+#: A browser draws this many outlines with this many corners smoothly; the rest is said, not drawn.
+MAX_PARTICLES = 800
+MAX_CORNERS = 160
+
+
+def open_record(directory: Path) -> sqlite3.Connection:
+    """Open a session's record for reading only.
+
+    Raises
+    ------
+    NoSession
+        There is none, or it can't be read.
+    """
+    db = open_for_reading(directory)
+    db.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    return db
+
+
+class RecordView:
+    """One session's record as the page sees it, shared by all viewers of that session in this process.
+
+    The record may not exist yet, may be in the middle of being made, and may be replaced by another one: each
+    is a state that `poll` tells, not an error.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._db: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._data_version: int | None = None
+        self._snapshot = Snapshot(version=0, epoch=0, directory=directory)
+        self._frames: OrderedDict[int, ShownFrame] = OrderedDict()
+        self._failures = 0
+
+    def close(self) -> None:
+        """Let go of the file; the next `poll` opens it again."""
+        if self._db is not None:
+            self._db.close()
+        self._db = self._identity = self._data_version = None
+        self._frames.clear()
+
+    def poll(self) -> Snapshot:
+        """The session as it stands: the same object as last time where nothing has changed."""
+        try:
+            identity = self._look()
+            if identity is None:
+                if self._snapshot.exists:  # it was there and is gone
+                    self.close()
+                    self._snapshot = Snapshot(
+                        self._snapshot.version + 1, self._snapshot.epoch + 1, self.directory
+                    )
+                return self._snapshot
+            if identity != self._identity:
+                self._open(identity)
+            assert self._db is not None
+            (data_version,) = self._db.execute("PRAGMA data_version").fetchone()
+            if data_version == self._data_version and not self._pending:
+                return self._snapshot
+            self._snapshot = self._read(self._db)
+            self._data_version = data_version
+            self._failures = 0
+        except (sqlite3.Error, NoSession) as error:
+            self.close()
+            self._failures += 1
+            if not self._snapshot.exists and self._failures == 1:
+                return self._snapshot  # caught in the middle of being made; the next tick will tell
+            problem = f"The record can't be read just now: {error}."
+            if problem != self._snapshot.problem:
+                self._snapshot = replace(
+                    self._snapshot, version=self._snapshot.version + 1, problem=problem, exists=True
+                )
+        return self._snapshot
+
+    def frame(self, frame_id: int) -> ShownFrame | None:
+        """One analysed frame with its particles; None where there is none by that number.
+
+        Raises
+        ------
+        sqlite3.Error
+            The record can't be read.
+        """
+        if frame_id not in self._frames:
+            with self._reading() as db:
+                frame = None if db is None else _read_frame(db, frame_id)
+            if frame is None:
+                return None
+            self._frames[frame_id] = frame
+            while len(self._frames) > 8:
+                self._frames.popitem(last=False)
+        self._frames.move_to_end(frame_id)
+        return self._frames[frame_id]
+
+    def neighbour(self, number: int, *, after: bool = False) -> int | None:
+        """The analysed frame at `number` or the next one before (after) it; else the nearest one there is."""
+        down = "SELECT max(frame_id) FROM results WHERE frame_id <= ?"
+        up = "SELECT min(frame_id) FROM results WHERE frame_id >= ?"
+        with self._reading() as db:
+            for query in (up, down) if after else (down, up):
+                found: int | None = db.execute(query, (number,)).fetchone()[0] if db is not None else None
+                if found is not None:
+                    return found
+        return None
+
+    def stamp(self, frame_id: int) -> str | None:
+        """Differs from before if the frame was analysed anew; None where it is not analysed (any more)."""
+        with self._reading() as db:
+            query = "SELECT committed FROM results WHERE frame_id = ?"
+            row = None if db is None else db.execute(query, (frame_id,)).fetchone()
+        return None if row is None else _stamp(row[0])
+
+    def preview(self, frame_id: int) -> tuple[bytes, str] | None:
+        """The JPEG of one frame and its stamp; None where there is none.
+
+        Raises
+        ------
+        sqlite3.Error
+            The record can't be read.
+        """
+        with self._reading() as db:
+            row = (
+                db.execute(
+                    "SELECT preview, committed FROM results WHERE frame_id = ?", (frame_id,)
+                ).fetchone()
+                if db is not None
+                else None
+            )
+        return None if row is None or row[0] is None else (row[0], _stamp(row[1]))
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            status = (self.directory / DATABASE).stat()
+        except OSError:
+            return None
+        return (status.st_dev, status.st_ino) if status.st_size else None
+
+    def _open(self, identity: tuple[int, int]) -> None:
+        self.close()
+        self._db = open_record(self.directory)
+        self._identity = identity
+        self._series = running.SeriesReader()
+        self._sizes = running.SizesReader()
+        self._ledger = running.LedgerReader()
+        self._pending = False
+        self._snapshot = Snapshot(self._snapshot.version + 1, self._snapshot.epoch + 1, self.directory)
+
+    def _read(self, db: sqlite3.Connection) -> Snapshot:
+        version = self._snapshot.version + 1
+        with _moment(db):
+            meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
+            series, figures = self._series.read(db)
+            ledger, refusals = self._ledger.read(db)
+            sizes = self._sizes.read(db, _settled_particles(ledger, figures))
+            (newest,) = db.execute("SELECT max(frame_id) FROM results").fetchone()
+            self._pending = self._ledger.pending or self._sizes.pending
+            self._frames.clear()  # rows may have been replaced
+            return Snapshot(
+                version=version,
+                epoch=self._snapshot.epoch,
+                directory=self.directory,
+                exists=True,
+                material=meta.get("material") or None,
+                sources=running.read_sources(db),
+                ledger=ledger,
+                refusals=refusals,
+                figures=figures,
+                series=series,
+                sizes=sizes,
+                pace=running.read_pace(db),
+                bundle=running.read_bundle(db, meta.get("bundle")),
+                newest=newest,
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """The open record for single look-ups; None while there is no record with tables in it."""
+        self.poll()
+        yield self._db if self._snapshot.exists and self._snapshot.problem is None else None
+
+
+@contextmanager
+def _moment(db: sqlite3.Connection) -> Iterator[None]:
+    """Everything read inside belongs to one moment of the record."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
+
+
+def _read_frame(db: sqlite3.Connection, frame_id: int) -> ShownFrame | None:
+    with _moment(db):
+        row = db.execute(
+            "SELECT path, item, height, width, r.pixel_size_nm, acquired, arrived, latency_ms, committed,"
+            " preview IS NOT NULL, quality FROM results r JOIN frames f ON f.id = r.frame_id WHERE f.id = ?",
+            (frame_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        (count,) = db.execute("SELECT count(*) FROM particles WHERE frame_id = ?", (frame_id,)).fetchone()
+        particles = db.execute(
+            "SELECT label, class, p_empty, p_null, p_no, p_yes, abstained, row0, col0, row1, col1,"
+            " diameter_nm, outline FROM particles WHERE frame_id = ? ORDER BY area_nm2 DESC LIMIT ?",
+            (frame_id, MAX_PARTICLES),
+        ).fetchall()
+    return ShownFrame(
+        id=frame_id,
+        name=running.frame_name(row[0], row[1]),
+        height=row[2],
+        width=row[3],
+        pixel_size_nm=row[4],
+        acquired=row[5],
+        arrived=row[6],
+        latency_ms=row[7],
+        stamp=_stamp(row[8]),
+        has_preview=bool(row[9]),
+        quality=json.loads(row[10]),
+        particles=tuple(_particle(particle) for particle in particles),
+        hidden=count - len(particles),
+    )
+
+
+def _particle(row: tuple[Any, ...]) -> ShownParticle:
+    corners = np.array(json.loads(row[12]), dtype=np.float64).reshape(-1, 2)
+    corners = corners[:: max(1, -(-len(corners) // MAX_CORNERS))]
+    assert row[1] in CLASSES
+    return ShownParticle(
+        label=row[0],
+        particle_class=row[1],
+        probabilities=row[2:6],
+        abstained=bool(row[6]),
+        bbox=row[7:11],
+        diameter_nm=row[11],
+        rows=corners[:, 0],
+        cols=corners[:, 1],
+    )
+
+
+def _settled_particles(ledger: Ledger, figures: Figures | None) -> int | None:
+    """How many particles there are, where the running figures have caught up with the results."""
+    settled = figures is not None and figures.position == ledger.analysed
+    return sum(figures.counts) if figures is not None and settled else None
+
+
+def _stamp(committed: float) -> str:
+    return f"{round(committed * 1000):x}"

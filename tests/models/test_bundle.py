@@ -1,0 +1,198 @@
+"""The shipped bundle: its forms agree, a damaged or foreign one is refused, and frames are judged with it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.analysis import analyse
+from models.augment import NEGATIVES
+from models.bundle import FILES, SHIPPED, describe, load_bundle, onnx_network, torch_network
+from models.errors import BundleRefused, CannotAnalyse
+from models.forest import as_rows, load_forest
+from models.results import CLASSES
+from models.shards import examples_by_split
+from sim.library import load_library
+from sim.microscope import Story, take_frames
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return load_bundle(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def taken():
+    return next(take_frames(Story(frames=1, size=1024, seed=11), load_library()))
+
+
+@pytest.fixture(scope="module")
+def analysis(bundle, taken):
+    return analyse(taken.counts, taken.pixel_size_nm, bundle)
+
+
+def test_onnx_and_torch_agree() -> None:
+    _, details = describe()
+    onnx = onnx_network(SHIPPED / "unet.onnx")
+    torch = torch_network(SHIPPED, details["unet"]["width"], "cpu")
+    rng = np.random.default_rng(0)
+    for shape in ((64, 64), (256, 320)):
+        image = rng.normal(size=(1, 1, *shape)).astype(np.float32)
+        np.testing.assert_allclose(onnx(image), torch(image), atol=1e-4)
+
+
+def test_both_forms_of_the_forest_agree(bundle) -> None:
+    forest = load_forest(SHIPPED / "forest.skops")
+    rows = np.random.default_rng(1).normal(0, 2, (200, len(bundle.feature_names))).astype(np.float32)
+    np.testing.assert_allclose(bundle.forest(rows), forest.predict_proba(rows), atol=1e-6)
+    assert bundle.forest(rows[:0]).shape == (0, 4)
+
+
+def copy_of_the_shipped(folder: Path) -> Path:
+    return Path(shutil.copytree(SHIPPED, folder / "bundle"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_file_is_refused(tmp_path: Path, file: str) -> None:
+    copy = copy_of_the_shipped(tmp_path)
+    content = bytearray((copy / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / file).write_bytes(content)
+    with pytest.raises(BundleRefused, match="damaged"):
+        load_bundle(copy, "cpu")
+    (copy / file).unlink()
+    with pytest.raises(BundleRefused, match=f"lacks {file}"):
+        load_bundle(copy, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"format": "somebody else's"}, "format"),
+        ({"classes": ["a", "b"]}, "classes"),
+        ({"sha256": None}, "damaged"),
+        ({"preprocessing": {"colour": 3}}, "damaged"),
+        ({"features": ["hue"]}, "does not measure: hue"),
+    ],
+)
+def test_a_foreign_manifest_is_refused(tmp_path: Path, change: dict, says: str) -> None:
+    copy = copy_of_the_shipped(tmp_path)
+    details = json.loads((copy / "bundle.json").read_text())
+    (copy / "bundle.json").write_text(json.dumps(details | change))
+    with pytest.raises(BundleRefused, match=says):
+        load_bundle(copy, "cpu")
+
+
+def test_no_bundle_at_all(tmp_path: Path) -> None:
+    with pytest.raises(BundleRefused, match="no bundle"):
+        describe(tmp_path)
+    (tmp_path / "bundle.json").write_text("{")
+    with pytest.raises(BundleRefused, match="damaged"):
+        describe(tmp_path)
+    with pytest.raises(BundleRefused, match="no device"):
+        load_bundle(device="tpu")
+
+
+def test_the_identity_changes_with_a_setting(tmp_path: Path) -> None:
+    copy = copy_of_the_shipped(tmp_path)
+    details = json.loads((copy / "bundle.json").read_text())
+    assert describe(copy)[0] == describe()[0]
+    details["segmentation"]["threshold"] = 0.4
+    (copy / "bundle.json").write_text(json.dumps(details))
+    assert describe(copy)[0] != describe()[0]
+
+
+def test_particles_are_found_where_they_are(analysis, taken) -> None:
+    whole = [p for p in taken.particles if p["whole"]]
+    assert len(whole) >= 3
+    found = 0
+    for p in whole:
+        r, c = (int(x) for x in p["centroid"])
+        found += any(
+            q.bbox[0] <= r < q.bbox[2] and q.bbox[1] <= c < q.bbox[3] and q.particle_class != "empty"
+            for q in analysis.particles
+        )
+    assert found >= len(whole) - 1
+
+
+def test_an_analysis_agrees_with_itself(analysis, taken) -> None:
+    """Boxes, areas, centroids and outlines all describe the label image."""
+    assert analysis.labels.shape == analysis.shape == taken.counts.shape
+    assert [p.label for p in analysis.particles] == list(range(1, len(analysis.particles) + 1))
+    for p in analysis.particles:
+        assert sum(p.probabilities) == pytest.approx(1)
+        assert CLASSES[int(np.argmax(p.probabilities))] == p.particle_class
+        if p.particle_class == "empty":
+            assert not (analysis.labels == p.label).any()
+            continue
+        rows, cols = np.nonzero(analysis.labels == p.label)
+        assert p.bbox == (rows.min(), cols.min(), rows.max() + 1, cols.max() + 1)
+        assert p.centroid == (pytest.approx(rows.mean()), pytest.approx(cols.mean()))
+        assert p.area_nm2 == pytest.approx(len(rows) * taken.pixel_size_nm**2)
+        assert p.diameter_nm == pytest.approx(2 * np.sqrt(p.area_nm2 / np.pi))
+        assert len(p.outline) >= 4
+    assert set(analysis.timings_ms) == {"preprocess", "segment", "measure", "classify"}
+
+
+def test_the_same_frame_gives_the_same_result(analysis, bundle, taken) -> None:
+    again = analyse(taken.counts, taken.pixel_size_nm, bundle)
+    assert again.particles == analysis.particles
+    np.testing.assert_array_equal(again.labels, analysis.labels)
+
+
+def test_gain_offset_and_type_do_not_matter(analysis, bundle, taken) -> None:
+    other = analyse(taken.counts.astype(np.float32) * 3.5 - 1000, taken.pixel_size_nm, bundle)
+    assert [p.particle_class for p in other.particles] == [p.particle_class for p in analysis.particles]
+
+
+@pytest.mark.parametrize("kind", NEGATIVES)
+def test_frames_that_hold_nothing_count_nothing(bundle, kind: str) -> None:
+    """No particle is *counted* on them: what little is marked is not called `no` or `yes`."""
+    image = NEGATIVES[kind](384, np.random.default_rng(99))
+    result = analyse(image, 0.05, bundle)
+    assert not [p for p in result.particles if p.particle_class in ("no", "yes")]
+
+
+def test_a_constant_frame_is_blank(bundle) -> None:
+    result = analyse(np.full((256, 256), 9, np.uint16), 0.05, bundle)
+    assert result.particles == ()
+    assert result.quality["verdict"] == "constant"
+
+
+@pytest.mark.parametrize(
+    ("image", "pixel", "says"),
+    [
+        (np.zeros((10, 10)), 0.05, "too small"),
+        (np.zeros((64, 64)), 0.01, "too small"),
+        (np.zeros((4, 64, 64)), 0.05, "no picture"),
+        (np.zeros((64, 64), complex), 0.05, "no picture"),
+        (np.full((64, 64), np.nan), 0.05, "not finite"),
+        (np.zeros((64, 64)), 0.0, "no pixel size"),
+    ],
+)
+def test_what_cannot_be_judged_is_said(bundle, image: np.ndarray, pixel: float, says: str) -> None:
+    with pytest.raises(CannotAnalyse, match=says):
+        analyse(image, pixel, bundle)
+
+
+def test_unknown_materials_are_named(bundle, taken) -> None:
+    with pytest.raises(CannotAnalyse, match="there are CdSe"):
+        analyse(taken.counts, taken.pixel_size_nm, bundle, "unobtainium")
+    assert analyse(taken.counts, taken.pixel_size_nm, bundle, "cdse").particles
+
+
+def test_the_shipped_figures_are_at_least_the_floor() -> None:
+    """What the bundle says of itself was measured on held-out specimens when it was made (`train forest`)."""
+    _, details = describe()
+    assert details["metrics"]["held_out"]["macro_f1"] >= 0.80
+    assert details["unet"]["training"]["validation"]["dice"] >= 0.85
+    for k, n in details["rates"].values():
+        assert 0 < k <= n
+
+
+def test_a_folder_without_a_data_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="holds no data set"):
+        examples_by_split(tmp_path, ["train"])
+    assert as_rows([], ["a"]).shape == (0, 1)

@@ -1,0 +1,92 @@
+"""Preprocessing: unchanged by gain and offset, keeps frequencies, evens out illumination."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.preprocess import Preprocessing, canonical, remove_outliers, resample, robust_surface, standardise
+
+SETTINGS = Preprocessing()
+
+
+def noise(seed: int = 0, size: int = 128) -> np.ndarray:
+    return np.random.default_rng(seed).poisson(200, (size, size)).astype(np.float32)
+
+
+@given(st.floats(0.05, 50), st.floats(-1e3, 1e3), st.integers(0, 5))
+@settings(max_examples=25, deadline=None)
+def test_gain_and_offset_do_not_matter(gain: float, offset: float, seed: int) -> None:
+    image = noise(seed)
+    a = canonical(image, 0.05, SETTINGS).image
+    b = canonical(image * np.float32(gain) + np.float32(offset), 0.05, SETTINGS).image
+    np.testing.assert_allclose(a, b, atol=0.02)
+
+
+def test_hot_pixels_go_and_the_lattice_stays() -> None:
+    rows = np.arange(128)
+    image = (200 + 40 * np.cos(2 * np.pi * rows / 5))[:, None].repeat(128, 1).astype(np.float32)
+    image += np.random.default_rng(0).normal(0, 5, image.shape).astype(np.float32)
+    spoilt = image.copy()
+    spoilt[60, 60], spoilt[20, 90] = 60000, -5000
+    cleaned = remove_outliers(spoilt, SETTINGS.outlier_sigmas)
+    assert abs(cleaned[60, 60] - 200) < 60
+    assert abs(cleaned[20, 90] - 200) < 60
+    assert (cleaned != spoilt).mean() < 0.02
+
+
+@pytest.mark.parametrize("pixel", [0.02, 0.025, 0.035, 0.05, 0.077])
+def test_a_fringe_keeps_its_spacing_at_any_magnification(pixel: float) -> None:
+    """0.35 nm fringes stand at 2.857 nm⁻¹ after resampling, within one bin of the transform."""
+    size = 512
+    x = np.arange(size) * pixel
+    image = (100 + 20 * np.cos(2 * np.pi * x / 0.35))[None, :].repeat(size, 0).astype(np.float32)
+    out, scale = resample(image, pixel / 0.05)
+    assert scale[1] == pytest.approx(pixel / 0.05, rel=0.01)
+    row = out[out.shape[0] // 2] - out.mean()
+    k = np.fft.rfftfreq(len(row), pixel / scale[1])
+    peak = k[np.argmax(np.abs(np.fft.rfft(row * np.hanning(len(row)))))]
+    assert peak == pytest.approx(1 / 0.35, abs=1.01 / (len(row) * 0.05))
+
+
+def test_resampling_down_does_not_alias() -> None:
+    """Fringes finer than the new grid can hold vanish instead of showing as coarse ones."""
+    x = np.arange(512)
+    image = (100 + 50 * np.cos(2 * np.pi * x / 2.7))[None, :].repeat(512, 0).astype(np.float32)
+    out, _ = resample(image, 0.5)
+    assert out[64:-64, 64:-64].std() < 1.0
+
+
+def test_a_surface_is_fitted_around_what_stands_out() -> None:
+    r, c = np.mgrid[-1:1:256j, -1:1:256j].astype(np.float32)
+    ground = 5 + 2 * r - c * c
+    image = ground.copy()
+    image[80:160, 80:160] -= 6
+    fitted = robust_surface(image, 3)
+    outside = np.ones(image.shape, bool)
+    outside[80:160, 80:160] = False
+    assert np.abs(fitted - ground)[outside].mean() < 0.1
+
+
+def test_a_ramp_with_poisson_noise_becomes_even() -> None:
+    c = np.linspace(50, 800, 256, dtype=np.float32)
+    image = np.random.default_rng(1).poisson(c[None, :].repeat(256, 0)).astype(np.float32)
+    flat = standardise(image, SETTINGS)
+    left, right = flat[:, :64], flat[:, -64:]
+    assert abs(left.mean() - right.mean()) < 0.1
+    assert 0.8 < left.std() / right.std() < 1.25
+
+
+def test_a_constant_frame_gives_zeros() -> None:
+    assert not standardise(np.full((64, 64), 7, np.float32), SETTINGS).any()
+
+
+def test_labels_come_back_to_the_frames_own_grid() -> None:
+    prepared = canonical(noise(size=256), 0.025, SETTINGS)
+    labels = np.zeros(prepared.image.shape, np.int32)
+    labels[20:40, 50:90] = 3
+    back = prepared.to_frame(labels)
+    assert back.shape == (256, 256)
+    rows, cols = np.nonzero(back)
+    assert (rows.min(), rows.max()) == (pytest.approx(40, abs=2), pytest.approx(79, abs=2))
+    assert (cols.min(), cols.max()) == (pytest.approx(100, abs=2), pytest.approx(179, abs=2))

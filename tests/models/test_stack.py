@@ -1,0 +1,132 @@
+"""The stack reading names the word that made an image, and its features do not change with what must not matter."""
+
+import numpy as np
+import pytest
+
+from models.features import measure
+from models.preprocess import Preprocessing, standardise
+from models.stack import LATERAL_RATIO, read_stack, words
+
+STEP = 0.05
+LAYER = 1 / 2.85
+
+
+def lattice(stack: str, angle_deg: float = 0.0, noise: float = 0.3, seed: int = 0, size: int = 200):
+    """A particle of atomic columns as dark discs on noise, stacked as `stack`: image and labels (size, size)."""
+    rng = np.random.default_rng(seed)
+    row = 1 / (LATERAL_RATIO * 2.85)
+    angle = np.radians(angle_deg)
+    along = np.array([np.cos(angle), np.sin(angle)])
+    across = np.array([-np.sin(angle), np.cos(angle)])
+    centre = np.array([size / 2, size / 2]) * STEP
+    grid = np.stack(np.mgrid[:size, :size], axis=-1) * STEP
+    image = np.zeros((size, size), np.float32)
+    reach = len(stack) * LAYER / 2
+    for i, letter in enumerate(stack):
+        z = (i - (len(stack) - 1) / 2) * LAYER
+        for n in range(-12, 13):
+            x = (n + "ABC".index(letter) / 3) * row
+            if np.hypot(x, z) > reach:
+                continue
+            spot = centre + z * along + x * across
+            image -= np.exp(-((grid - spot) ** 2).sum(-1) / (2 * 0.07**2)).astype(np.float32)
+    labels = (np.linalg.norm(grid - centre, axis=-1) < reach).astype(np.int32)
+    return image + noise * rng.standard_normal(image.shape).astype(np.float32), labels
+
+
+def reading_of(stack: str, angle_deg: float = 0.0, noise: float = 0.3):
+    image, labels = lattice(stack, angle_deg, noise)
+    rows, cols = np.nonzero(labels)
+    axis = (2.85 * np.cos(np.radians(angle_deg)), 2.85 * np.sin(np.radians(angle_deg)))
+    values = image[rows, cols].astype(float)
+    reading = read_stack(values - values.mean(), rows * STEP, cols * STEP, axis)
+    assert reading is not None
+    return reading
+
+
+def test_perfect_words_are_told_apart() -> None:
+    wurtzite, cubic = reading_of("ABABABABABABA"), reading_of("ABCABCABCABCA")
+    assert wurtzite.perfect_h > 0.7 > 0.3 > wurtzite.perfect_c
+    assert cubic.perfect_c > 0.7 > 0.3 > cubic.perfect_h
+    assert wurtzite.turn_mean > 0.7
+    assert cubic.turn_mean < -0.2
+
+
+@pytest.mark.parametrize(
+    ("stack", "kind"),
+    [
+        ("ABABABCBCBCBC", "I1"),
+        ("ABABABCACACAC", "I2"),
+        ("ABABABCABABAB", "E"),
+        ("ABCABCBACBACB", "twin"),
+        ("ABCABCBCABCAB", "intrinsic"),
+        ("ABCABCBABCABC", "extrinsic"),
+    ],
+)
+@pytest.mark.parametrize("angle", [0.0, 33.0, 120.0])
+def test_every_fault_is_named_and_placed(stack: str, kind: str, angle: float) -> None:
+    reading = reading_of(stack, angle)
+    assert reading.kind == kind
+    assert reading.significance > 15
+    assert reading.gain > 0.1
+    assert 4 <= reading.place <= 9
+
+
+def test_faultless_stacks_gain_little() -> None:
+    for stack in ("ABABABABABABA", "ABCABCABCABCA"):
+        assert reading_of(stack).significance < 12
+
+
+def test_the_words_of_a_length_are_all_there() -> None:
+    found = words(10)
+    assert (found.kind == "").sum() == 4  # two bases, two hands
+    assert (found.kind == "I1").sum() == 2 * 8
+    np.testing.assert_allclose(np.abs(found.phases), 1)
+
+
+def test_too_few_layers_are_not_read() -> None:
+    image, labels = lattice("ABA")
+    rows, cols = np.nonzero(labels)
+    assert read_stack(image[rows, cols].astype(float), rows * STEP, cols * STEP, (2.85, 0.0)) is None
+
+
+def features_of(image: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    (measured,) = measure(standardise(image, Preprocessing()), labels, STEP)
+    return measured.values
+
+
+def test_features_ignore_gain_and_offset() -> None:
+    image, labels = lattice("ABABABCBCBCBC")
+    a, b = features_of(image, labels), features_of(37 * image + 900, labels)
+    for name in a:
+        assert a[name] == pytest.approx(b[name], abs=0.05, rel=0.05), name
+
+
+def test_features_ignore_the_crops_size() -> None:
+    """The same particle in a larger frame of the same noise: what is far away must not matter."""
+    image, labels = lattice("ABABABCBCBCBC", size=200)
+    rng = np.random.default_rng(7)
+    wide = 0.3 * rng.standard_normal((420, 420)).astype(np.float32)
+    wide[110:310, 110:310] = image
+    wide_labels = np.zeros((420, 420), np.int32)
+    wide_labels[110:310, 110:310] = labels
+    preprocessing = Preprocessing(surface_order=0, noise_order=0)
+    (a,) = measure(standardise(image, preprocessing), labels, STEP)
+    (b,) = measure(standardise(wide, preprocessing), wide_labels, STEP)
+    for name in a.values:
+        if name.startswith(("stack", "fault", "uneven", "sobel_spread", "sobel_aligned")):
+            assert a.values[name] == pytest.approx(b.values[name], abs=0.15, rel=0.1), name
+        else:  # these stand over the background, whose estimate has its own noise
+            assert a.values[name] == pytest.approx(b.values[name], abs=0.5, rel=0.15), name
+
+
+def test_features_ignore_the_orientation() -> None:
+    for angle in (25.0, 90.0, 145.0):
+        a = features_of(*lattice("ABABABCBCBCBC", 0.0))
+        b = features_of(*lattice("ABABABCBCBCBC", angle))
+        for name in ("stack_perfect_h", "fault_faulted", "fault_gain", "ring_2.5", "sobel_spread"):
+            assert a[name] == pytest.approx(b[name], abs=0.2), (angle, name)
+
+
+def test_a_frame_without_regions_has_no_features() -> None:
+    assert measure(np.zeros((64, 64), np.float32), np.zeros((64, 64), np.int32), STEP) == []
