@@ -125,7 +125,9 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
             raise BundleRefused(f"{folder / file} is damaged: its SHA-256 is not the one in bundle.json")
     unknown = set(details["features"]) - set(feature_names())
     if unknown:
-        raise BundleRefused(f"{folder} asks for features that this version does not measure: {', '.join(sorted(unknown))}")
+        raise BundleRefused(
+            f"{folder} asks for features that this version does not measure: {', '.join(sorted(unknown))}"
+        )
     try:
         preprocessing = Preprocessing(**details["preprocessing"])
         segmentation = Segmentation(**details["segmentation"])

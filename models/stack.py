@@ -21,6 +21,8 @@ Real = npt.NDArray[np.float64]
 LATERAL_RATIO = 2 * np.sqrt(2) / 3
 """|q| / |g| of every ideal close packing: row frequency 2/(√3 a) over layer frequency 1/d, d = a √(2/3)."""
 MOST_LAYERS = 56
+REGRESSORS = 5
+"""Complex coefficients that are fitted to every word."""
 RAMPS = np.linspace(-0.04, 0.04, 9)
 """Phase ramps that are tried [cycles a layer]: an error of the axis' direction of up to 2.4°."""
 RUNS: tuple[tuple[str, str, str], ...] = (
@@ -35,7 +37,7 @@ RUNS: tuple[tuple[str, str, str], ...] = (
 
 @dataclass(frozen=True)
 class Words:
-    """Candidate words for a number of layers, as an orthonormal basis of what each can explain."""
+    """Candidate words for a number of layers."""
 
     base: npt.NDArray[np.str_]
     """(C,) `h` or `c`."""
@@ -144,15 +146,12 @@ def read_stack(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, fl
     observed = (sums / np.sqrt(count)).reshape(layers, 2)  # noise of every sample alike
     root = np.sqrt(count).reshape(layers, 2)
     candidates = words(layers)
-    basis = _bases(candidates.phases, root)  # (C, 2N, R)
     turned = observed[None] * np.exp(-2j * np.pi * RAMPS[:, None, None] * np.arange(layers)[None, :, None])
-    explained = (
-        np.abs(np.einsum("csr,as->car", basis.conj(), turned.reshape(len(RAMPS), -1), optimize=True)) ** 2
-    )
-    share = explained.sum(axis=2) / (np.sum(np.abs(observed) ** 2) + 1e-12)  # (C, A)
+    explained = _explained(_designs(candidates.phases, root), turned.reshape(len(RAMPS), -1))
+    share = explained / (np.sum(np.abs(observed) ** 2) + 1e-12)  # (C, A)
     best_ramp = share.max(axis=1)
-    samples, regressors = 2 * layers, basis.shape[2]
-    adjusted = 1 - (1 - best_ramp) * samples / max(1, samples - regressors)
+    samples = 2 * layers
+    adjusted = 1 - (1 - best_ramp) * samples / max(1, samples - REGRESSORS)
 
     perfect = candidates.kind == ""
     h = float(adjusted[perfect & (candidates.base == "h")].max())
@@ -183,8 +182,16 @@ def read_stack(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, fl
     )
 
 
-def _bases(phases: Complex, root: Real) -> Complex:
-    """Orthonormal bases (C, 2N, 5) of what each word (C, N) explains of two samples a layer.
+def _explained(designs: Complex, observed: Complex) -> Real:
+    """Squared length of each observation (A, S) projected on the columns of each design (C, S, R): (C, A)."""
+    adjoint = designs.conj().swapaxes(1, 2)
+    gram = adjoint @ designs + 1e-9 * np.eye(REGRESSORS)
+    moments = adjoint @ observed.T  # (C, R, A)
+    return np.asarray((moments.conj() * np.linalg.solve(gram, moments)).real.sum(axis=1))
+
+
+def _designs(phases: Complex, root: Real) -> Complex:
+    """Regressors (C, 2N, 5) of each word (C, N) for two samples a layer.
 
     The sample on a layer sees that layer and both neighbours, the sample between two layers sees those two: five
     complex coefficients, the same along the whole stack.
@@ -194,9 +201,8 @@ def _bases(phases: Complex, root: Real) -> Complex:
     shifted[:, 1:-1] = phases
     # Beyond its ends the crystal goes on for a layer at most; what would follow is not known and left out.
     previous, here, following = shifted[:, :-2], shifted[:, 1:-1], shifted[:, 2:]
-    design = np.zeros((count, layers, 2, 5), complex)
+    design = np.zeros((count, layers, 2, REGRESSORS), complex)
     design[:, :, 0, 0], design[:, :, 0, 1], design[:, :, 0, 2] = here, previous, following
     design[:, :, 1, 3], design[:, :, 1, 4] = here, following
     design *= root[None, :, :, None]
-    q, _ = np.linalg.qr(design.reshape(count, 2 * layers, 5))
-    return np.asarray(q)
+    return design.reshape(count, 2 * layers, REGRESSORS)

@@ -240,7 +240,7 @@ def calibration_error(
     return float(total)
 
 
-def rates(rows: Rows, probabilities: npt.NDArray[np.floating]) -> dict[str, list[float]]:
+def rates(rows: Rows, probabilities: npt.NDArray[np.floating]) -> dict[str, list[int]]:
     """Sensitivity and specificity as [k, n] over physical particles, of those called `yes` or `no`.
 
     The images of one particle are not independent: each particle counts once, by the share of its images that were
@@ -254,7 +254,7 @@ def rates(rows: Rows, probabilities: npt.NDArray[np.floating]) -> dict[str, list
         particles, inverse = np.unique(rows.particle[chosen], return_inverse=True)
         right = np.bincount(inverse, called[chosen] == true_class, len(particles))
         share = right / np.maximum(np.bincount(inverse, minlength=len(particles)), 1)
-        result[name] = [round(float(share.sum()), 3), float(len(particles))]
+        result[name] = [round(float(share.sum())), len(particles)]
     return result
 
 
