@@ -46,6 +46,8 @@ CREATE TABLE frames (             -- the ledger: one row a frame (an unreadable 
 CREATE UNIQUE INDEX frames_identity ON frames (source_id, path, ifnull(item, -1), revision);
 CREATE INDEX frames_state ON frames (state);
 CREATE INDEX frames_sender ON frames (sender, sequence);
+CREATE INDEX frames_content ON frames (content);                           -- finds a renamed file
+CREATE INDEX frames_order ON frames (ifnull(acquired, arrived), id);       -- order of acquisition
 
 CREATE TABLE results (
     frame_id      INTEGER PRIMARY KEY REFERENCES frames(id),

@@ -14,8 +14,10 @@ from sim.particle import SHAPES, Nanoparticle, build, build_polycrystal
 from sim.stacking import RUNS
 
 ATOM_RADIUS_NM = 0.19
-"""The mask is the union of discs of this radius around the projected atoms, closed and filled: a third of the rows'
-distance beyond the outermost columns [nm]."""
+"""The mask is the union of discs of this radius around the projected atoms, closed and filled [nm], ..."""
+OUTLINE_NM = 0.07
+"""... then drawn in until it reaches this far beyond the outermost atoms: where an eye puts the outline, for what lies
+further out is the bright Fresnel fringe of an underfocused edge [nm]."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ def _free_place(
 
 
 def projected_mask(placed: Placed, side_nm: float, gpts: int) -> npt.NDArray[np.bool_]:
-    """Where the particle projects to, (gpts, gpts), periodic: discs of `ATOM_RADIUS_NM` on its atoms, closed, filled.
+    """Where the particle projects to, (gpts, gpts), periodic: discs on its atoms, closed, filled, drawn in.
 
     It is drawn on a canvas that reaches over the border and folded afterwards, or masks would be bitten at the edge.
     """
@@ -250,6 +252,9 @@ def projected_mask(placed: Placed, side_nm: float, gpts: int) -> npt.NDArray[np.
     canvas = cv2.morphologyEx(cv2.dilate(canvas, disc), cv2.MORPH_CLOSE, disc)
     contours, _ = cv2.findContours(canvas, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(canvas, contours, -1, 1, thickness=cv2.FILLED)
+    # A hair less than the distance itself, for pixels whose centres lie exactly on it.
+    inwards = cv2.distanceTransform(canvas, cv2.DIST_L2, 5) * pixel
+    canvas = (inwards > ATOM_RADIUS_NM - OUTLINE_NM - 1e-3).astype(np.uint8)
     folded = np.zeros((gpts, gpts), bool)
     for i in (-1, 0, 1):
         for j in (-1, 0, 1):

@@ -1,5 +1,7 @@
 """Stacking words: each fault obeys its rule, and is found again."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +49,7 @@ def test_a_fault_is_found_where_it_was_put(
 @given(st.sampled_from("hc"), st.integers(3, 60))
 def test_close_packing_never_repeats_a_letter(base: str, layers: int) -> None:
     stack = word(base, layers)
-    assert all(a != b for a, b in zip(stack, stack[1:], strict=False))
+    assert all(a != b for a, b in pairwise(stack))
     assert find_faults(stack, base) == ()
 
 

@@ -1,0 +1,483 @@
+"""The front door of faultwatch: its command line, and nothing else.
+
+Every command is a function whose docstring is its help. It imports what it needs when it runs, so that
+`faultwatch --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+#: What a shell reports of a program ended by Ctrl-C.
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 1 wrong input, 2 wrong usage, 130 Ctrl-C."""
+    from models.errors import ModelError
+    from monitor.errors import FaultwatchError
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console that can't show Å or × gets a question mark
+            stream.reconfigure(errors="replace")
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (FaultwatchError, ModelError) as error:
+        print(f"faultwatch: {_sentence(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of the output (`| head`) has gone; what is still buffered must not be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _sentence(error: Exception) -> str:
+    """What is wrong in one line, with the file that it concerns before it."""
+    path = getattr(error, "path", None)
+    text = " ".join(str(error).split())
+    return text if path is None or str(path) in text else f"{path}: {text}"
+
+
+# -- the commands ---------------------------------------------------------------------------------------
+
+
+def watch(options: argparse.Namespace) -> int:
+    """Watch directories and sockets, analyse every frame, show the statistics.
+
+    SOURCE is a directory (with its sub-directories) or a ZeroMQ address: tcp://HOST:PORT binds a PULL socket,
+    tcp+connect://HOST:PORT connects it, sub://HOST:PORT subscribes, ack://HOST:PORT binds the acknowledging socket.
+    Ctrl-C ends the session; the same --session goes on with it.
+    """
+    from monitor.settings import load_settings
+    from monitor.watch import watch as run
+
+    settings = load_settings(
+        sources=options.sources, new_only=options.new_only, **_given(options, _SESSION, _ANALYSIS, _RUNNING)
+    )
+    return run(settings, dashboard=_page(settings.dashboard, settings.port, options.browser))
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Virtual microscope, session and page, all in one.
+
+    The virtual microscope takes frames of simulated CdSe particles into a folder, a session watches it, and the page
+    opens in the browser.
+    """
+    import time
+
+    from monitor.errors import InputError
+    from monitor.settings import load_settings
+    from monitor.watch import watch as run
+
+    session = options.session or Path("sessions", time.strftime("%Y%m%d-%H%M%S-demo"))
+    frames = session.with_name(f"{session.name}-frames")
+    settings = load_settings(
+        sources=[str(frames)],
+        session=session,
+        # The microscope needs a moment for its first frame, and every frame one over its rate.
+        until_idle=15.0 + 2.0 / options.rate if options.exit_when_done else None,
+        **_given(options, ("bundle", "device", "workers", "port")),
+    )
+    try:
+        frames.mkdir(parents=True, exist_ok=True)
+        log = session.with_name(f"{session.name}-microscope.log").open("w+b")
+    except OSError as error:
+        raise InputError(f"the folder {frames} can't be made: {error.strerror}") from error
+    told = [f"--{name}={getattr(options, name)}" for name in ("frames", "rate", "size", "seed")]
+    command = _myself("microscope", str(frames), *told)
+    with log, subprocess.Popen(command, stdout=log, stderr=log) as microscope:
+        try:
+            status = run(settings, dashboard=_page(True, settings.port, not options.no_browser))
+            if microscope.poll() not in (None, 0, INTERRUPTED):
+                log.seek(0)
+                said = log.read().decode(errors="replace").strip().splitlines() or ["it gave no reason"]
+                raise InputError(f"the virtual microscope failed: {said[-1]}")
+            return status
+        finally:
+            if microscope.poll() is None:
+                microscope.terminate()
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Play a recorded session through the same path into a new one.
+
+    The frames come in their order, at their pace or faster. With the same bundle the counts are the same.
+    """
+    from monitor.replay import replay as run
+    from monitor.settings import load_settings
+
+    settings = load_settings(**_given(options, _SESSION, _ANALYSIS, _RUNNING))
+    page = _page(settings.dashboard, settings.port, options.browser)
+    return run(options.recorded, settings, speed=options.speed, dashboard=page)
+
+
+def dashboard(options: argparse.Namespace) -> int:
+    """Show the page over recorded sessions, or over one that runs.
+
+    Serves it on this computer until Ctrl-C. It only reads, so it can come and go.
+    """
+    from dashboard.server import serve
+
+    def ready(url: str) -> None:
+        print(f"the page is at {url}", flush=True)
+
+    return serve(options.directory, port=options.port, open_browser=not options.no_browser, ready=ready)
+
+
+def analyse(options: argparse.Namespace) -> int:
+    """Analyse files once, without a session.
+
+    Of a folder, every frame of the files in it and below. A frame that can't be analysed is rejected with the reason.
+    """
+    from monitor.oneshot import Options, judge_with
+    from monitor.oneshot import analyse as run
+
+    how = Options(options.pixel_size, options.force_pixel_size, options.masks)
+    judge = judge_with(options.bundle, options.material, options.device or "auto")
+    return run(options.files, how, judge, as_json=options.json)
+
+
+def summary(options: argparse.Namespace) -> int:
+    """Sum a session up: ledger, counts and fraction.
+
+    The session may still be running.
+    """
+    from monitor.summary import as_text, summarise
+
+    return _tell(summarise(options.recorded), as_text, options.json)
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write a session's particles as a table.
+
+    The ending of F tells the format.
+    """
+    from monitor.export import export as run
+
+    run(options.recorded, options.to, options.tracks)
+    return 0
+
+
+def microscope(options: argparse.Namespace) -> int:
+    """Play the virtual microscope alone.
+
+    It plays a session of simulated frames into a directory, or to a ZeroMQ address (tcp://HOST:PORT connects a PUSH
+    socket, ack://HOST:PORT the acknowledging one).
+    """
+    from monitor.errors import InputError
+    from sim.microscope import play
+
+    try:
+        return play(
+            options.target,
+            frames=options.frames,
+            rate=options.rate,
+            size=options.size,
+            seed=options.seed,
+            frames_per_field=options.frames_per_field,
+            dose_e_per_A2=options.dose,
+            file_format=options.format,
+            truth=options.truth,
+        )
+    except (ValueError, OSError) as error:
+        raise InputError(f"{options.target}: {error}") from error
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """Simulate a labelled data set, to train on.
+
+    Specimens by multislice and images of them, with the truth, into OUT. What is there is kept, so an interrupted run
+    goes on.
+    """
+    from monitor.errors import InputError
+    from sim.dataset import simulate as run
+
+    how = _given(options, ("specimens", "seed", "preset", "processes"))
+    try:
+        print(f"{options.out}: {run(options.out, **how)} shards made")
+    except (ValueError, OSError) as error:
+        raise InputError(f"{options.out}: {error}") from error
+    return 0
+
+
+def train_unet(options: argparse.Namespace) -> int:
+    """Train the U-Net that finds particles.
+
+    An interrupted training goes on from where it was.
+    """
+    from dataclasses import replace
+
+    from models.train_unet import Settings, train
+
+    settings = replace(Settings(), seed=options.seed)
+    if options.steps is not None:
+        settings = replace(settings, steps=options.steps)
+    print(train(options.data, options.out, settings, device=options.device))
+    return 0
+
+
+def train_forest(options: argparse.Namespace) -> int:
+    """Train the random forest that names the class of a particle.
+
+    It uses a trained U-Net, and puts the bundle together.
+    """
+    from models.train_forest import train
+
+    name = options.name or options.out.resolve().name
+    how = _given(options, ("trees", "seed", "processes"))
+    train(options.data, options.unet, options.out, name=name, **how)
+    print(options.out)
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Score a bundle honestly.
+
+    On simulated specimens that training never saw.
+    """
+    from models.evaluate import as_text
+    from models.evaluate import evaluate as run
+
+    return _tell(run(bundle=options.bundle, data=options.data), as_text, options.json)
+
+
+# -- their options --------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="faultwatch",
+        description="Watches a high-resolution TEM session: finds the particles in every frame as it arrives and shows "
+        "how many of them have a stacking fault.",
+        epilog="`faultwatch COMMAND --help` tells more of a command.",
+    )
+    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+
+    add = _command(commands, "watch", watch)
+    add.add_argument("sources", nargs="+", metavar="SOURCE", help="a directory, or a ZeroMQ address")
+    _session_options(add)
+    _flag(add, "--new-only", "skip what is in the directories already", default=None)
+
+    add = _command(commands, "demo", demo)
+    _microscope_options(add, frames=600, rate=1.0)
+    _flag(add, "--no-browser", "open no browser")
+    _flag(add, "--exit-when-done", "end when the last frame is analysed, not at Ctrl-C")
+    _option(add, "--session", Path, "DIR", "the session's folder (sessions/<date>-<time>-demo)")
+    _model_options(add)
+    _option(add, "--workers", _positive, "N", "analysing processes")
+    _option(add, "--port", _port, "PORT", "of the page, 0 for any free one (5006)")
+
+    add = _command(commands, "replay", replay)
+    add.add_argument("recorded", type=Path, metavar="SESSION", help="the recorded session's folder")
+    add.add_argument("--speed", choices=("1", "10", "max"), default="1", help="1 is as it happened (1)")
+    _session_options(add)
+
+    add = _command(commands, "dashboard", dashboard)
+    told = "a session, or a folder of sessions (sessions)"
+    add.add_argument("directory", type=Path, nargs="?", default=Path("sessions"), metavar="DIR", help=told)
+    _option(add, "--port", _port, "PORT", "0 for any free one", 5006)
+    _flag(add, "--no-browser", "open no browser")
+
+    add = _command(commands, "analyse", analyse)
+    add.add_argument("files", nargs="+", metavar="FILE", help="a file of frames, or a folder of such files")
+    _flag(add, "--json", "a line of JSON for each frame")
+    _option(add, "--masks", Path, "DIR", "write a label image of each frame into DIR")
+    _analysis_options(add)
+
+    add = _command(commands, "summary", summary)
+    add.add_argument("recorded", type=Path, metavar="SESSION", help="the session's folder")
+    _flag(add, "--json", "as one JSON object")
+
+    add = _command(commands, "export", export)
+    add.add_argument("recorded", type=Path, metavar="SESSION", help="the session's folder")
+    add.add_argument("--to", type=Path, required=True, metavar="F", help="the table: .csv or .parquet")
+    _flag(add, "--tracks", "a row a track instead of a row a sighting")
+
+    add = _command(commands, "microscope", microscope)
+    add.add_argument("target", metavar="TARGET", help="a directory, or a ZeroMQ address")
+    _microscope_options(add, frames=200, rate=2.0)
+    _option(add, "--frames-per-field", _positive, "N", "before the stage moves on", 1)
+    _option(add, "--dose", _positive_float, "D", "about which it varies [e/Å²]", 400.0)
+    told = "of the files in a directory (mrc)"
+    add.add_argument("--format", choices=("mrc", "tif", "npy"), default="mrc", help=told)
+    _option(add, "--truth", Path, "F", "write what is true of each frame, as JSON lines")
+
+    add = _command(commands, "simulate", simulate)
+    add.add_argument("out", type=Path, metavar="OUT", help="the data set's folder")
+    _option(add, "--specimens", _positive, "N", "how many", 100)
+    _option(add, "--seed", int, "S", "everything follows from it", 0)
+    _option(add, "--preset", str, "NAME", "the kind of specimens", "lattice")
+    _option(add, "--processes", _positive, "N", "at work at once", 1)
+
+    told = "train the models on a data set"
+    both = commands.add_parser("train", help=told, description=f"{told.capitalize()}; both make a bundle.")
+    models = both.add_subparsers(title="models", dest="model", metavar="unet|forest", required=True)
+    unet, forest = _command(models, "unet", train_unet), _command(models, "forest", train_forest)
+    for add in (unet, forest):
+        add.add_argument("--data", type=Path, required=True, metavar="DIR", help="the simulated data set")
+        add.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the result is put")
+        _option(add, "--seed", int, "S", "everything follows from it", 1)
+    _option(unet, "--steps", _positive, "N", "batches to learn from")
+    unet.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what trains the net (cpu)")
+    forest.add_argument("--unet", type=Path, required=True, metavar="DIR", help="the trained net's folder")
+    _option(forest, "--name", str, "NAME", "of the bundle (that of its folder)")
+    _option(forest, "--trees", _positive, "N", "in the forest", 200)
+    _option(forest, "--processes", _positive, "N", "at work at once", 1)
+
+    add = _command(commands, "evaluate", evaluate)
+    _option(add, "--bundle", Path, "DIR", "the model (the one that comes with the program)")
+    _option(add, "--data", Path, "DIR", "a simulated data set (the scores that the bundle carries)")
+    _flag(add, "--json", "as one JSON object")
+    return top
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    """A command that runs a function, its help taken from the function's docstring."""
+    first, _, rest = (run.__doc__ or name).partition("\n")
+    about = " ".join([first, *rest.split()])
+    short = f"{first[0].lower()}{first[1:].rstrip('.')}"
+    command: argparse.ArgumentParser = commands.add_parser(name, help=short, description=about)
+    command.set_defaults(run=run)
+    return command
+
+
+def _option(
+    command: argparse.ArgumentParser,
+    name: str,
+    kind: Callable[[str], Any],
+    metavar: str,
+    meaning: str,
+    default: Any = None,
+) -> None:
+    """An option with a value; its default, where it has one, stands in its help."""
+    told = meaning if default is None else f"{meaning} ({default})"
+    command.add_argument(name, type=kind, metavar=metavar, default=default, help=told)
+
+
+def _flag(
+    command: argparse.ArgumentParser, name: str, meaning: str, default: bool | None = False, **more: Any
+) -> None:
+    """An option without a value; a default of None leaves the matter to the settings."""
+    command.add_argument(name, **{"action": "store_true", **more}, default=default, help=meaning)
+
+
+def _microscope_options(command: argparse.ArgumentParser, *, frames: int, rate: float) -> None:
+    """What the virtual microscope is to take."""
+    _option(command, "--frames", _positive, "N", "frames to take", frames)
+    _option(command, "--rate", _positive_float, "HZ", "frames a second", rate)
+    _option(command, "--size", _positive, "PX", "side of a frame", 1024)
+    _option(command, "--seed", int, "S", "of the specimen and the noise", 0)
+
+
+def _model_options(command: argparse.ArgumentParser) -> None:
+    """Which model, and what runs it."""
+    _option(command, "--bundle", Path, "DIR", "the model (the one that comes with the program)")
+    command.add_argument("--device", choices=("auto", "cpu", "cuda"), help="what runs the network (auto)")
+
+
+#: Settings that these options set; where an option is not given (None) the other places for settings decide.
+_SESSION = ("session",)
+_ANALYSIS = ("pixel_size", "force_pixel_size", "bundle", "material", "device")
+_RUNNING = ("workers", "dashboard", "port", "latest_first", "keep", "until_idle")
+
+
+def _analysis_options(command: argparse.ArgumentParser) -> None:
+    """What says how a frame is analysed."""
+    _option(command, "--pixel-size", _positive_float, "NM", "for frames that do not say theirs [nm/px]")
+    _option(command, "--force-pixel-size", _positive_float, "NM", "in place of what frames say [nm/px]")
+    _option(command, "--material", str, "NAME", "what the particles are made of (any that is known)")
+    _model_options(command)
+
+
+def _session_options(command: argparse.ArgumentParser) -> None:
+    """Where a session lies, how its frames are analysed, and how it runs."""
+    _option(command, "--session", Path, "DIR", "the session's folder (sessions/<date>-<time>)")
+    _analysis_options(command)
+    _option(command, "--workers", _positive, "N", "analysing processes")
+    _flag(command, "--no-dashboard", "without the page", None, dest="dashboard", action="store_false")
+    _flag(command, "--no-browser", "open no browser", True, dest="browser", action="store_false")
+    _option(command, "--port", _port, "PORT", "of the page, 0 for any free one (5006)")
+    _flag(command, "--latest-first", "analyse the newest frame first", None)
+    _option(command, "--keep", _keep, "all|none|GB", "how much of what sockets brought stays on disk (all)")
+    _option(command, "--until-idle", _not_negative, "S", "end after S seconds with nothing to do (never)")
+
+
+def _given(options: argparse.Namespace, *names: Sequence[str]) -> dict[str, Any]:
+    """Some of the options, by name."""
+    return {name: getattr(options, name) for group in names for name in group}
+
+
+# -- what commands share --------------------------------------------------------------------------------
+
+
+def _page(wanted: bool, port: int, browser: bool) -> Callable[[Path], subprocess.Popen[bytes] | None]:
+    """What starts the page over a session: a process of its own, which only reads the record."""
+
+    def start(session: Path) -> subprocess.Popen[bytes] | None:
+        if not wanted:
+            return None
+        quiet = [] if browser else ["--no-browser"]
+        return subprocess.Popen(_myself("dashboard", str(session), "--port", str(port), *quiet))
+
+    return start
+
+
+def _myself(*arguments: str) -> list[str]:
+    """The command that runs this program in another process."""
+    return [sys.executable, "-m", "faultwatch", *arguments]
+
+
+def _tell(told: dict[str, Any], as_text: Callable[[dict[str, Any]], str], as_json: bool) -> int:
+    """Print what was found, for people or for programs."""
+    import json
+
+    print(json.dumps(told, allow_nan=False) if as_json else as_text(told))
+    return 0
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def _positive_float(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port (0 to 65535)")
+    return value
+
+
+def _keep(text: str) -> str | float:
+    """`all`, `none`, or a number of GB."""
+    return text if text in ("all", "none") else _positive_float(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

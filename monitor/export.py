@@ -1,0 +1,124 @@
+"""A session as a table: a row a particle sighting, units in the column names."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import importlib.util
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from monitor.errors import InputError
+from monitor.record import RecordReader
+
+#: Column in the table and where it comes from; features follow, as `feature_<name>`.
+COLUMNS = {
+    "frame_id": "frame_id",
+    "source": "address",
+    "path": "path",
+    "frame_index": "item",
+    "revision": "revision",
+    "sender": "sender",
+    "sequence": "sequence",
+    "acquired_unix_s": "acquired",
+    "arrived_unix_s": "arrived",
+    "pixel_size_nm": "pixel_size_nm",
+    "frame_height_px": "height",
+    "frame_width_px": "width",
+    "particle": "label",
+    "class": "class",
+    "p_empty": "p_empty",
+    "p_null": "p_null",
+    "p_no": "p_no",
+    "p_yes": "p_yes",
+    "abstained": "abstained",
+    "centroid_row_px": "centroid_row",
+    "centroid_column_px": "centroid_col",
+    "bbox_row0_px": "row0",
+    "bbox_column0_px": "col0",
+    "bbox_row1_px": "row1",
+    "bbox_column1_px": "col1",
+    "diameter_nm": "diameter_nm",
+    "area_nm2": "area_nm2",
+    "bundle": "bundle",
+}
+
+
+def export(session: Path, to: Path, tracks: bool = False) -> int:
+    """Write a session's particles to `.csv` or `.parquet`; returns how many rows there are.
+
+    Parameters
+    ----------
+    tracks
+        A row a track. Until particles are followed from frame to frame, a track is a sighting.
+
+    Raises
+    ------
+    InputError
+        There is no session, the name ends in neither, or it can't be written.
+    """
+    suffix = to.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise InputError(f"{to}: a table is written as .csv or .parquet", path=to)
+    if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise InputError(
+            f"{to}: .parquet needs pyarrow, which is not installed; pip install pyarrow", path=to
+        )
+    with RecordReader(session) as record:
+        features = _feature_names(record)
+        names = (["track"] if tracks else []) + [*COLUMNS, *(f"feature_{name}" for name in features)]
+        rows = _rows(record, features, tracks)
+        # Beside its place first, so that a table that is there is a whole one.
+        part = to.with_name(f"{to.name}.part")
+        try:
+            count = _write_csv(part, names, rows) if suffix == ".csv" else _write_parquet(part, names, rows)
+            os.replace(part, to)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise InputError(f"{to} can't be written: {error.strerror or error}", path=to) from error
+    return count
+
+
+def _feature_names(record: RecordReader) -> list[str]:
+    """Every feature that any particle has, in order of appearance."""
+    names: dict[str, None] = {}
+    for particle in record.particles():
+        names.update(dict.fromkeys(json.loads(particle["features"])))
+    return list(names)
+
+
+def _rows(record: RecordReader, features: list[str], tracks: bool) -> Iterator[list[Any]]:
+    for particle in record.particles():
+        values = json.loads(particle["features"])
+        row = [_value(particle, column) for column in COLUMNS.values()]
+        yield ([particle["id"]] if tracks else []) + row + [values.get(name) for name in features]
+
+
+def _value(particle: sqlite3.Row, column: str) -> Any:
+    value = particle[column]
+    return os.fsdecode(value).encode("utf-8", "replace").decode() if isinstance(value, bytes) else value
+
+
+def _write_csv(to: Path, names: list[str], rows: Iterator[list[Any]]) -> int:
+    with to.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(names)
+        count = 0
+        for row in rows:
+            table.writerow(row)
+            count += 1
+    return count
+
+
+def _write_parquet(to: Path, names: list[str], rows: Iterator[list[Any]]) -> int:
+    pyarrow = importlib.import_module("pyarrow")
+    parquet = importlib.import_module("pyarrow.parquet")
+    listed = list(rows)
+    columns = zip(*listed, strict=True) if listed else ([] for _ in names)
+    table = pyarrow.table({name: list(column) for name, column in zip(names, columns, strict=True)})
+    parquet.write_table(table, to)
+    return len(listed)

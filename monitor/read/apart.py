@@ -1,0 +1,281 @@
+"""Reading in a process apart: for formats whose library loops for ever, or dies, on a damaged file.
+
+HDF5 is such a one: a flipped byte can send it round in circles, and nothing but the end of its process ends that. So
+its files are opened in a process of their own, with limits on time and memory; when it exceeds them it is ended,
+the file is refused, and the next file gets a new one. Requests and answers are JSON, pixels follow as they are.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+
+from monitor.errors import IncompleteFile, UnreadableFrame
+from monitor.read.jsonable import jsonable
+from monitor.read.signals import LARGEST_COUNT, Axis, Details, Signal
+
+#: Opening a file, and loading a frame, may take so long [s]; a frame that is larger gets more.
+LIMIT_S = 20.0
+_SLOWEST_BYTES_S = 2e6
+#: Address space of the process [bytes]: more than the largest frame that is taken, less than a damaged length of
+#: 32 bits can ask for.
+_MEMORY = 7 * 2**29
+_HEAD = struct.Struct("<QQ")
+
+
+class _Gone(Exception):
+    """The process ended before it answered."""
+
+
+class _Process:
+    """The process, and one request at a time."""
+
+    def __init__(self) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "monitor.read.apart"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # A thread for each of many cores would take the address space that frames need.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        )
+        self._late = False
+
+    def ask(self, request: dict[str, Any], limit_s: float) -> tuple[dict[str, Any], bytearray]:
+        """The answer to a request, and the bytes with it.
+
+        Raises
+        ------
+        UnreadableFrame, IncompleteFile
+            As the reader raised them there.
+        _Gone
+            The process ended, of itself or because it took too long.
+        """
+        timer = threading.Timer(limit_s, self._give_up)
+        timer.start()
+        try:
+            stdin, stdout = cast(IO[bytes], self._child.stdin), cast(IO[bytes], self._child.stdout)
+            stdin.write(json.dumps({**request, "limit_s": limit_s}).encode() + b"\n")
+            stdin.flush()
+            head, raw = _HEAD.unpack(_take(stdout, _HEAD.size))
+            answer = json.loads(_take(stdout, head))
+            pixels = _take(stdout, raw)
+        except (OSError, ValueError, _Gone) as error:
+            self.close()
+            how = f"reading it had not ended after {limit_s:.4g} s" if self._late else "it ends what reads it"
+            raise _Gone(f"the file is damaged: {how}") from error
+        finally:
+            timer.cancel()
+        if "refused" in answer:
+            raise (IncompleteFile if answer["incomplete"] else UnreadableFrame)(answer["refused"])
+        return answer, pixels
+
+    def close(self) -> None:
+        """End the process."""
+        self._child.kill()
+        for pipe in (self._child.stdin, self._child.stdout):
+            with contextlib.suppress(OSError):
+                cast(IO[bytes], pipe).close()
+        self._child.wait()
+
+    def _give_up(self) -> None:
+        self._late = True
+        self._child.kill()
+
+
+_lock = threading.RLock()
+_process: _Process | None = None
+
+
+def _ask(
+    request: dict[str, Any], limit_s: float | None = None, by: _Process | None = None
+) -> tuple[dict[str, Any], bytearray, _Process]:
+    """Ask the process, begun where there is none; `by` is the one that knows the file, None: any."""
+    global _process
+    with _lock:
+        if _process is None:
+            _process = _Process()
+            atexit.register(_end)
+        if by is not None and by is not _process:
+            raise UnreadableFrame("the file is damaged: reading another frame of it had to be given up")
+        try:
+            return *_process.ask(request, LIMIT_S if limit_s is None else limit_s), _process
+        except _Gone as error:
+            _process = None
+            atexit.unregister(_end)
+            raise UnreadableFrame(str(error)) from error
+        except UnreadableFrame:
+            raise
+        except BaseException:  # Ctrl-C between request and answer: the next answer would be the wrong one
+            _end()
+            raise
+
+
+def _end() -> None:
+    global _process
+    if _process is not None:
+        _process.close()
+        _process = None
+
+
+def signals_apart(reader: str, path: Path, stack: contextlib.ExitStack) -> list[Signal]:
+    """The signals of a file as the module `reader` finds them in the other process, which loads them as well.
+
+    Raises
+    ------
+    UnreadableFrame
+        As the reader says, or: it did not answer in time, or ended.
+    """
+    answer, _, process = _ask({"do": "open", "reader": reader, "path": str(path.absolute())})
+    number = answer["file"]
+
+    def close() -> None:
+        with _lock, contextlib.suppress(UnreadableFrame):
+            if process is _process:
+                _ask({"do": "close", "file": number}, by=process)
+
+    stack.callback(close)
+
+    def signal_of(position: int, told: dict[str, Any]) -> Signal:
+        where = {"file": number, "signal": position}
+        shape, dtype = tuple(int(side) for side in told["shape"]), np.dtype(told["dtype"])
+        limit_s = LIMIT_S + float(np.prod(shape)) * dtype.itemsize / _SLOWEST_BYTES_S
+
+        def load(index: int) -> np.ndarray[Any, Any]:
+            answer, pixels, _ = _ask({"do": "load", **where, "index": index}, limit_s, process)
+            return np.frombuffer(pixels, np.dtype(answer["dtype"])).reshape(answer["shape"])
+
+        def details(index: int) -> Details:
+            answer, _, _ = _ask({"do": "details", **where, "index": index}, by=process)
+            return Details(**answer["details"])
+
+        return Signal(
+            min(told["count"], LARGEST_COUNT + 1),
+            shape,
+            dtype,
+            load,
+            Axis(**told["rows"]),
+            Axis(**told["columns"]),
+            told["title"],
+            details,
+            told["refusal"],
+        )
+
+    return [signal_of(position, told) for position, told in enumerate(answer["signals"])]
+
+
+def _take(stream: IO[bytes], length: int) -> bytearray:
+    """So many bytes; raises `_Gone` where the stream ends before."""
+    taken = bytearray(length)
+    view, at = memoryview(taken), 0
+    while at < length:
+        count = stream.readinto(view[at:])  # type: ignore[attr-defined]
+        if not count:
+            raise _Gone
+        at += count
+    return taken
+
+
+# -- in the other process ---------------------------------------------------------------------------------
+
+
+def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer requests until there are no more."""
+    files: dict[int, tuple[contextlib.ExitStack, list[Signal]]] = {}
+    for line in requests:
+        request = json.loads(line)
+        _limit_processor(request["limit_s"])
+        pixels = b""
+        try:
+            answer, pixels = _answer(files, request)
+        except UnreadableFrame as error:
+            answer = {"refused": error.reason, "incomplete": isinstance(error, IncompleteFile)}
+        except MemoryError:
+            reason = "there is not enough memory for what it announces"
+            answer = {"refused": reason, "incomplete": False}
+        except Exception as error:
+            said = " ".join(str(error).split())[:160] or type(error).__name__
+            reason = f"the file is damaged, or of a variant that is not known here ({said})"
+            answer = {"refused": reason, "incomplete": False}
+        head = json.dumps(answer).encode()
+        answers.write(_HEAD.pack(len(head), len(pixels)) + head)
+        answers.write(pixels)
+        answers.flush()
+
+
+def _answer(
+    files: dict[int, tuple[contextlib.ExitStack, list[Signal]]], request: dict[str, Any]
+) -> tuple[dict[str, Any], Any]:
+    if request["do"] == "open":
+        stack = contextlib.ExitStack()
+        try:
+            reader = importlib.import_module(request["reader"])
+            signals: list[Signal] = reader.open_signals(Path(request["path"]), stack)
+            told = [
+                {
+                    "count": one.count,
+                    "shape": [int(side) for side in one.shape],
+                    "dtype": one.dtype.str,
+                    "rows": asdict(one.rows),
+                    "columns": asdict(one.columns),
+                    "title": one.title,
+                    "refusal": one.refusal,
+                }
+                for one in signals
+            ]
+        except BaseException:
+            stack.close()
+            raise
+        number = max(files, default=0) + 1
+        files[number] = stack, signals
+        return {"file": number, "signals": told}, b""
+    if request["do"] == "close":
+        files.pop(request["file"])[0].close()
+        return {}, b""
+    one = files[request["file"]][1][request["signal"]]
+    if request["do"] == "details":
+        details = one.details(request["index"])
+        plain = replace(details, metadata=jsonable(details.metadata))
+        return {"details": asdict(plain)}, b""
+    pixels = np.ascontiguousarray(one.load(request["index"]))
+    return {"dtype": pixels.dtype.str, "shape": list(pixels.shape)}, pixels.view(np.uint8).data.cast("B")
+
+
+def _limit_memory() -> None:
+    """No more than `_MEMORY`, where the operating system can see to that."""
+    try:
+        import resource
+    except ImportError:  # Windows: the other process's time is limited all the same
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _limit_processor(seconds: float) -> None:
+    """Should the asking program be killed meanwhile, nobody is left to end this one but the operating system."""
+    try:
+        import resource
+    except ImportError:
+        return
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    spent = usage.ru_utime + usage.ru_stime
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (int(spent + seconds) + 5, hard))
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that asks
+    _limit_memory()
+    serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,0 +1,238 @@
+"""A file of frames: opened by its content, its images found, each loaded when it is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, cast
+
+from monitor.errors import IncompleteFile, UnreadableFrame
+from monitor.frames import Frame
+from monitor.read.jsonable import jsonable
+from monitor.read.names import SUFFIXES, Format, sniff
+from monitor.read.pixels import to_picture
+from monitor.read.scale import parse_unit, square_pixel
+from monitor.read.signals import Axis, Signal, refuse
+
+_READERS: dict[Format, str] = {
+    "dm": "monitor.read.dm",
+    "ser": "monitor.read.tia",
+    "emi": "monitor.read.tia",
+    "mrc": "monitor.read.mrc",
+    "tiff": "monitor.read.tiff",
+    "hdf5": "monitor.read.hdf5",
+    "npy": "monitor.read.npy",
+    "tvips": "monitor.read.tvips",
+    "png": "monitor.read.raster",
+    "jpeg": "monitor.read.raster",
+}
+#: Formats whose first bytes are always the same: a file so named that begins otherwise is none.
+_SURE: frozenset[Format] = frozenset({"dm", "ser", "tiff", "hdf5", "npy", "png", "jpeg"})
+_CHATTY = ("tifffile", "PIL", "h5py", "mrcfile")
+
+
+class _Reader(Protocol):
+    """What each format's module has: the signals of a file, its handles left to the stack."""
+
+    def open_signals(self, path: Path, stack: contextlib.ExitStack) -> list[Signal]: ...
+
+
+class FrameFile:
+    """An open file and the frames in it; a context manager.
+
+    Made by `open_frames`. A file with several images (detectors of one scan, say) has the frames of all of
+    them, one after the other; what is no image (plots, spectra, diffraction patterns) is left out.
+    """
+
+    def __init__(self, path: Path, signals: list[Signal], stack: contextlib.ExitStack) -> None:
+        self.path = path
+        self._signals = signals
+        self._stack = stack
+        self.count = sum(signal.count for signal in signals)
+        """How many frames there are, at least 1."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file's handles. Frames that were loaded stay whole."""
+        self._stack.close()
+
+    def frame(self, index: int) -> Frame:
+        """The frame with this index, from 0.
+
+        Raises
+        ------
+        UnreadableFrame
+            There is no such frame, it is damaged, coloured, blank, or its pixels are no numbers.
+        """
+        signal, within = self._find(index)
+        with _guarded(self.path, index):
+            details = signal.details(within)
+            pixels, notes = to_picture(signal.load(within))
+            size_nm, problem = square_pixel(_length_nm(signal.rows), _length_nm(signal.columns))
+            return Frame(
+                pixels=pixels,
+                pixel_size_nm=size_nm,
+                scale_problem=problem,
+                acquired=details.acquired,
+                metadata=cast(dict[str, object], jsonable(details.metadata)),
+                scanning=details.scanning,
+                title=signal.title or None,
+                exposure_s=details.exposure_s,
+                dose_e_per_A2=details.dose_e_per_A2,
+                magnification=details.magnification,
+                notes=notes,
+            )
+
+    def check(self, index: int) -> None:
+        """Nothing, where the frame's bytes are there and can be decoded.
+
+        Raises
+        ------
+        UnreadableFrame
+            As `frame` does, but only of damage, not of what the picture shows.
+        """
+        signal, within = self._find(index)
+        with _guarded(self.path, index):
+            signal.load(within)
+
+    def _find(self, index: int) -> tuple[Signal, int]:
+        within = index
+        for signal in self._signals:
+            if 0 <= within < signal.count:
+                return signal, within
+            within -= signal.count
+        raise UnreadableFrame(
+            f"there is no frame {index} in it, it has {self.count}", path=self.path, index=index
+        )
+
+
+def open_frames(path: Path) -> FrameFile:
+    """Open a file of frames, whatever its format; use it in a `with`.
+
+    Raises
+    ------
+    IncompleteFile
+        The file ends before what its header announces.
+    UnreadableFrame
+        There is no such file, its format is not known, it is damaged, or nothing in it is an image. The
+        reason is a sentence.
+    """
+    path = Path(path)
+    stack = contextlib.ExitStack()
+    try:
+        with _guarded(path, None):
+            kind = _format(path)
+            reader = cast(_Reader, importlib.import_module(_READERS[kind]))
+            signals = reader.open_signals(path, stack)
+            refusals = [refuse(signal) for signal in signals]
+            images = [s for s, refusal in zip(signals, refusals, strict=True) if refusal is None]
+            if not images:
+                raise UnreadableFrame(_together(refusals))
+    except BaseException:
+        stack.close()
+        raise
+    return FrameFile(path, images, stack)
+
+
+def why_incomplete(path: Path) -> str | None:
+    """Why a file is not whole yet, as a sentence, or None: what its header announces is there.
+
+    Reads headers and the last frame. A file that is whole but no good (damaged, no image) gives None: opening
+    it tells the reason.
+    """
+    try:
+        with open_frames(path) as file:
+            file.check(file.count - 1)
+    except IncompleteFile as error:
+        return error.reason
+    except UnreadableFrame:
+        return None
+    return None
+
+
+def is_complete(path: Path) -> bool:
+    """Whether all that a file's header announces is there, and its last frame can be decoded."""
+    return why_incomplete(path) is None
+
+
+def _format(path: Path) -> Format:
+    """By content, else by name."""
+    size = path.stat().st_size
+    if path.is_dir():
+        raise UnreadableFrame("it is a folder, not a file")
+    if size == 0:
+        raise IncompleteFile("the file is empty (0 bytes)")
+    by_name = SUFFIXES.get(path.suffix.lower())
+    by_content = sniff(path)
+    if by_content is not None:
+        return by_content
+    with path.open("rb") as file:
+        head = file.read(512)
+    if by_name is None:
+        raise UnreadableFrame(
+            "it is in no format that is read here (dm3, dm4, emd, ser, mrc, tif, hdf5, npy ...)"
+        )
+    if not any(head):
+        raise IncompleteFile("the file begins with zeros: its place was reserved, nothing was written yet")
+    if by_name in _SURE:
+        if size < 16:
+            raise IncompleteFile(f"the file is incomplete: it has {size} bytes")
+        raise UnreadableFrame(f"it is named {path.suffix} but does not begin as such a file does")
+    return by_name
+
+
+def _together(refusals: list[str | None]) -> str:
+    """One sentence for all that was refused."""
+    different = list(dict.fromkeys(refusal for refusal in refusals if refusal))
+    if not different:
+        return "there is no image in it"
+    if len(different) == 1:
+        return different[0]
+    return f"none of the {len(refusals)} signals in it is an image to analyse; the first: {different[0]}"
+
+
+def _length_nm(axis: Axis) -> float | None:
+    kind, unit_nm = parse_unit(axis.unit)
+    return None if kind != "length" or axis.scale is None else float(axis.scale) * unit_nm
+
+
+@contextlib.contextmanager
+def _guarded(path: Path, index: int | None) -> Iterator[None]:
+    """Turn whatever a library says of a damaged file into `UnreadableFrame`, and keep it quiet meanwhile."""
+    for name in _CHATTY:
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except UnreadableFrame as error:
+        error.path, error.index = path, index
+        raise
+    except FileNotFoundError as error:
+        raise UnreadableFrame("there is no such file", path=path, index=index) from error
+    except (PermissionError, BlockingIOError) as error:
+        reason = "the file can't be opened (no permission, or another program has locked it)"
+        raise IncompleteFile(reason, path=path, index=index) from error
+    except MemoryError as error:
+        reason = "there is not enough memory for what it announces"
+        raise UnreadableFrame(reason, path=path, index=index) from error
+    except Exception as error:
+        # Any exception of any library may mean a damaged file; only here do they become reasons.
+        said = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = f"the file is damaged, or of a variant that is not known here ({said})"
+        raise UnreadableFrame(reason, path=path, index=index) from error

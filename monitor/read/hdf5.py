@@ -1,0 +1,14 @@
+"""HDF5 files (.emd, .hspy, .h5): read by `monitor.read.layouts`, in a process apart."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from monitor.read.apart import signals_apart
+from monitor.read.signals import Signal
+
+
+def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
+    """The images of the file, by the first layout that it follows."""
+    return signals_apart("monitor.read.layouts", path, stack)

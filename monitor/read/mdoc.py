@@ -1,0 +1,81 @@
+"""SerialEM's notes beside a picture: `name.mrc.mdoc`, `name.tif.mdoc`, `name.mdoc`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from monitor.read.times import parse_time
+
+_SECTION = re.compile(r"^\[\s*(\w+)\s*=\s*(.*?)\s*\]\s*$")
+_ENTRY = re.compile(r"^\s*([\w.]+)\s*=\s*(.*?)\s*$")
+#: No notes are longer than this [bytes].
+_LARGEST = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What an .mdoc says: of the whole file, and of each of its pictures."""
+
+    common: Mapping[str, str]
+    frames: Mapping[int, Mapping[str, str]]
+
+    def of(self, index: int) -> dict[str, str]:
+        """Everything said of one picture, with what is said of the whole file."""
+        return {**self.common, **self.frames.get(index, {})}
+
+    def pixel_size_nm(self) -> float | None:
+        """The first that is given; SerialEM has it in Å."""
+        for entries in (self.common, *(self.frames[i] for i in sorted(self.frames))):
+            if (size := number(entries, "PixelSpacing")) is not None:
+                return size / 10
+        return None
+
+
+def read_notes(path: Path) -> Notes | None:
+    """The notes beside a picture, None where there are none (or none that can be read)."""
+    for beside in (path.with_name(f"{path.name}.mdoc"), path.with_suffix(".mdoc")):
+        try:
+            if beside.stat().st_size <= _LARGEST:
+                return _parse(beside.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            continue
+    return None
+
+
+def number(entries: Mapping[str, str], key: str) -> float | None:
+    """A positive number among the entries, None where there is none."""
+    try:
+        value = float(entries.get(key, "").split()[0])
+    except (ValueError, IndexError):
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def acquired(entries: Mapping[str, str]) -> float | None:
+    """When it was taken [s since 1970 UTC]."""
+    return parse_time(entries.get("DateTime"))
+
+
+def _parse(text: str) -> Notes:
+    common: dict[str, str] = {}
+    frames: dict[int, dict[str, str]] = {}
+    titles: list[str] = []
+    current = common
+    for line in text.splitlines():
+        if section := _SECTION.match(line):
+            name, value = section.groups()
+            if name == "T":
+                titles.append(value)
+            elif value.isdigit():
+                current = frames.setdefault(int(value), {})
+            elif name == "Image":  # pictures in files of their own: the order is that of the file
+                current = frames.setdefault(len(frames), {"Image": value})
+        elif entry := _ENTRY.match(line):
+            current[entry.group(1)] = entry.group(2)
+    if titles:
+        common["T"] = "\n".join(titles)
+    return Notes(common, frames)

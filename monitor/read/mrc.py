@@ -1,0 +1,171 @@
+"""MRC files (.mrc, .mrcs, .st): one picture or a stack, Å in the header, FEI's and SerialEM's additions.
+
+Format: Cheng et al., J. Struct. Biol. 192 (2015) 146; the header's layout is `mrcfile`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, Literal
+
+import mrcfile.dtypes
+import numpy as np
+
+from monitor.errors import IncompleteFile, UnreadableFrame
+from monitor.read import mdoc
+from monitor.read.scale import plausible
+from monitor.read.signals import LARGEST_COUNT, LARGEST_PIXELS, Axis, Details, Signal, within
+from monitor.read.times import plausible_time
+
+#: Mode to type. 101 (two pixels in a byte) is refused by name.
+_MODES = {0: "i1", 1: "i2", 2: "f4", 3: "c4", 4: "c8", 6: "u2", 7: "i4", 12: "f2"}
+_HEADER = 1024
+
+
+def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
+    """The stack of the file; pixel size from FEI's extended header, else the header, else the .mdoc."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        raw = file.read(_HEADER)
+        if len(raw) < _HEADER:
+            raise IncompleteFile(
+                f"the file is incomplete: it has {size} bytes, its header alone has {_HEADER}"
+            )
+        header, order = _header(raw)
+        columns, rows, sections = (int(header[name]) for name in ("nx", "ny", "nz"))
+        mode, extended = int(header["mode"]), int(header["nsymbt"])
+        if mode == 101:
+            raise UnreadableFrame("it holds pixels of 4 bits (mode 101), which are not read here")
+        if mode not in _MODES:
+            raise UnreadableFrame(f"the header is damaged: mode {mode}")
+        if min(columns, rows, sections) < 1 or sections > LARGEST_COUNT or columns * rows > LARGEST_PIXELS:
+            raise UnreadableFrame(f"the header is damaged: {sections} frames of {rows} × {columns} px")
+        within(_HEADER, extended, size, "the extended header")
+        first = _fei(file.read(min(extended, 2048)), header, order)
+    dtype = np.dtype("c8" if mode == 3 else _MODES[mode]).newbyteorder(order)
+    offset, nbytes = _HEADER + extended, columns * rows * dtype.itemsize
+    if mode in (3, 4):
+        return [Signal(sections, (rows, columns), dtype, _unloadable)]
+    if mode == 0 and _unsigned_bytes(header):
+        dtype = np.dtype("u1")
+    within(offset, sections * nbytes, size)
+    notes = mdoc.read_notes(path)
+    pixel = _pixel_nm(header, first, notes)
+    entry = int(first.get("Metadata size", 0))
+
+    def load(index: int) -> np.ndarray[Any, Any]:
+        start = offset + index * nbytes
+        return np.fromfile(path, dtype=dtype, count=columns * rows, offset=start).reshape(rows, columns)
+
+    def details(index: int) -> Details:
+        fei = first
+        if entry and index and (index + 1) * entry <= extended:
+            with path.open("rb") as again:
+                again.seek(_HEADER + index * entry)
+                fei = _fei(again.read(entry), header, order)
+        return _details(header, fei, notes.of(index) if notes else {})
+
+    return [
+        Signal(
+            sections,
+            (rows, columns),
+            dtype,
+            load,
+            Axis(pixel[0], "nm"),
+            Axis(pixel[1], "nm"),
+            details=details,
+        )
+    ]
+
+
+def _unloadable(_: int) -> np.ndarray[Any, Any]:
+    raise UnreadableFrame("it holds complex numbers, not an image")
+
+
+def _header(raw: bytes) -> tuple[Any, Literal["<", ">"]]:
+    """The header in the byte order of its mark; without one (old files), that in which its numbers make sense."""
+    orders: tuple[Literal["<", ">"], ...] = (">", "<") if raw[212:214] == b"\x11\x11" else ("<", ">")
+    for order in orders:
+        header = np.frombuffer(raw, mrcfile.dtypes.HEADER_DTYPE.newbyteorder(order), count=1)[0]
+        if (
+            0 <= int(header["mode"]) <= 1024
+            and 0 < int(header["nx"]) < 2**24
+            and 0 < int(header["ny"]) < 2**24
+        ):
+            return header, order
+    raise UnreadableFrame("it does not begin as an MRC file does")
+
+
+def _unsigned_bytes(header: Any) -> bool:
+    """Whether mode 0 means unsigned bytes: IMOD's flag says so, or the header's own extrema do."""
+    imod_stamp, imod_flags = np.frombuffer(header["extra2"].tobytes()[48:56], header["nx"].dtype)
+    if int(imod_stamp) == 1146047817:
+        return not int(imod_flags) & 1
+    return float(header["dmax"]) > 127
+
+
+def _fei(raw: bytes, header: Any, order: str) -> dict[str, Any]:
+    """One frame's entry of FEI's extended header, empty where there is none."""
+    kind = header["exttyp"].tobytes()
+    if kind not in (b"FEI1", b"FEI2"):
+        return {}
+    dtype = mrcfile.dtypes.get_ext_header_dtype(kind, order)
+    if len(raw) < dtype.itemsize:
+        return {}
+    entry = np.frombuffer(raw, dtype, count=1)[0]
+    if not dtype.itemsize <= int(entry["Metadata size"]) <= 2**20:
+        return {}
+    return {name: entry[name].item() for name in entry.dtype.names}
+
+
+def _pixel_nm(
+    header: Any, fei: dict[str, Any], notes: mdoc.Notes | None
+) -> tuple[float | None, float | None]:
+    """Height and width of a pixel [nm]."""
+    metres = [plausible(fei.get(f"Pixel size {axis}")) for axis in "YX"]
+    if metres[0] is not None and metres[1] is not None:
+        return metres[0] * 1e9, metres[1] * 1e9
+    angstroms: list[float | None] = []
+    for axis, sampling in (("y", "my"), ("x", "mx")):
+        steps = int(header[sampling])
+        angstroms.append(plausible(float(header["cella"][axis]) / steps) if steps > 0 else None)
+    told = notes.pixel_size_nm() if notes else None
+    # A spacing of exactly 1 Å is what many programs write that know none: SerialEM's notes know better.
+    if told is not None and (None in angstroms or angstroms == [1.0, 1.0]):
+        return told, told
+    row, column = angstroms
+    return row and row / 10, column and column / 10
+
+
+def _details(header: Any, fei: dict[str, Any], notes: dict[str, str]) -> Details:
+    labels = [bytes(label).decode("latin-1").strip("\0 ") for label in header["label"]]
+    metadata: dict[str, Any] = {
+        "header": {
+            name: header[name].tolist()
+            for name in header.dtype.names
+            if name not in ("extra1", "extra2", "label", "map", "machst")
+        }
+    }
+    metadata["header"]["label"] = [label for label in labels if label]
+    if fei:
+        metadata["extended_header"] = fei
+    if notes:
+        metadata["mdoc"] = notes
+    # FEI's timestamp counts days since 30 December 1899, as spreadsheets do.
+    days = fei.get("Timestamp")
+    acquired = plausible_time((days - 25569) * 86400) if isinstance(days, float) else None
+    dose = plausible(fei.get("Dose"))
+    return Details(
+        acquired=acquired or mdoc.acquired(notes),
+        exposure_s=plausible(fei.get("Integration time")) or mdoc.number(notes, "ExposureTime"),
+        dose_e_per_A2=dose * 1e-20 if dose else mdoc.number(notes, "ExposureDose"),
+        magnification=plausible(fei.get("Magnification")) or mdoc.number(notes, "Magnification"),
+        scanning=_scanning(fei, labels, notes),
+        metadata=metadata,
+    )
+
+
+def _scanning(fei: dict[str, Any], labels: list[str], notes: dict[str, str]) -> bool:
+    told = " ".join([*labels, notes.get("T", "")]).upper()
+    return fei.get("Instrument mode") == 2 or "STEM" in told.split() or "HAADF" in told

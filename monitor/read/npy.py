@@ -1,0 +1,59 @@
+"""NumPy's own files (.npy): one picture, or a stack of them; never anything pickled."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monitor.errors import IncompleteFile, UnreadableFrame
+from monitor.read.signals import Signal, within
+
+
+def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
+    """The array of the file as a stack over all but its last two axes; the file knows no pixel size."""
+    with path.open("rb") as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            if version == (1, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            elif version in ((2, 0), (3, 0)):
+                shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+            else:
+                raise UnreadableFrame(f"it is an npy file of version {version}, which is not known here")
+        except ValueError as error:
+            if file.read(1) == b"":
+                raise IncompleteFile("the file is incomplete: it ends in its header") from error
+            raise
+        offset = file.tell()
+    if dtype.hasobject:
+        raise UnreadableFrame("it holds pickled Python objects, which are never loaded")
+    while len(shape) > 2 and shape[-1] == 1:
+        shape = shape[:-1]  # one channel
+    frame_shape, count, trailing = _split(shape)
+    pixels, total = math.prod(frame_shape), math.prod(shape)
+    within(offset, total * dtype.itemsize, path.stat().st_size)
+
+    def load(index: int) -> np.ndarray[Any, Any]:
+        if not fortran:
+            start = offset + index * pixels * dtype.itemsize
+            return np.fromfile(path, dtype=dtype, count=pixels, offset=start).reshape(frame_shape)
+        whole = np.fromfile(path, dtype=dtype, count=total, offset=offset).reshape(shape, order="F")
+        return whole.reshape(count, *frame_shape)[index] if not trailing else whole
+
+    return [Signal(count, frame_shape, dtype, load)]
+
+
+def _split(shape: tuple[int, ...]) -> tuple[tuple[int, ...], int, bool]:
+    """Shape of one frame, number of frames, and whether the last axis is one of colour channels.
+
+    Three or four as the last of three axes are channels: no camera's frame is that narrow.
+    """
+    if len(shape) == 3 and shape[-1] in (3, 4):
+        return shape, 1, True
+    if len(shape) < 3:
+        return shape, 1, False
+    return shape[-2:], math.prod(shape[:-2]), False

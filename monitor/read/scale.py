@@ -1,0 +1,150 @@
+"""Pixel sizes: units to nm, and whose word is taken: the file's, the sender's or the operator's."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from typing import Literal
+
+from monitor.errors import NoPixelSize
+from monitor.frames import Frame
+
+#: Where an analysis makes sense [nm/px]: below, nothing is sampled finer; above, no lattice can be seen.
+PIXEL_SIZE_RANGE_NM = (0.003, 0.2)
+
+#: Two sides of a pixel may differ by this much (a distortion of the lens) and still be called square.
+SQUARE_TOLERANCE = 0.02
+
+UnitKind = Literal["length", "reciprocal", "other", "none"]
+
+_LENGTHS_NM = {
+    "m": 1e9,
+    "meter": 1e9,
+    "meters": 1e9,
+    "metre": 1e9,
+    "metres": 1e9,
+    "cm": 1e7,
+    "centimeter": 1e7,
+    "mm": 1e6,
+    "millimeter": 1e6,
+    "um": 1e3,
+    "micron": 1e3,
+    "microns": 1e3,
+    "micrometer": 1e3,
+    "micrometers": 1e3,
+    "nm": 1.0,
+    "nanometer": 1.0,
+    "nanometers": 1.0,
+    "nanometre": 1.0,
+    "nanometres": 1.0,
+    "a": 0.1,
+    "å": 0.1,
+    "ang": 0.1,
+    "angstrom": 0.1,
+    "angstroms": 0.1,
+    "ångström": 0.1,
+    "pm": 1e-3,
+    "picometer": 1e-3,
+    "picometers": 1e-3,
+}
+_RECIPROCAL = re.compile(r"^1/(.+)$|^(.+?)(?:\^\(?-1\)?|\*\*-1|-1)$")
+_ANGLES = {"rad", "mrad", "urad", "radian", "radians", "deg", "degree", "degrees"}
+_NO_UNIT = {"", "px", "pixel", "pixels", "none", "undefined", "<undefined>", "n/a", "null"}
+
+
+def parse_unit(unit: str | None) -> tuple[UnitKind, float]:
+    """What kind of unit a spelling is, and for a length its size [nm].
+
+    Understands `nm`, `Å`, `A`, `µm`, `um`, `micron`, `[n_m]`, `\\u00B5m`, `1/nm`, `nm^-1`, `mrad` and kin.
+    """
+    if unit is None:
+        return "none", math.nan
+    text = (
+        unit.replace("\\u00b5", "µ").replace("\\u00B5", "µ").replace("\\u00c5", "Å").replace("\\u00C5", "Å")
+    )
+    # NFKC makes one of the two micro signs, of the three ways to write Å, and turns superscripts into digits.
+    text = unicodedata.normalize("NFKC", text).strip("\0 \t\r\n").strip("[]")
+    text = text.replace("_", "").replace(" ", "").replace("\N{MINUS SIGN}", "-").lower()
+    text = text.replace("\N{GREEK SMALL LETTER MU}", "u")
+    if text in _NO_UNIT:
+        return "none", math.nan
+    if text in _LENGTHS_NM:
+        return "length", _LENGTHS_NM[text]
+    if text in _ANGLES:
+        return "reciprocal", math.nan
+    if match := _RECIPROCAL.match(text):
+        base = (match.group(1) or match.group(2)).strip("()")
+        if base in _LENGTHS_NM:
+            return "reciprocal", math.nan
+    return "other", math.nan
+
+
+def plausible(size: float | None) -> float | None:
+    """A pixel size that can be one: finite and above 0, else None. A negative sign is only a direction."""
+    if size is None:
+        return None
+    size = abs(float(size))
+    return size if math.isfinite(size) and size > 0 else None
+
+
+def check_pixel_size(pixel_size_nm: float, where: str = "") -> float:
+    """The same pixel size [nm/px], once it is known to lie within `PIXEL_SIZE_RANGE_NM`.
+
+    Raises
+    ------
+    NoPixelSize
+        It does not; the sentence has the number and the way out.
+    """
+    low, high = PIXEL_SIZE_RANGE_NM
+    # A float32 header can't hold 0.2 exactly, so the ends are compared with its precision.
+    if math.isfinite(pixel_size_nm) and low * (1 - 1e-6) <= pixel_size_nm <= high * (1 + 1e-6):
+        return pixel_size_nm
+    guess = "a survey image" if pixel_size_nm > high else "a wrong unit"
+    raise NoPixelSize(
+        f"{pixel_size_nm:.4g} nm/px{where} is outside of {low} to {high} nm/px ({guess}?); "
+        "give the true one with --force-pixel-size"
+    )
+
+
+def resolve_pixel_size(
+    frame: Frame, given_nm: float | None, forced_nm: float | None, announced_nm: float | None = None
+) -> float:
+    """The pixel size to analyse a frame with [nm/px].
+
+    In this order: what the operator forces, what the sender announced with the frame, what the file says,
+    what the operator gave for files that say nothing.
+
+    Raises
+    ------
+    NoPixelSize
+        None of them says, or what is said is outside of `PIXEL_SIZE_RANGE_NM`, or the pixels are not square.
+    """
+    if forced_nm is not None:
+        return check_pixel_size(forced_nm, " (--force-pixel-size)")
+    if (announced := plausible(announced_nm)) is not None:
+        return check_pixel_size(announced, " as sent")
+    if frame.scale_problem is not None:
+        raise NoPixelSize(frame.scale_problem)
+    if frame.pixel_size_nm is not None:
+        return check_pixel_size(frame.pixel_size_nm, " in the file")
+    if given_nm is not None:
+        return check_pixel_size(given_nm, " (--pixel-size)")
+    raise NoPixelSize("no pixel size in the file; give --pixel-size")
+
+
+def square_pixel(row_nm: float | None, column_nm: float | None) -> tuple[float | None, str | None]:
+    """One pixel size from the two sides of a pixel [nm], and what is wrong where they are no square.
+
+    Sides that differ by no more than 2 % give their geometric mean. Where only one is known the other is
+    taken to be the same.
+    """
+    row_nm, column_nm = plausible(row_nm), plausible(column_nm)
+    if row_nm is None or column_nm is None:
+        return row_nm or column_nm, None
+    if abs(math.log(row_nm / column_nm)) <= SQUARE_TOLERANCE:
+        return math.sqrt(row_nm * column_nm), None
+    return None, (
+        f"the pixels are not square ({column_nm:.4g} nm wide, {row_nm:.4g} nm high); resample the picture, "
+        "or give --force-pixel-size where the file is wrong"
+    )

@@ -1,0 +1,118 @@
+"""One signal of a file: an image or a stack of images, how to load one of them, or why it is no image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.errors import IncompleteFile, UnreadableFrame
+from monitor.read.scale import parse_unit
+
+#: Below this side [px] there is no room for a particle, let alone for its lattice.
+SMALLEST_SIDE = 16
+#: Largest frame [px]: 16k x 16k. What announces more is a damaged header, or no frame of a camera.
+LARGEST_PIXELS = 2**28
+#: Most frames in one file that are believed.
+LARGEST_COUNT = 10_000_000
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One of the two axes of an image, or of a spectrum: its scale per pixel, in its unit."""
+
+    scale: float | None = None
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class Details:
+    """What is known of one frame besides its pixels."""
+
+    acquired: float | None = None
+    """[s since 1970 UTC]"""
+    exposure_s: float | None = None
+    dose_e_per_A2: float | None = None
+    magnification: float | None = None
+    scanning: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Whole, as the file has it; made JSON-able when a frame is made of it."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One image or stack of images in a file, not loaded yet."""
+
+    count: int
+    shape: tuple[int, ...]
+    """Of one frame: (H, W), or (H, W, channels)."""
+    dtype: np.dtype[Any]
+    load: Callable[[int], npt.NDArray[Any]]
+    """Loads the frame with this index; raises whatever its format's library raises."""
+    rows: Axis = Axis()
+    columns: Axis = Axis()
+    title: str | None = None
+    details: Callable[[int], Details] = lambda _: Details()
+    """Of the frame with this index."""
+    refusal: str | None = None
+    """Why it is no image, where the format knows that better than `refuse` can guess (a spectrum image)."""
+
+
+def refuse(signal: Signal) -> str | None:
+    """Why a signal can't be analysed, as a sentence, or None: it can.
+
+    Everything that is known without loading pixels: spectra, lines, complex data, diffraction patterns,
+    pictures that are too small, or absurdly large.
+    """
+    if signal.refusal is not None:
+        return signal.refusal
+    if len(signal.shape) < 2 or min(signal.shape[:2]) == 1:
+        return f"it is a line or a spectrum of {max(signal.shape, default=0)} points, not an image"
+    if signal.dtype.kind == "c":
+        return "it holds complex numbers (a Fourier transform or an exit wave), not an image"
+    if signal.dtype.kind not in "iufb":
+        return f"its values are of the type {signal.dtype}, not numbers of a camera"
+    height, width = signal.shape[:2]
+    kinds = [parse_unit(axis.unit)[0] for axis in (signal.rows, signal.columns)]
+    if "reciprocal" in kinds:
+        scale = signal.columns.scale
+        size = f" ({abs(scale):.4g} {signal.columns.unit} per pixel)" if scale else ""
+        return f"it is a diffraction pattern or a Fourier transform{size}, not an image"
+    units = [axis.unit or "" for axis in (signal.rows, signal.columns)]
+    if any(_is_energy_or_time(unit) for unit in units):
+        return f"its axes are in {units[0] or 'pixels'} and {units[1] or 'pixels'}: a spectrum or a line scan"
+    if min(height, width) < SMALLEST_SIDE:
+        return f"it is too small: {height} × {width} px, at least {SMALLEST_SIDE} on each side are needed"
+    if math.prod(signal.shape) > LARGEST_PIXELS:
+        return (
+            f"it announces {height} × {width} px, more than the {LARGEST_PIXELS} that are taken for a frame"
+        )
+    if not 0 < signal.count <= LARGEST_COUNT:
+        return f"it announces {signal.count} frames"
+    return None
+
+
+def _is_energy_or_time(unit: str) -> bool:
+    return unit.strip().lower() in {"ev", "kev", "mev", "s", "ms", "us", "µs", "ns", "sec", "seconds", "hz"}
+
+
+def within(offset: int, nbytes: int, size: int, what: str = "the pixels") -> None:
+    """Nothing, where bytes announced at a place in a file are there.
+
+    Raises
+    ------
+    IncompleteFile
+        The file ends before them: it was cut off, or is still being written.
+    UnreadableFrame
+        The place is before the file's beginning, or the length is negative: a damaged header.
+    """
+    if offset < 0 or nbytes < 0:
+        raise UnreadableFrame(f"the header is damaged: {what} at {offset}, {nbytes} bytes long")
+    if offset + nbytes > size:
+        raise IncompleteFile(
+            f"the file is incomplete: {what} should end at byte {offset + nbytes}, the file has {size} bytes"
+        )

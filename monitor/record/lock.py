@@ -1,0 +1,72 @@
+"""The lock that lets one program at a time write a session; a program that is killed leaves none behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from monitor.errors import InputError, SessionLocked
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[str]) -> None:
+        # Far behind the text, because Windows also refuses to read what is locked.
+        file.seek(1_000_000)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(file: IO[str]) -> None:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class SessionLock:
+    """Held until it is released, or until the program ends, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        """
+        Raises
+        ------
+        SessionLocked
+            Another program holds it; the sentence says which.
+        InputError
+            The folder can't be written.
+        """
+        path = folder / "lock"
+        try:
+            self._file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{folder} can't be written: {error.strerror or error}", path=folder) from error
+        try:
+            _lock(self._file)
+        except OSError as error:
+            self._file.seek(0)
+            holder = self._file.read().strip() or "another program"
+            self._file.close()
+            raise SessionLocked(
+                f"{folder} is being written by {holder}; end that one, or give another --session", path=folder
+            ) from error
+        self._file.seek(0)
+        self._file.truncate()
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        self._file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+        self._file.flush()
+
+    def release(self) -> None:
+        """Let the next one write."""
+        self._file.close()
+
+    def __enter__(self) -> SessionLock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

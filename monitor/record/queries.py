@@ -1,0 +1,86 @@
+"""How the record's rows become plain records, and values become JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from monitor.record.rows import FrameRow, SourceRow, StatisticsRow
+
+FRAME_COLUMNS = (
+    "id, source_id, path, item, revision, content, sender, sequence, acquired, arrived, file_size, "
+    "file_mtime_ns, pixel_size_nm, metadata, state, reason"
+)
+
+
+def frame_row(row: tuple[Any, ...], folder: Path) -> FrameRow:
+    """From `FRAME_COLUMNS`; relative paths lie in the session's folder."""
+    return FrameRow(
+        id=row[0],
+        source_id=row[1],
+        path=folder / (os.fsdecode(row[2])),
+        index=row[3],
+        revision=row[4],
+        content=row[5],
+        sender=row[6],
+        sequence=row[7],
+        acquired=row[8],
+        arrived=row[9],
+        file_size=row[10],
+        file_mtime_ns=row[11],
+        pixel_size_nm=row[12],
+        metadata=json.loads(row[13]) if row[13] else {},
+        state=row[14],
+        reason=row[15],
+    )
+
+
+def stored_path(path: Path, folder: Path) -> str | bytes:
+    """How a path is kept: relative to the session inside it, so that its folder can be moved; else as it is.
+
+    A name that is no text (bytes that some file systems allow) is kept as bytes.
+    """
+    text = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(text)
+    return text
+
+
+def source_row(row: tuple[Any, ...]) -> SourceRow:
+    """From all columns of `sources`."""
+    return SourceRow(*row)
+
+
+def statistics_row(row: tuple[Any, ...]) -> StatisticsRow:
+    """From all columns of `statistics`."""
+    return StatisticsRow(row[0], row[1], row[2], (row[3], row[4], row[5], row[6]), *row[7:])
+
+
+def to_json(value: Any) -> str:
+    """JSON that every reader understands: what is not a finite number becomes null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (ValueError, TypeError):
+        return json.dumps(_cleaned(value), allow_nan=False)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _cleaned(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(item) for item in value]
+    if hasattr(value, "item"):  # a NumPy scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def as_text(value: str | None) -> str | None:
+    """The same text without what can't be stored (half characters from broken names)."""
+    return None if value is None else value.encode("utf-8", "replace").decode()

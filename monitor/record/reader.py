@@ -1,0 +1,116 @@
+"""Reading a session's record, while it is written or when it is finished."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from models.results import CLASSES
+from monitor.record.database import open_for_reading
+from monitor.record.queries import FRAME_COLUMNS, frame_row, source_row, statistics_row
+from monitor.record.rows import FrameRow, SourceRow, StatisticsRow
+
+STATES = ("analysed", "queued", "rejected", "dropped")
+
+
+class RecordReader:
+    """Read-only view of one session; each method is one consistent glance."""
+
+    def __init__(self, folder: Path) -> None:
+        """
+        Raises
+        ------
+        NoSession
+            There is no record in `folder`, or it is damaged or of another version.
+        """
+        self.folder = folder.resolve()
+        self._db = open_for_reading(self.folder)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def __enter__(self) -> RecordReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ledger(self) -> dict[str, int]:
+        """`arrived` and what it is made of: `analysed` + `queued` + `rejected` + `dropped`."""
+        counts: dict[str, int] = dict(self._db.execute("SELECT state, count(*) FROM frames GROUP BY state"))
+        parts = {state: counts.get(state, 0) for state in STATES}
+        return {"arrived": sum(parts.values()), **parts}
+
+    def reasons(self) -> dict[str, int]:
+        """Why frames were rejected or dropped, the most frequent first."""
+        return dict(
+            self._db.execute(
+                "SELECT reason, count(*) AS n FROM frames WHERE reason IS NOT NULL "
+                "GROUP BY reason ORDER BY n DESC, reason"
+            )
+        )
+
+    def sightings(self) -> dict[str, int]:
+        """Particles by class, every class named."""
+        counts: dict[str, int] = dict(
+            self._db.execute("SELECT class, count(*) FROM particles GROUP BY class")
+        )
+        return {name: counts.get(name, 0) for name in CLASSES}
+
+    def sources(self) -> list[SourceRow]:
+        """Where frames came from."""
+        return [source_row(row) for row in self._db.execute("SELECT * FROM sources ORDER BY id")]
+
+    def arrived_by_source(self) -> dict[int, int]:
+        """How many numbered frames are recorded of each source whose senders number them."""
+        return dict(
+            self._db.execute(
+                "SELECT source_id, count(*) FROM frames WHERE sequence IS NOT NULL GROUP BY source_id"
+            )
+        )
+
+    def meta(self) -> dict[str, str]:
+        """Facts about the session itself."""
+        return dict(self._db.execute("SELECT key, value FROM meta"))
+
+    def bundle(self) -> str | None:
+        """The model that judged last, None before any was loaded."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'bundle'").fetchone()
+        return None if row is None else str(row[0])
+
+    def bundle_details(self, bundle: str) -> dict[str, Any]:
+        """What is known of a model that judged here; empty where it is not in this session."""
+        row = self._db.execute("SELECT details FROM bundles WHERE id = ?", (bundle,)).fetchone()
+        return {} if row is None else dict(json.loads(row[0]))
+
+    def latencies_ms(self) -> list[float]:
+        """From a frame being whole to its result being here, in rising order."""
+        return [row[0] for row in self._db.execute("SELECT latency_ms FROM results ORDER BY latency_ms")]
+
+    def last_statistics(self) -> StatisticsRow | None:
+        """The running figures as they stand, None before the first frame was analysed."""
+        row = self._db.execute("SELECT * FROM statistics ORDER BY position DESC LIMIT 1").fetchone()
+        return None if row is None else statistics_row(row)
+
+    def frames(self) -> Iterator[FrameRow]:
+        """Every frame in order of arrival."""
+        for row in self._db.execute(f"SELECT {FRAME_COLUMNS} FROM frames ORDER BY id"):
+            yield frame_row(row, self.folder)
+
+    def particles(self) -> Iterator[sqlite3.Row]:
+        """Every sighting with its frame, in order of arrival; columns of four tables by their names."""
+        cursor = self._db.cursor()
+        cursor.row_factory = sqlite3.Row
+        yield from cursor.execute(
+            "SELECT p.*, f.path, f.item, f.revision, f.sender, f.sequence, f.acquired, f.arrived, s.address, "
+            "r.bundle, r.pixel_size_nm, r.height, r.width "
+            "FROM particles p JOIN frames f ON f.id = p.frame_id JOIN results r ON r.frame_id = p.frame_id "
+            "JOIN sources s ON s.id = f.source_id ORDER BY p.frame_id, p.label"
+        )

@@ -1,0 +1,108 @@
+"""What is written to and read from the record, as plain records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models.results import Analysis, Particle
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """One source as the record knows it."""
+
+    id: int
+    kind: str
+    address: str
+    state: str
+    since: float
+    message: str | None
+    lost: int
+    duplicates: int
+    ignored: int
+
+
+@dataclass(frozen=True)
+class FrameRow:
+    """One frame of the ledger."""
+
+    id: int
+    source_id: int
+    path: Path
+    """Resolved: where it lies now."""
+    index: int | None
+    revision: int
+    content: str | None
+    sender: str | None
+    sequence: int | None
+    acquired: float | None
+    arrived: float
+    file_size: int | None
+    file_mtime_ns: int | None
+    pixel_size_nm: float | None
+    metadata: dict[str, Any]
+    state: str
+    reason: str | None
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """Its place in the order of acquisition, of arrival where the time of acquisition is unknown."""
+        return (self.arrived if self.acquired is None else self.acquired, self.id)
+
+
+@dataclass(frozen=True)
+class FinishedFrame:
+    """What a worker found out about one frame, as it is committed."""
+
+    analysis: Analysis
+    finished: float
+    """When the worker was done [s since 1970 UTC]."""
+    preview: bytes | None
+    """JPEG."""
+    acquired: float | None = None
+    """What the file itself says, where the source knew nothing."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """The file's original metadata."""
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """How many particles of each class, in the order of `CLASSES`."""
+        return count_classes(self.analysis.particles)
+
+
+@dataclass(frozen=True)
+class StatisticsRow:
+    """The running figures after one analysed frame."""
+
+    frame_id: int
+    position: int
+    at: float
+    counts: tuple[int, int, int, int]
+    """Sums up to here, in the order of `CLASSES`."""
+    counted: float | None
+    corrected: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """Its place in the order of acquisition."""
+        return (self.at, self.frame_id)
+
+
+def count_classes(particles: tuple[Particle, ...]) -> tuple[int, int, int, int]:
+    """How many particles of each class, in the order of `CLASSES`."""
+    empty = null = no = yes = 0
+    for particle in particles:
+        match particle.particle_class:
+            case "empty":
+                empty += 1
+            case "null":
+                null += 1
+            case "no":
+                no += 1
+            case "yes":
+                yes += 1
+    return empty, null, no, yes

@@ -1,0 +1,454 @@
+"""The one writer of a session's record: arrivals, results, and the running statistics."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from models.results import Particle
+from monitor.frames import FrameRef
+from monitor.record.database import open_for_writing
+from monitor.record.lock import SessionLock
+from monitor.record.numbers import Numbers
+from monitor.record.queries import (
+    FRAME_COLUMNS,
+    as_text,
+    frame_row,
+    source_row,
+    statistics_row,
+    stored_path,
+    to_json,
+)
+from monitor.record.rows import FinishedFrame, FrameRow, SourceRow, StatisticsRow
+
+#: A frame that came while its file was being watched was whole when the file was last written, unless that
+#: lies further back than this [s]: then it was there before, or was moved in, and its arrival is what
+#: counts.
+_WRITTEN_JUST_NOW_S = 30.0
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a frame ref that a source announced."""
+
+    what: Literal["new", "revision", "renamed", "known"]
+    frame_id: int
+    queued: bool
+    """It has to be analysed (again)."""
+    lost: int = 0
+    """By how much the count of lost frames changed."""
+    replaced: tuple[float, int] | None = None
+    """Where the older revision, whose result is gone with it, stood in the order of acquisition."""
+
+
+class RecordWriter:
+    """Writes one session's record; a second writer is refused. Each change is one transaction."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the session in `folder`, or begin one there.
+
+        Raises
+        ------
+        SessionLocked
+            Another program writes it.
+        InputError
+            It can't be written here, or is no session of this version.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder.resolve()
+        self._lock = SessionLock(self.folder)
+        try:
+            self._db = open_for_writing(self.folder)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._numbers: dict[tuple[int, str], Numbers] = {}
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and let the next writer in."""
+        self._db.close()
+        self._lock.release()
+
+    def __enter__(self) -> RecordWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- what the session is ---------------------------------------------------------------------------------
+
+    def set_meta(self, **values: Any) -> None:
+        """Keep facts about the session itself; anything but a string as JSON."""
+        rows = [(key, value if isinstance(value, str) else to_json(value)) for key, value in values.items()]
+        with self._transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", rows)
+
+    def meta(self, key: str) -> str | None:
+        """One fact about the session, None where it is not known."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def add_bundle(self, bundle: str, path: Path, details: dict[str, Any]) -> None:
+        """Keep which model judges from here on."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO bundles (id, path, details) VALUES (?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET path = excluded.path, details = excluded.details",
+                (bundle, str(path), to_json(details)),
+            )
+
+    # -- sources ---------------------------------------------------------------------------------------------
+
+    def add_source(self, kind: str, address: str, at: float) -> SourceRow:
+        """The row of a source, a new one where this session did not know it."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO sources (kind, address, state, since) VALUES (?, ?, 'watching', ?)",
+                (kind, address, at),
+            )
+            row = db.execute("SELECT * FROM sources WHERE address = ?", (address,)).fetchone()
+        source = source_row(row)
+        for sender, number, zero in self._db.execute(
+            "SELECT sender, sequence, json_extract(metadata, '$.run') IS NOT NULL FROM frames "
+            "WHERE source_id = ? AND sequence IS NOT NULL ORDER BY id",
+            (source.id,),
+        ):
+            key = (source.id, str(sender))
+            self._numbers[key] = self._numbers.get(key, Numbers()).after(number, starts_at_zero=bool(zero))[0]
+        return source
+
+    def set_source(
+        self, source_id: int, *, state: str, message: str | None, duplicates: int, ignored: int, at: float
+    ) -> None:
+        """Keep how a source does; `since` moves when its state changes."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE sources SET since = CASE WHEN state = ? THEN since ELSE ? END, "
+                "state = ?, message = ?, duplicates = ?, ignored = ? WHERE id = ?",
+                (state, at, state, message, duplicates, ignored, source_id),
+            )
+
+    def refs(self, source_id: int) -> Iterator[FrameRef]:
+        """What is recorded of one source, in order of arrival, for the source to know what is no news."""
+        rows = self._db.execute(
+            f"SELECT {FRAME_COLUMNS} FROM frames WHERE source_id = ? ORDER BY arrived, id", (source_id,)
+        )
+        for row in rows:
+            yield _as_ref(frame_row(row, self.folder))
+
+    # -- arrivals --------------------------------------------------------------------------------------------
+
+    def take(self, source_id: int, ref: FrameRef, at: float, *, renames: bool = False) -> Taken:
+        """Enter a frame that a source announced: a new one, a new revision, a renamed file, or no news.
+
+        A frame is its source, its place and its content together. The same place with the same content is no
+        news; with other content it is the frame's next revision, which is analysed anew in the place of the
+        older one, so that the ledger and the statistics count it once.
+
+        Parameters
+        ----------
+        renames
+            Files can be renamed at this source: the same content under a new name, the old name gone, is the
+            same frame.
+        """
+        with self._transaction() as db:
+            found = self._same_place(db, source_id, ref)
+            if found is not None:
+                return self._take_again(db, found, ref, at)
+            if renames and (moved := self._renamed(db, source_id, ref)) is not None:
+                state = "queued" if ref.rejected is None and moved.state == "rejected" else moved.state
+                db.execute(
+                    "UPDATE frames SET path = ?, file_size = ?, file_mtime_ns = ?, state = ?, "
+                    "reason = CASE WHEN ? = 'queued' THEN NULL ELSE reason END WHERE id = ?",
+                    (
+                        stored_path(ref.path, self.folder),
+                        ref.file_size,
+                        ref.file_mtime_ns,
+                        state,
+                        state,
+                        moved.id,
+                    ),
+                )
+                # A frame that still waits under the old name is in the queue already.
+                return Taken("renamed", moved.id, queued=state == "queued" and moved.state != "queued")
+            cursor = db.execute(
+                "INSERT INTO frames (source_id, path, item, content, file_size, file_mtime_ns, sender, "
+                "sequence, acquired, arrived, pixel_size_nm, metadata, state, reason) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (source_id, stored_path(ref.path, self.folder), ref.index, *_knowledge(ref, at)),
+            )
+            numbers, lost = self._after(source_id, ref)
+            if lost:
+                db.execute("UPDATE sources SET lost = lost + ? WHERE id = ?", (lost, source_id))
+            frame_id = int(cursor.lastrowid or 0)
+        if numbers is not None:
+            self._numbers[source_id, str(ref.sender)] = numbers
+        return Taken("new", frame_id, queued=ref.rejected is None, lost=lost)
+
+    def frame(self, frame_id: int) -> FrameRow:
+        """One frame of the ledger."""
+        row = self._db.execute(f"SELECT {FRAME_COLUMNS} FROM frames WHERE id = ?", (frame_id,)).fetchone()
+        return frame_row(row, self.folder)
+
+    def queued(self) -> list[int]:
+        """The frames that wait to be analysed, in order of arrival."""
+        return [
+            row[0] for row in self._db.execute("SELECT id FROM frames WHERE state = 'queued' ORDER BY id")
+        ]
+
+    def concluded(self) -> Iterator[tuple[Path, bool]]:
+        """Files of the frames that are through, in order of arrival, and whether each was analysed."""
+        for path, state in self._db.execute(
+            "SELECT path, state FROM frames WHERE state IN ('analysed', 'rejected') ORDER BY id"
+        ):
+            yield self.folder / os.fsdecode(path), state == "analysed"
+
+    # -- results ---------------------------------------------------------------------------------------------
+
+    def finish(
+        self, frame_id: int, revision: int, done: FinishedFrame, clock: Callable[[], float]
+    ) -> tuple[float, int] | None:
+        """Commit what a worker found, and tell the frame's place in the order of acquisition.
+
+        None where the frame no longer waits for this revision's result, which is then not kept.
+        """
+        analysis = done.analysis
+        with self._transaction() as db:
+            changed = db.execute(
+                "UPDATE frames SET state = 'analysed', reason = NULL, acquired = ifnull(acquired, ?), "
+                "metadata = CASE WHEN metadata = '{}' THEN ? ELSE metadata END "
+                "WHERE id = ? AND revision = ? AND state = 'queued'",
+                (done.acquired, to_json(done.metadata), frame_id, revision),
+            ).rowcount
+            if not changed:
+                return None
+            arrived, mtime_ns, at = db.execute(
+                "SELECT arrived, file_mtime_ns, ifnull(acquired, arrived) FROM frames WHERE id = ?",
+                (frame_id,),
+            ).fetchone()
+            committed = clock()
+            since = _whole_since(arrived, mtime_ns)
+            db.execute(
+                "INSERT INTO results (frame_id, bundle, backend, height, width, pixel_size_nm, quality, "
+                "timings_ms, finished, committed, latency_ms, preview) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    frame_id,
+                    analysis.bundle,
+                    analysis.backend,
+                    *analysis.shape,
+                    analysis.pixel_size_nm,
+                    to_json(analysis.quality),
+                    to_json(analysis.timings_ms),
+                    done.finished,
+                    committed,
+                    max(0.0, (committed - since) * 1000),
+                    done.preview,
+                ),
+            )
+            db.executemany(
+                "INSERT INTO particles (frame_id, label, class, p_empty, p_null, p_no, p_yes, abstained, "
+                "row0, col0, row1, col1, centroid_row, centroid_col, diameter_nm, area_nm2, outline, "
+                "features) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [_particle(frame_id, particle) for particle in analysis.particles],
+            )
+        return (at, frame_id)
+
+    def reject(self, frame_id: int, revision: int, reason: str) -> bool:
+        """Commit that a frame can't be analysed, and why; False where that is no longer asked."""
+        with self._transaction() as db:
+            return bool(
+                db.execute(
+                    "UPDATE frames SET state = 'rejected', reason = ? "
+                    "WHERE id = ? AND revision = ? AND state = 'queued'",
+                    (as_text(reason), frame_id, revision),
+                ).rowcount
+            )
+
+    def drop(self, frame_id: int, reason: str) -> None:
+        """Commit that a frame will never be analysed although it could have been, and why."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE frames SET state = 'dropped', reason = ? WHERE id = ? AND state = 'queued'",
+                (as_text(reason), frame_id),
+            )
+
+    # -- statistics, in order of acquisition -----------------------------------------------------------------
+
+    def last_statistics(self, before: tuple[float, int] | None = None) -> StatisticsRow | None:
+        """The last row of the running statistics, or the last before a place in the order of acquisition."""
+        rows = self._db.execute(
+            "SELECT * FROM statistics WHERE ?1 IS NULL OR at < ?1 OR (at = ?1 AND frame_id < ?2) "
+            "ORDER BY position DESC LIMIT 1",
+            before or (None, None),
+        )
+        row = rows.fetchone()
+        return None if row is None else statistics_row(row)
+
+    def unsettled(
+        self, after: tuple[float, int] | None
+    ) -> Iterator[tuple[int, float, tuple[int, int, int, int]]]:
+        """Analysed frames behind a place in the order of acquisition: id, time, and particles by class."""
+        rows = self._db.execute(
+            "SELECT f.id, ifnull(f.acquired, f.arrived) AS at, "
+            "sum(p.class = 'empty'), sum(p.class = 'null'), sum(p.class = 'no'), sum(p.class = 'yes') "
+            "FROM frames f LEFT JOIN particles p ON p.frame_id = f.id "
+            "WHERE f.state = 'analysed' AND (?1 IS NULL OR ifnull(f.acquired, f.arrived) >= ?1) "
+            "GROUP BY f.id ORDER BY at, f.id",
+            (None if after is None else after[0],),
+        )
+        for frame_id, at, empty, null, no, yes in rows:
+            if after is None or (at, frame_id) > after:
+                yield frame_id, at, (empty or 0, null or 0, no or 0, yes or 0)
+
+    def has_unsettled(self) -> bool:
+        """Whether analysed frames lack their row of statistics, or rows lack what came before them."""
+        analysed, rows, last = self._db.execute(
+            "SELECT (SELECT count(*) FROM results), count(*), ifnull(max(position), 0) FROM statistics"
+        ).fetchone()
+        # A hole is left where a frame was taken again and this program ended before it was closed.
+        return not analysed == rows == last
+
+    def write_statistics(self, rows: Iterable[StatisticsRow], *, from_position: int | None = None) -> None:
+        """Append rows; with `from_position` they replace everything from there on."""
+        with self._transaction() as db:
+            if from_position is not None:
+                db.execute("DELETE FROM statistics WHERE position >= ?", (from_position,))
+            db.executemany(
+                "INSERT INTO statistics (frame_id, position, at, n_empty, n_null, n_no, n_yes, counted, "
+                "corrected, low, high) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (r.frame_id, r.position, r.at, *r.counts, r.counted, r.corrected, r.low, r.high)
+                    for r in rows
+                ),
+            )
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _same_place(self, db: sqlite3.Connection, source_id: int, ref: FrameRef) -> FrameRow | None:
+        """The frame at the same path and index. A file that could not be read stands for its frame 0."""
+        row = db.execute(
+            f"SELECT {FRAME_COLUMNS} FROM frames WHERE source_id = ?1 AND path = ?2 AND "
+            "(ifnull(item, -1) = ?3 OR (?3 = -1 AND item = 0) OR (?3 = 0 AND item IS NULL)) "
+            "ORDER BY ifnull(item, -1) = ?3 DESC LIMIT 1",
+            (source_id, stored_path(ref.path, self.folder), -1 if ref.index is None else ref.index),
+        ).fetchone()
+        return None if row is None else frame_row(row, self.folder)
+
+    def _renamed(self, db: sqlite3.Connection, source_id: int, ref: FrameRef) -> FrameRow | None:
+        if ref.content is None:
+            return None
+        for row in db.execute(
+            f"SELECT {FRAME_COLUMNS} FROM frames "
+            "WHERE content = ? AND source_id = ? AND ifnull(item, -1) = ?",
+            (ref.content, source_id, -1 if ref.index is None else ref.index),
+        ):
+            frame = frame_row(row, self.folder)
+            if not os.path.exists(frame.path):
+                return frame
+        return None
+
+    def _take_again(self, db: sqlite3.Connection, found: FrameRow, ref: FrameRef, at: float) -> Taken:
+        if ref.content is not None and found.content is not None:
+            same = ref.content == found.content
+        else:
+            same = (ref.file_size, ref.file_mtime_ns) == (found.file_size, found.file_mtime_ns)
+        # What could not be read for its rights or its share may be the same bytes, and readable now.
+        readable_now = found.state == "rejected" and found.index is None and ref.rejected is None
+        if same and not readable_now:
+            db.execute(
+                "UPDATE frames SET file_size = ?, file_mtime_ns = ? WHERE id = ?",
+                (ref.file_size, ref.file_mtime_ns, found.id),
+            )
+            return Taken("known", found.id, queued=False)
+        db.execute("DELETE FROM results WHERE frame_id = ?", (found.id,))
+        db.execute(
+            "UPDATE frames SET item = ?, revision = revision + 1, content = ?, file_size = ?, "
+            "file_mtime_ns = ?, sender = ?, sequence = ?, acquired = ?, arrived = ?, pixel_size_nm = ?, "
+            "metadata = ?, state = ?, reason = ? WHERE id = ?",
+            (found.index if ref.index is None else ref.index, *_knowledge(ref, at), found.id),
+        )
+        replaced = found.order if found.state == "analysed" else None
+        return Taken("revision", found.id, queued=ref.rejected is None, replaced=replaced)
+
+    def _after(self, source_id: int, ref: FrameRef) -> tuple[Numbers | None, int]:
+        if ref.sequence is None:
+            return None, 0
+        before = self._numbers.get((source_id, str(ref.sender)), Numbers())
+        return before.after(ref.sequence, starts_at_zero=ref.metadata.get("run") is not None)
+
+
+def _knowledge(ref: FrameRef, at: float) -> tuple[Any, ...]:
+    """The columns `content` to `reason` of a frame that arrives."""
+    return (
+        ref.content,
+        ref.file_size,
+        ref.file_mtime_ns,
+        as_text(ref.sender),
+        ref.sequence,
+        ref.acquired,
+        at,
+        ref.pixel_size_nm,
+        to_json(ref.metadata),
+        "queued" if ref.rejected is None else "rejected",
+        as_text(ref.rejected),
+    )
+
+
+def _as_ref(row: FrameRow) -> FrameRef:
+    return FrameRef(
+        path=row.path,
+        index=row.index,
+        pixel_size_nm=row.pixel_size_nm,
+        acquired=row.acquired,
+        sender=row.sender,
+        sequence=row.sequence,
+        metadata=row.metadata,
+        file_size=row.file_size,
+        file_mtime_ns=row.file_mtime_ns,
+        content=row.content,
+        rejected=row.reason if row.state == "rejected" else None,
+    )
+
+
+def _whole_since(arrived: float, mtime_ns: int | None) -> float:
+    """When a frame's file was whole: its last write while it was being watched, else its arrival [s]."""
+    written = arrived if mtime_ns is None else mtime_ns / 1e9
+    return written if 0 <= arrived - written <= _WRITTEN_JUST_NOW_S else arrived
+
+
+def _particle(frame_id: int, particle: Particle) -> tuple[Any, ...]:
+    return (
+        frame_id,
+        particle.label,
+        particle.particle_class,
+        *particle.probabilities,
+        particle.abstained,
+        *particle.bbox,
+        *particle.centroid,
+        particle.diameter_nm,
+        particle.area_nm2,
+        json.dumps([[round(r, 2), round(c, 2)] for r, c in particle.outline]),
+        to_json(particle.features),
+    )

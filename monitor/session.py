@@ -1,0 +1,476 @@
+"""A session takes in what its sources announce, has it analysed, and commits every result."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from monitor.errors import InputError
+from monitor.frames import FrameRef
+from monitor.record import FinishedFrame, RecordWriter, SourceRow
+from monitor.retention import Retention
+from monitor.running import RunningStatistics
+from monitor.settings import WatchSettings
+from monitor.sources.base import Source
+from monitor.statistics import rates_of
+from monitor.worker import Outcome, Start, Task
+from monitor.workers import Finished, WorkerFailed, Workers, spawned
+
+T = TypeVar("T")
+
+log = logging.getLogger("faultwatch.session")
+
+#: Announced frames that wait to be entered, for each source; a source that is quicker has to wait itself.
+_INBOX = 64
+
+#: Work that is done between two looks at everything else.
+_BATCH = 32
+
+_TICK_S = 0.2
+_RETRY_S = 1.0
+
+#: A frame that is analysed for longer than this no longer holds back the statistics of later ones [s].
+_ORDER_PATIENCE_S = 5.0
+
+#: What a disk or a lock may say and take back later; anything else is a fault.
+_PASSING = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+)
+
+#: What is under way when a session ends is waited for so long [s].
+_END_PATIENCE_S = 10.0
+
+#: Frames whose pixels are remembered, to notice a camera that is frozen.
+_PIXELS_REMEMBERED = 1000
+
+
+@dataclass
+class _Feed:
+    """A source, its row in the record, and the thread that asks it."""
+
+    source: Source
+    row: SourceRow
+    room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_INBOX))
+    thread: threading.Thread | None = None
+    ended: bool = False
+    written: tuple[Any, ...] = ()
+    """Its status as it stands in the record."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A frame whose file was not there when it was to be read."""
+
+    revision: int
+    since: float
+    """[s, steady clock]"""
+
+
+class Session:
+    """Runs until it is stopped, its sources end, or it has been idle for long enough."""
+
+    def __init__(
+        self,
+        record: RecordWriter,
+        sources: Iterable[Source],
+        settings: WatchSettings,
+        *,
+        clock: Callable[[], float],
+        steady: Callable[[], float],
+        threads: int,
+        executor: Callable[[], Executor] = spawned,
+        on_ready: Callable[[], None] = lambda: None,
+        on_tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        Parameters
+        ----------
+        clock
+            [s since 1970 UTC]
+        steady
+            Never goes back [s].
+        threads
+            That each worker may use.
+        on_ready
+            Called once, when the sources are open and the first worker has begun.
+        on_tick
+            Called several times a second.
+        """
+        self.record = record
+        self._settings = settings
+        self._clock = clock
+        self._steady = steady
+        self._on_ready = on_ready
+        self._on_tick = on_tick
+        self._start = Start(settings.bundle, settings.device, threads, settings.material)
+        self._executor = executor
+        self._sources = list(sources)
+        self._feeds: list[_Feed] = []
+        self._inbox: queue.SimpleQueue[tuple[_Feed, FrameRef | BaseException | None] | None] = (
+            queue.SimpleQueue()
+        )
+        self._queue: deque[int] = deque()
+        self._held: dict[int, _Held] = {}
+        self._deaths: dict[int, int] = {}
+        self._pixels: OrderedDict[str, int] = OrderedDict()
+        self._stop = threading.Event()
+        self._hurry = threading.Event()
+        self._statistics: RunningStatistics | None = None
+        self._workers: Workers | None = None
+        self._announced = False
+        self._retention = Retention(record.folder / "spool", settings.keep)
+
+    def stop(self) -> None:
+        """Take in nothing more, finish what is being analysed, end. A second time: do not wait for it."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+        self._inbox.put(None)
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait to be analysed."""
+        return len(self._queue) + len(self._held)
+
+    def run(self) -> None:
+        """Watch, until there is a reason to end.
+
+        Raises
+        ------
+        InputError
+            A source can't be opened, or the bundle can't be loaded.
+        """
+        self._queue.extend(self.record.queued())
+        if self._retention.limited:
+            for path, analysed in self.record.concluded():
+                self._retention.done(path, analysed=analysed)
+        try:
+            # Sources first: what comes while the workers load their bundle is not to be missed.
+            for source in self._sources:
+                self._open(source)
+            self._workers = Workers(
+                self._start,
+                self._settings.worker_count(),
+                time_limit_s=self._settings.time_limit_s,
+                clock=self._steady,
+                wake=lambda: self._inbox.put(None),
+                executor=self._executor,
+            )
+            self._watch(self._workers)
+            self._finish_tasks(self._workers)
+        finally:
+            self._close()
+
+    # -- the loop --------------------------------------------------------------------------------------------
+
+    def _watch(self, workers: Workers) -> None:
+        idle_since, limit = self._steady(), self._settings.until_idle
+        while not self._stop.is_set():
+            busy = self._take_in()
+            busy |= self._take_results(workers)
+            if workers.ready is not None:
+                if not self._announced and all(feed.source.status.ready for feed in self._feeds):
+                    self._announced = True
+                    self._on_ready()
+                    idle_since = self._steady()
+                busy |= self._hand_out(workers)
+            self._settle(workers)
+            self._write_status()
+            self._on_tick()
+            working = self.waiting > 0 or bool(workers.tasks) or not self._announced
+            if all(feed.ended for feed in self._feeds) and not working and self._inbox.empty():
+                return
+            growing = any(feed.source.status.busy or not feed.source.status.ready for feed in self._feeds)
+            # Looked at last: a source has announced what it found before it says that it is not busy.
+            if busy or working or growing or not self._inbox.empty():
+                idle_since = self._steady()
+            elif limit is not None and self._steady() - idle_since >= limit:
+                return
+
+    def _take_in(self) -> bool:
+        """Enter what the sources have announced; waits a moment where there is nothing."""
+        found = False
+        for i in range(_BATCH):
+            try:
+                item = self._inbox.get(timeout=0 if i else _TICK_S)
+            except queue.Empty:
+                break
+            if item is None:
+                if i == 0:
+                    break  # something else than a frame: look at it now
+                continue
+            feed, news = item
+            if isinstance(news, FrameRef):
+                self._enter(feed, news)
+                feed.room.release()
+                found = True
+            else:
+                self._ended(feed, news)
+        return found
+
+    def _enter(self, feed: _Feed, ref: FrameRef) -> None:
+        source_id = feed.row.id
+        taken = self._persist(
+            lambda: self.record.take(source_id, ref, self._clock(), renames=feed.source.renames)
+        )
+        if taken is None:
+            return
+        if taken.lost > 0:
+            log.warning(
+                "event=frames-lost sender=%r count=%d before=%s", ref.sender, taken.lost, ref.sequence
+            )
+        if taken.what in ("revision", "renamed"):
+            log.info("event=%s frame=%d path=%s", taken.what, taken.frame_id, ref.path)
+        if ref.rejected is not None and taken.what in ("new", "revision"):
+            log.warning(
+                "event=frame-rejected frame=%d path=%s reason=%r", taken.frame_id, ref.path, ref.rejected
+            )
+        if taken.replaced is not None and self._statistics is not None:
+            self._statistics.remove(taken.replaced)
+        # Only a frame that was known may wait already; looking through a long queue for every new one is
+        # dear.
+        if taken.queued and (taken.what == "new" or taken.frame_id not in self._queue):
+            self._queue.append(taken.frame_id)
+
+    def _hand_out(self, workers: Workers) -> bool:
+        self._look_after_held()
+        handed = False
+        while self._queue and workers.free():
+            frame_id = self._queue.pop() if self._settings.latest_first else self._queue.popleft()
+            frame = self.record.frame(frame_id)
+            if frame.state != "queued":
+                continue
+            ref = FrameRef(
+                path=frame.path,
+                index=frame.index,
+                pixel_size_nm=frame.pixel_size_nm,
+                acquired=frame.acquired,
+                sender=frame.sender,
+                sequence=frame.sequence,
+            )
+            task = Task(
+                frame_id,
+                frame.revision,
+                ref,
+                self._settings.pixel_size,
+                self._settings.force_pixel_size,
+                self._settings.material,
+            )
+            handed = True
+            if not workers.submit(task):
+                self._queue.appendleft(frame_id)
+        return handed
+
+    def _take_results(self, workers: Workers) -> bool:
+        try:
+            news = workers.finished()
+        except WorkerFailed as error:
+            raise InputError(f"no worker can begin: {error}") from error
+        if self._statistics is None and workers.ready is not None:
+            ready = workers.ready
+            self._persist(lambda: self.record.add_bundle(ready.bundle, ready.path, ready.details))
+            self._persist(lambda: self.record.set_meta(bundle=ready.bundle))
+            self._statistics = RunningStatistics(self.record, rates_of(ready.details), self._steady)
+            log.info("event=bundle bundle=%s path=%s", ready.bundle, ready.path)
+        for finished in news:
+            self._conclude(finished)
+        return bool(news)
+
+    def _conclude(self, finished: Finished) -> None:
+        task, outcome = finished.task, finished.outcome
+        if outcome is None:
+            self._died(task, str(finished.reason))
+        elif outcome.analysis is None:
+            self._rejected(task, outcome)
+        else:
+            self._deaths.pop(task.frame_id, None)
+            quality = {**outcome.analysis.quality, "repeated": self._repeated(task.frame_id, outcome.pixels)}
+            done = FinishedFrame(
+                replace(outcome.analysis, quality=quality),
+                outcome.finished,
+                outcome.preview,
+                outcome.acquired,
+                outcome.metadata,
+            )
+            order = self._persist(lambda: self.record.finish(task.frame_id, task.revision, done, self._clock))
+            if order is not None:
+                if self._statistics is not None:
+                    self._statistics.add(order, done.counts)
+                self._retention.done(task.ref.path, analysed=True)
+
+    def _died(self, task: Task, reason: str) -> None:
+        deaths = self._deaths[task.frame_id] = self._deaths.get(task.frame_id, 0) + 1
+        log.error("event=worker-replaced frame=%d path=%s reason=%r", task.frame_id, task.ref.path, reason)
+        if deaths < 2:
+            self._queue.appendleft(task.frame_id)
+            return
+        del self._deaths[task.frame_id]
+        self._reject(task.frame_id, task.revision, f"its analysis {reason}, twice")
+
+    def _rejected(self, task: Task, outcome: Outcome) -> None:
+        if outcome.gone:
+            # Deleted, renamed, or its share is gone: its source will know which in a moment.
+            self._held[task.frame_id] = _Held(task.revision, self._steady())
+            return
+        self._reject(task.frame_id, task.revision, str(outcome.rejected))
+        if outcome.traceback is not None:
+            log.error("event=fault frame=%d traceback=%r", task.frame_id, outcome.traceback)
+        self._retention.done(task.ref.path, analysed=False)
+
+    def _look_after_held(self) -> None:
+        """Frames whose files were not there: analyse those that are there again, reject those that stay away."""
+        patience = 3 * self._settings.reconcile_s
+        for frame_id, held in list(self._held.items()):
+            frame = self.record.frame(frame_id)
+            lost = any(
+                feed.row.id == frame.source_id and feed.source.status.state == "lost" for feed in self._feeds
+            )
+            if os.path.exists(frame.path):
+                self._queue.appendleft(frame_id)
+            elif lost or self._steady() - held.since < patience:
+                continue
+            else:
+                self._reject(frame_id, held.revision, "it was deleted before it was read")
+            del self._held[frame_id]
+
+    def _reject(self, frame_id: int, revision: int, reason: str) -> None:
+        log.warning("event=frame-rejected frame=%d reason=%r", frame_id, reason)
+        self._persist(lambda: self.record.reject(frame_id, revision, reason))
+
+    def _repeated(self, frame_id: int, pixels: str | None) -> bool:
+        """Whether another frame had exactly these pixels: a camera that is frozen."""
+        if pixels is None:
+            return False
+        first = self._pixels.setdefault(pixels, frame_id)
+        if len(self._pixels) > _PIXELS_REMEMBERED:
+            self._pixels.popitem(last=False)
+        return first != frame_id
+
+    def _settle(self, workers: Workers, *, final: bool = False) -> None:
+        statistics = self._statistics
+        if statistics is None or statistics.settled:
+            return
+        now = self._steady()
+        in_analysis = [
+            self.record.frame(task.frame_id).order
+            for task, began in workers.tasks
+            if now - began < _ORDER_PATIENCE_S
+        ]
+        before = min(in_analysis, default=None) if not final else None
+        self._persist(lambda: statistics.settle(before=before, final=final))
+
+    def _write_status(self) -> None:
+        for feed in self._feeds:
+            status = feed.source.status
+            now = (status.state, status.message, status.duplicates, status.ignored)
+            if now != feed.written:
+                state, message, duplicates, ignored = now
+                write = partial(
+                    self.record.set_source,
+                    feed.row.id,
+                    state=state,
+                    message=message,
+                    duplicates=duplicates,
+                    ignored=ignored,
+                    at=self._clock(),
+                )
+                self._persist(write)
+                feed.written = now
+
+    def _persist(self, write: Callable[[], T]) -> T | None:
+        """Do one transaction; while the disk refuses, hold everything and try again."""
+        said = False
+        while True:
+            try:
+                result = write()
+            except sqlite3.OperationalError as error:
+                # The extended codes keep the plain one in their last byte.
+                if error.sqlite_errorcode & 0xFF not in _PASSING:
+                    raise
+                if not said:
+                    log.error(
+                        "event=record-refused reason=%r message=%r", str(error), "the session waits for it"
+                    )
+                    said = True
+                if self._hurry.wait(_RETRY_S) or (self._stop.is_set() and said):
+                    return None
+            else:
+                if said:
+                    log.warning("event=record-works-again")
+                return result
+
+    # -- sources ---------------------------------------------------------------------------------------------
+
+    def _open(self, source: Source) -> None:
+        row = self.record.add_source(source.kind, source.address, self._clock())
+        source.status.duplicates, source.status.ignored = row.duplicates, row.ignored
+        source.open(self.record.refs(row.id))
+        feed = _Feed(source, row)
+        feed.thread = threading.Thread(target=self._ask, args=(feed,), name=source.address, daemon=True)
+        self._feeds.append(feed)
+        feed.thread.start()
+
+    def _ask(self, feed: _Feed) -> None:
+        """Runs in the source's thread: passes on what it announces."""
+        error: BaseException | None = None
+        try:
+            for ref in feed.source.refs():
+                while not feed.room.acquire(timeout=_RETRY_S):
+                    if self._hurry.is_set():
+                        return
+                self._inbox.put((feed, ref))
+        except Exception as caught:
+            error = caught
+        self._inbox.put((feed, error))
+
+    def _ended(self, feed: _Feed, error: object) -> None:
+        feed.ended = True
+        feed.source.status.busy = False
+        if isinstance(error, BaseException):
+            # One source that fails must not take the others with it.
+            feed.source.status.state = "lost"
+            feed.source.status.message = f"{feed.source.address} failed ({type(error).__name__}: {error})"
+            log.error("event=source-failed message=%r", feed.source.status.message, exc_info=error)
+        else:
+            feed.source.status.state, feed.source.status.message = "closed", None
+
+    # -- ending ----------------------------------------------------------------------------------------------
+
+    def _finish_tasks(self, workers: Workers) -> None:
+        """Close the sources, enter what they still had, and wait for what is being analysed."""
+        for feed in self._feeds:
+            feed.source.close()
+        deadline = self._steady() + _END_PATIENCE_S
+        while not all(feed.ended for feed in self._feeds) or workers.tasks:
+            if self._hurry.is_set() or self._steady() > deadline:
+                # What is not done stays queued in the record, for the next start.
+                log.warning("event=left-queued frames=%d", len(workers.tasks))
+                break
+            self._take_in()
+            self._take_results(workers)
+            self._on_tick()
+        self._settle(workers, final=True)
+        self._write_status()
+
+    def _close(self) -> None:
+        for feed in self._feeds:
+            feed.source.close()
+        if self._workers is not None:
+            self._workers.close()
+        for feed in self._feeds:
+            if feed.thread is not None:
+                feed.thread.join(timeout=5)

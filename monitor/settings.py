@@ -1,0 +1,139 @@
+"""What can be set about a session: TOML file, then environment, then command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from monitor.errors import InputError
+
+_Fraction = Annotated[float, Field(ge=0)]
+
+
+class WatchSettings(BaseSettings):
+    """Settings of `watch` and `replay`; kept in the record of every session.
+
+    Each can stand in `faultwatch.toml` in the working folder, in the environment as `FAULTWATCH_<NAME>`, or
+    on the command line; the later wins.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="FAULTWATCH_", toml_file="faultwatch.toml", extra="forbid", env_ignore_empty=True
+    )
+
+    sources: list[str] = []
+    """Directories and ZeroMQ addresses."""
+    session: Path | None = None
+    """The session's folder; None: sessions/<date>-<time> under the working folder."""
+    bundle: Path | None = None
+    """The model; None: the one that is shipped."""
+    pixel_size: PositiveFloat | None = None
+    """For frames that do not say their own [nm/px]."""
+    force_pixel_size: PositiveFloat | None = None
+    """In place of what frames say [nm/px]."""
+    material: str | None = None
+    """What the particles are made of; None: every material that the bundle knows is tried."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What runs the network."""
+    workers: PositiveInt | None = None
+    """Worker processes; None: `default_workers()`."""
+    dashboard: bool = True
+    """Open the page."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 5006
+    """Of the page on this computer; 0: any free one."""
+    new_only: bool = False
+    """Pass over what is in a directory already when the session begins."""
+    latest_first: bool = False
+    """Analyse the newest frame first, so that the page stays live; the backlog is worked off afterwards."""
+    keep: Literal["all", "none"] | PositiveFloat = "all"
+    """How much of the spool stays once analysed: all, none, or the last so many GB. What lies in a watched
+    directory are never touched."""
+    until_idle: _Fraction | None = None
+    """End after so many seconds without anything to do; None: never."""
+
+    reconcile_s: PositiveFloat = 2.0
+    """A directory is looked through this often, whatever the system says of it [s]. Where that takes long,
+    it is done less often, so that it takes a tenth of the time at most."""
+    quiet_s: PositiveFloat = 0.5
+    """A file of which no closing was seen is finished when it has not changed for this long [s] ..."""
+    quiet_s_per_gb: PositiveFloat = 4.0
+    """... and so much more for every GB that it has [s/GB]."""
+    patience_s: PositiveFloat = 10.0
+    """A finished file whose content is not whole is rejected after so long [s]. Should it become
+    whole after all, it is taken then."""
+    time_limit_s: PositiveFloat = 120.0
+    """An analysis that takes longer is ended with its worker [s]."""
+    max_frame_mb: PositiveFloat = 512.0
+    """A larger frame is refused at the socket [MiB]."""
+    disk_reserve_mb: _Fraction = 200.0
+    """So much of the disk is left free for the record; frames from sockets have to wait before that [MiB]."""
+    curve_secret_key: str | None = Field(default=None, repr=False)
+    """This computer's secret CURVE key (40 characters): sockets that are bound ask for its public half."""
+    curve_server_key: str | None = None
+    """The public CURVE key of the sender that a connecting socket expects."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over TOML file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def quiet_time(self, size: int) -> float:
+        """How long a file of this size [bytes] must not have changed to count as finished [s]."""
+        return self.quiet_s + self.quiet_s_per_gb * size / 1e9
+
+    def worker_count(self) -> int:
+        """How many worker processes there are to be."""
+        return self.workers or default_workers()
+
+    def kept(self) -> dict[str, Any]:
+        """What of it belongs into the record: everything but secrets, as JSON."""
+        return self.model_dump(mode="json", exclude={"curve_secret_key"})
+
+
+def load_settings(**given: Any) -> WatchSettings:
+    """The settings, with what the command line gave; what it did not give (None) is left to the other places.
+
+    Raises
+    ------
+    InputError
+        One of them can't be; the sentence says which, and what it has to be.
+    """
+    try:
+        return WatchSettings(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(place) for place in first["loc"][:1]) or "settings"
+        raise InputError(f"{name.replace('_', '-')}: {first['msg']} (given: {first['input']!r})") from error
+    except ValueError as error:
+        raise InputError(f"faultwatch.toml can't be read: {error}") from error
+
+
+def processors() -> int:
+    """How many processor cores this program may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not everywhere
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def default_workers() -> int:
+    """A worker for each core, four at most.
+
+    On two shared cores two workers with a thread each analysed 4.3 frames of 1024² a second, one worker with two
+    threads 1.5; a worker takes about 380 MB.
+    """
+    return min(4, processors())

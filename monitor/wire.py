@@ -1,0 +1,219 @@
+"""The wire: htypes array-1.0 messages, checked before anything is allocated for them."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from monitor.client import DTYPES, encode
+from monitor.errors import BadMessage
+
+__all__ = [
+    "MAX_FRAME_BYTES",
+    "MAX_HEADER_BYTES",
+    "Header",
+    "RejectedMessage",
+    "WireFrame",
+    "decode",
+    "encode",
+]
+
+#: A header longer than this is none [bytes].
+MAX_HEADER_BYTES = 2**20
+
+#: A frame larger than this is refused unless the session says otherwise [bytes]: 8192² in four bytes, and
+#: room.
+MAX_FRAME_BYTES = 2**29
+
+#: Longest side of a frame [px].
+MAX_SIDE = 2**16
+
+
+def _positive(value: Any) -> Any:
+    """A quantity that a camera may not know: what is no finite number above 0 becomes None."""
+    try:
+        value = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _seconds(value: Any) -> Any:
+    """A time stamp [s]: a number, `[s, ns]`, `{"sec": s, "ns": n}`, or ISO 8601; anything else is None."""
+    try:
+        match value:
+            case bool():
+                return None
+            case [seconds, nanoseconds]:
+                value = float(seconds) + float(nanoseconds) / 1e9
+            case {"sec": seconds, "ns": nanoseconds}:
+                value = float(seconds) + float(nanoseconds) / 1e9
+            case str():
+                time = datetime.fromisoformat(value)
+                value = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+        value = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    # Outside of 1990 to 2100 it is a clock that counts from somewhere else, or in other units.
+    return value if 6e8 < value < 4.1e9 else None
+
+
+def _name(value: Any) -> str:
+    """A name that can be stored and shown."""
+    return str(value)[:200].encode("utf-8", "replace").decode()
+
+
+_Positive = Annotated[float | None, BeforeValidator(_positive)]
+
+
+class Attributes(BaseModel):
+    """`ndattr`: what a camera knows of a frame beyond its pixels."""
+
+    model_config = ConfigDict(extra="allow")
+
+    pixel_size_nm: _Positive = None
+    exposure_s: _Positive = None
+    dose_e_per_A2: _Positive = None
+
+
+class Header(BaseModel):
+    """The JSON header of one frame. Unknown fields are kept."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    htype: Literal["array-1.0"]
+    shape: tuple[Annotated[int, Field(ge=1, le=MAX_SIDE)], Annotated[int, Field(ge=1, le=MAX_SIDE)]]
+    """(H, W) [px]"""
+    type: Literal[DTYPES]  # type: ignore[valid-type]
+    frame: Annotated[int, Field(ge=0, lt=2**62)] | None = None
+    """The sender's number."""
+    endianness: Literal["little", "big"] = "little"
+    """Also spelt `endianess`, as in the published specification's examples."""
+    encoding: Literal["", "raw", "none"] = "raw"
+    source: Annotated[str, BeforeValidator(_name)] = ""
+    """Who sends."""
+    run: Annotated[str | None, BeforeValidator(_name)] = None
+    """A name for this counting, new whenever the sender starts again from 0."""
+    timestamp: Annotated[float | None, BeforeValidator(_seconds)] = None
+    """[s since 1970 UTC]"""
+    ndattr: Attributes = Field(default_factory=Attributes)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spellings(cls, header: Any) -> Any:
+        header = dict(header)
+        # Some senders name all the types that a message is, as a list.
+        if isinstance(header.get("htype"), list) and "array-1.0" in header["htype"]:
+            header["htype"] = "array-1.0"
+        if "endianess" in header:
+            header.setdefault("endianness", header.pop("endianess"))
+        for optional in ("endianness", "encoding", "source", "run", "ndattr"):
+            if header.get(optional) is None:
+                header.pop(optional, None)
+        if not isinstance(header.get("ndattr", {}), dict):
+            del header["ndattr"]
+        return header
+
+    @field_validator("shape", mode="before")
+    @classmethod
+    def _pair(cls, shape: Any) -> Any:
+        return tuple(shape) if isinstance(shape, list) else shape
+
+    @field_validator("endianness", "encoding", mode="before")
+    @classmethod
+    def _lower(cls, text: Any) -> Any:
+        return text.lower() if isinstance(text, str) else text
+
+
+@dataclass(frozen=True, eq=False)
+class WireFrame:
+    """A frame as it came."""
+
+    header: Header
+    original: dict[str, Any]
+    """The header whole, as it came."""
+    pixels: npt.NDArray[Any]
+    """(H, W) in the machine's byte order; may share the message's memory."""
+
+
+class RejectedMessage(BadMessage):
+    """The message announces a frame but can't be one: it is counted, with this reason."""
+
+    def __init__(self, reason: str, original: dict[str, Any]) -> None:
+        super().__init__(reason)
+        self.original = original
+        """The header whole, as it came."""
+
+
+def decode(parts: list[bytes | memoryview], *, max_bytes: int = MAX_FRAME_BYTES) -> WireFrame:
+    """The frame in a multipart message.
+
+    Raises
+    ------
+    RejectedMessage
+        It announces a frame, but its header and its bytes do not make one.
+    BadMessage
+        It is nothing that a camera would have sent.
+    """
+    original = _announcement(parts)
+    try:
+        header = Header.model_validate(original)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(place) for place in first["loc"]) or "header"
+        raise RejectedMessage(f"{where}: {first['msg']} (message header)", original) from error
+    dtype = np.dtype(header.type).newbyteorder("<" if header.endianness == "little" else ">")
+    height, width = header.shape
+    expected = height * width * dtype.itemsize
+    if expected > max_bytes:
+        raise RejectedMessage(
+            f"{height} × {width} {header.type} is {expected} bytes, more than the limit of {max_bytes}",
+            original,
+        )
+    if len(parts) != 2:
+        raise RejectedMessage(f"{len(parts)} message parts instead of 2 (header and pixels)", original)
+    came = len(parts[1])
+    if came != expected:
+        raise RejectedMessage(
+            f"{came} bytes came where {height} × {width} {header.type} makes {expected}", original
+        )
+    pixels = np.frombuffer(parts[1], dtype=dtype).reshape(height, width)
+    return WireFrame(header, original, pixels.astype(dtype.newbyteorder("="), copy=False))
+
+
+def _announcement(parts: list[bytes | memoryview]) -> dict[str, Any]:
+    """The header of a message that announces a frame, as it came."""
+    if not parts:
+        raise BadMessage("an empty message")
+    if len(parts[0]) > MAX_HEADER_BYTES:
+        raise BadMessage(f"a header of {len(parts[0])} bytes")
+    try:
+        original = json.loads(bytes(parts[0]), parse_constant=_refuse)
+    # RecursionError: deeply nested brackets.
+    except (ValueError, RecursionError) as error:
+        raise BadMessage(f"no JSON header, but {bytes(parts[0][:40])!r}") from error
+    if not isinstance(original, dict):
+        raise BadMessage("a header that is no JSON object")
+    htype = original.get("htype")
+    if htype != "array-1.0" and not (isinstance(htype, list) and "array-1.0" in htype):
+        raise BadMessage(f"a header of type {str(htype)[:40]!r} instead of array-1.0")
+    return original
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no JSON")

@@ -1,0 +1,192 @@
+"""What a worker process does: read ▸ preprocess ▸ segment ▸ measure ▸ classify ▸ preview, a frame at a time.
+
+Nothing heavy is imported at the head: what the threads of numerical libraries may take is set before they
+load.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import traceback
+from dataclasses import dataclass, field, replace
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monitor.frames import FrameRef
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from models.bundle import Bundle
+    from models.results import Analysis
+
+#: Longest side of a preview [px].
+PREVIEW_SIDE = 512
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a worker is to begin."""
+
+    bundle: Path | None
+    """None: the one that is shipped."""
+    device: str
+    threads: int
+    """For the network and for image operations."""
+    material: str | None = None
+    """Checked once, before any frame is rejected for it."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker that has begun."""
+
+    pid: int
+    bundle: str
+    path: Path
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One frame to be analysed."""
+
+    frame_id: int
+    revision: int
+    ref: FrameRef
+    pixel_size_nm: float | None
+    """For a frame that does not say its own."""
+    force_pixel_size_nm: float | None
+    material: str | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task: an analysis, or a reason."""
+
+    analysis: Analysis | None
+    rejected: str | None
+    finished: float
+    """[s since 1970 UTC]"""
+    preview: bytes | None = None
+    pixels: str | None = None
+    """Hash of the pixels, by which a frozen camera is noticed."""
+    acquired: float | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    traceback: str | None = None
+    """Where the rejection was a fault of this program."""
+    gone: bool = False
+    """The file was not there."""
+
+
+_bundle: Bundle | None = None
+
+
+def start(how: Start) -> Ready:
+    """Load the bundle and keep it warm; to be called once in each worker, before anything else.
+
+    Raises
+    ------
+    Exception
+        Whatever is wrong with the bundle or the device, as the models say it.
+    """
+    global _bundle
+    if parent_process() is not None:
+        # Ctrl-C reaches every process of the terminal; the session decides what is still finished.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(how.threads)
+    import cv2
+
+    from models.analysis import layer_frequencies
+    from models.bundle import load_bundle
+
+    layer_frequencies(how.material)
+    cv2.setNumThreads(how.threads)
+    _bundle = load_bundle(how.bundle, how.device, how.threads)
+    return Ready(os.getpid(), _bundle.id, Path(_bundle.path), dict(_bundle.details))
+
+
+def run(task: Task) -> Outcome:
+    """Analyse one frame with the bundle that `start` loaded. Never raises for what is wrong with a frame."""
+    from models.errors import CannotAnalyse
+    from monitor.errors import InputError
+
+    try:
+        return _analysed(task)
+    except (CannotAnalyse, InputError) as error:
+        return Outcome(None, str(error), time.time(), gone=not os.path.exists(task.ref.path))
+    except MemoryError:
+        return Outcome(None, "there was not enough memory to analyse it", time.time())
+    except Exception as error:
+        # One frame must never end the session, whatever is wrong with it or with this program.
+        reason = f"the analysis failed ({type(error).__name__}: {error})"
+        return Outcome(None, reason, time.time(), traceback=traceback.format_exc())
+
+
+def _analysed(task: Task) -> Outcome:
+    from models.analysis import analyse
+    from monitor.errors import UnreadableFrame
+    from monitor.frames import pixels_hash
+    from monitor.read import open_frames, resolve_pixel_size
+
+    assert _bundle is not None, "start comes first"
+    began = time.perf_counter()
+    with open_frames(task.ref.path) as file:
+        if task.ref.index is None and file.count > 1:
+            raise UnreadableFrame(f"it was no frame when it was taken in, and has {file.count} now")
+        frame = file.frame(task.ref.index or 0)
+    pixel_size = resolve_pixel_size(
+        frame, task.pixel_size_nm, task.force_pixel_size_nm, task.ref.pixel_size_nm
+    )
+    read_ms = (time.perf_counter() - began) * 1000
+    analysis = analyse(frame.pixels, pixel_size, _bundle, task.material)
+    quality = {**analysis.quality, "scanning": frame.scanning}
+    if frame.notes:
+        quality["notes"] = "; ".join(frame.notes)
+    # The label image stays here: nothing big crosses to the session.
+    slim = replace(
+        analysis, labels=None, quality=quality, timings_ms={"read": read_ms, **analysis.timings_ms}
+    )
+    return Outcome(
+        slim,
+        None,
+        time.time(),
+        preview=preview(frame.pixels),
+        pixels=pixels_hash(frame.pixels),
+        acquired=frame.acquired,
+        # A stack's metadata is the same for all its frames; it is kept with the first.
+        metadata={} if task.ref.index else frame.metadata,
+    )
+
+
+def preview(pixels: npt.NDArray[Any]) -> bytes | None:
+    """A small grey JPEG of a frame (H, W), from its 0.5 to its 99.5 percentile; None where there is none."""
+    import cv2
+    import numpy as np
+
+    height, width = pixels.shape
+    sample = pixels[:: max(1, height // 256), :: max(1, width // 256)]
+    low, high = (float(value) for value in np.percentile(sample, (0.5, 99.5)))
+    scale = min(1.0, PREVIEW_SIDE / max(height, width))
+    small = pixels if pixels.dtype in (np.uint8, np.uint16, np.float32) else pixels.astype(np.float32)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
+    stretched = (small.astype(np.float32) - low) * (255.0 / max(high - low, 1e-12))
+    grey = np.clip(stretched, 0, 255).astype(np.uint8)
+    done, encoded = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return encoded.tobytes() if done else None
+
+
+def _end_with_parent() -> None:
+    """A worker whose session was killed would wait for work for ever."""
+    session = parent_process()
+    assert session is not None
+    session.join()
+    os._exit(1)
