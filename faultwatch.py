@@ -196,15 +196,19 @@ def microscope(options: argparse.Namespace) -> int:
 def simulate(options: argparse.Namespace) -> int:
     """Simulate a labelled data set, to train on.
 
-    Specimens by multislice and images of them, with the truth, into OUT. What is there is kept, so an interrupted run
-    goes on.
+    Specimens by multislice and images of them, with the truth, into the folder OUT. What is there is kept, so an
+    interrupted run goes on. With the preset `library`, OUT is a file of exit waves for the virtual microscope.
     """
     from monitor.errors import InputError
     from sim.dataset import simulate as run
+    from sim.library import make_library
 
     how = _given(options, ("specimens", "seed", "preset", "processes"))
     try:
-        print(f"{options.out}: {run(options.out, **how)} shards made")
+        if options.preset == "library":
+            make_library(options.out, waves=options.specimens, seed=options.seed)
+        else:
+            print(f"{options.out}: {run(options.out, **how)} shards made")
     except (ValueError, OSError) as error:
         raise InputError(f"{options.out}: {error}") from error
     return 0
@@ -213,7 +217,7 @@ def simulate(options: argparse.Namespace) -> int:
 def train_unet(options: argparse.Namespace) -> int:
     """Train the U-Net that finds particles.
 
-    An interrupted training goes on from where it was.
+    An interrupted training goes on from where it was; with --from it begins with the weights of a bundle.
     """
     from dataclasses import replace
 
@@ -222,7 +226,7 @@ def train_unet(options: argparse.Namespace) -> int:
     settings = replace(Settings(), seed=options.seed)
     if options.steps is not None:
         settings = replace(settings, steps=options.steps)
-    print(train(options.data, options.out, settings, device=options.device))
+    print(train(options.data, options.out, settings, device=options.device, start_from=options.start_from))
     return 0
 
 
@@ -317,7 +321,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("out", type=Path, metavar="OUT", help="the data set's folder")
     _option(add, "--specimens", _positive, "N", "how many", 100)
     _option(add, "--seed", int, "S", "everything follows from it", 0)
-    _option(add, "--preset", str, "NAME", "the kind of specimens", "lattice")
+    _option(add, "--preset", str, "NAME", "the kind of specimens: lattice, overview, grains; library", "lattice")
     _option(add, "--processes", _positive, "N", "at work at once", 1)
 
     told = "train the models on a data set"
@@ -329,6 +333,8 @@ def parser() -> argparse.ArgumentParser:
         add.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the result is put")
         _option(add, "--seed", int, "S", "everything follows from it", 1)
     _option(unet, "--steps", _positive, "N", "batches to learn from")
+    told = "a bundle or the folder of another training, whose weights to begin with"
+    unet.add_argument("--from", type=Path, dest="start_from", metavar="BUNDLE", help=told)
     unet.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what trains the net (cpu)")
     forest.add_argument("--unet", type=Path, required=True, metavar="DIR", help="the trained net's folder")
     _option(forest, "--name", str, "NAME", "of the bundle (that of its folder)")

@@ -216,6 +216,8 @@ class FrameSender:
             **more,
         )
         if self._acknowledging:
+            # What was acknowledged since the last call must not be taken for overdue and sent again.
+            self._collect()
             while len(self._pending) >= self._window:
                 self._serve(deadline)
             # The caller may use its array again at once, and a resend has to find the same bytes.
