@@ -123,7 +123,8 @@ def _judge(
             "instance_f1": 2 * matched / max(count + true_count, 1),
         }
     segmentation |= segmentation["by_condition"].pop("all")
-    rows, p = np.array(truths), np.concatenate(probabilities)
+    rows = np.array(truths, dtype=np.int64)
+    p = np.concatenate([np.zeros((0, len(CLASSES)), np.float32), *probabilities])
     classification = scores(rows, p)
     classification["by_dose"] = {
         f"{low} to {high} e/Å²": scores(rows[here], p[here])["macro_f1"]

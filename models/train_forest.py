@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from models.augment import NEGATIVES
 from models.bundle import onnx_network, write_manifest
+from models.errors import ModelError
 from models.export import export_unet
 from models.features import measure
 from models.forest import as_rows, new_forest, save_forest
@@ -287,10 +288,15 @@ def train(
     Parameters
     ----------
     data : labelled data set with all three splits.
-    unet : folder left by `models.train_unet.train`.
+    unet : folder left by `models.train_unet.train`, or a bundle, whose network is kept.
     out : the bundle's folder; made anew.
+
+    Raises
+    ------
+    ModelError
+        No network in `unet`, no usable data set, or a class without any example in it.
     """
-    training = json.loads((unet / "training.json").read_text())
+    training = _training_of(unet)
     out.mkdir(parents=True, exist_ok=True)
     export_unet(unet / "unet.safetensors", training["settings"]["width"], out)
     learn = collect(data, out / "unet.onnx", ["train"], draws=draws, seed=seed, processes=processes)
@@ -306,10 +312,22 @@ def train(
     return fit(learn, check, training, out, name=name, trees=trees, seed=seed)
 
 
+def _training_of(unet: Path) -> dict[str, Any]:
+    """What is known of how the network in a folder was trained."""
+    for name in ("training.json", "bundle.json"):
+        if (unet / name).is_file():
+            details: dict[str, Any] = json.loads((unet / name).read_text())
+            return details if name == "training.json" else details["unet"]["training"]
+    raise ModelError(f"{unet} holds no trained network; make one with: faultwatch train unet --out {unet}")
+
+
 def fit(
     learn: Rows, check: Rows, training: dict[str, Any], out: Path, *, name: str, trees: int, seed: int
 ) -> dict[str, Any]:
     """Fit the forest, score it on `check` and complete the bundle in `out`."""
+    missing = [name for i, name in enumerate(CLASSES) if not (learn.classes == i).any()]
+    if missing:
+        raise ModelError(f"the data set has no example of {', '.join(missing)}; simulate more specimens")
     folds = cross_validate(learn, trees, seed)
     forest = new_forest(trees, seed).fit(learn.features, learn.classes)
     save_forest(forest, out)

@@ -114,7 +114,10 @@ class _Pending:
 
 
 class FrameSender:
-    """Sends frames, numbered from 0. Not to be shared between threads."""
+    """Sends frames, numbered from 0. Not to be shared between threads.
+
+    It has no thread of its own: what is to be sent again goes out within `send`, `flush` and `close`.
+    """
 
     def __init__(
         self,
@@ -163,9 +166,6 @@ class FrameSender:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(_SOCKETS[kind])
         self._socket.set(zmq.SNDHWM, window)
-        if self._acknowledging:
-            # What is resent is kept here; a second store of it in ZeroMQ would only arrive as duplicates.
-            self._socket.set(zmq.IMMEDIATE, 1)
         if server_key is not None:
             public, secret = zmq.curve_keypair()
             self._socket.set(zmq.CURVE_PUBLICKEY, public)

@@ -348,7 +348,8 @@ class Session:
             del self._held[frame_id]
 
     def _reject(self, frame_id: int, revision: int, reason: str) -> None:
-        log.warning("event=frame-rejected frame=%d reason=%r", frame_id, reason)
+        path = self.record.frame(frame_id).path
+        log.warning("event=frame-rejected frame=%d path=%s reason=%r", frame_id, path, reason)
         self._persist(lambda: self.record.reject(frame_id, revision, reason))
 
     def _repeated(self, frame_id: int, pixels: str | None) -> bool:
