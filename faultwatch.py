@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import os
 import subprocess
 import sys
@@ -21,6 +22,8 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 wrong input, 2 wrong usage, 130 Ctrl-C."""
+    import sqlite3
+
     from models.errors import ModelError
     from monitor.errors import FaultwatchError
 
@@ -39,6 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of the output (`| head`) has gone; what is still buffered must not be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except sqlite3.Error as error:
+        folder = getattr(options, "recorded", None) or getattr(options, "session", None) or "the session"
+        print(f"faultwatch: {folder}: the record can't be used ({error})", file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, a missing right: what the system refused, and where
+        print(f"faultwatch: {_refused(error)}", file=sys.stderr)
+        return 1
 
 
 def _sentence(error: Exception) -> str:
@@ -46,6 +56,13 @@ def _sentence(error: Exception) -> str:
     path = getattr(error, "path", None)
     text = " ".join(str(error).split())
     return text if path is None or str(path) in text else f"{path}: {text}"
+
+
+def _refused(error: Exception, about: object = None) -> str:
+    """What the system or a library refused in one line, and the file or else the thing that it is about."""
+    text = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+    about = getattr(error, "filename", None) or about
+    return text if about is None or str(about) in text else f"{about}: {text}"
 
 
 # -- the commands ---------------------------------------------------------------------------------------
@@ -80,7 +97,8 @@ def demo(options: argparse.Namespace) -> int:
     from monitor.watch import watch as run
 
     session = options.session or Path("sessions", time.strftime("%Y%m%d-%H%M%S-demo"))
-    frames = session.with_name(f"{session.name}-frames")
+    session = session.resolve()
+    frames = session.parent / f"{session.name}-frames"
     settings = load_settings(
         sources=[str(frames)],
         session=session,
@@ -90,7 +108,7 @@ def demo(options: argparse.Namespace) -> int:
     )
     try:
         frames.mkdir(parents=True, exist_ok=True)
-        log = session.with_name(f"{session.name}-microscope.log").open("w+b")
+        log = (session.parent / f"{session.name}-microscope.log").open("w+b")
     except OSError as error:
         raise InputError(f"the folder {frames} can't be made: {error.strerror}") from error
     told = [f"--{name}={getattr(options, name)}" for name in ("frames", "rate", "size", "seed")]
@@ -174,6 +192,8 @@ def microscope(options: argparse.Namespace) -> int:
     It plays a session of simulated frames into a directory, or to a ZeroMQ address (tcp://HOST:PORT connects a PUSH
     socket, ack://HOST:PORT the acknowledging one).
     """
+    import zmq
+
     from monitor.errors import InputError
     from sim.microscope import play
 
@@ -189,8 +209,8 @@ def microscope(options: argparse.Namespace) -> int:
             file_format=options.format,
             truth=options.truth,
         )
-    except (ValueError, OSError) as error:
-        raise InputError(f"{options.target}: {error}") from error
+    except (ValueError, OSError, zmq.ZMQError) as error:
+        raise InputError(_refused(error, options.target)) from error
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -210,7 +230,7 @@ def simulate(options: argparse.Namespace) -> int:
         else:
             print(f"{options.out}: {run(options.out, **how)} shards made")
     except (ValueError, OSError) as error:
-        raise InputError(f"{options.out}: {error}") from error
+        raise InputError(_refused(error, options.out)) from error
     return 0
 
 
@@ -321,7 +341,9 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("out", type=Path, metavar="OUT", help="the data set's folder")
     _option(add, "--specimens", _positive, "N", "how many", 100)
     _option(add, "--seed", int, "S", "everything follows from it", 0)
-    _option(add, "--preset", str, "NAME", "the kind of specimens: lattice, overview, grains; library", "lattice")
+    _option(
+        add, "--preset", str, "NAME", "the kind of specimens: lattice, overview, grains; library", "lattice"
+    )
     _option(add, "--processes", _positive, "N", "at work at once", 1)
 
     told = "train the models on a data set"
@@ -338,7 +360,7 @@ def parser() -> argparse.ArgumentParser:
     unet.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what trains the net (cpu)")
     forest.add_argument("--unet", type=Path, required=True, metavar="DIR", help="the trained net's folder")
     _option(forest, "--name", str, "NAME", "of the bundle (that of its folder)")
-    _option(forest, "--trees", _positive, "N", "in the forest", 200)
+    _option(forest, "--trees", _positive, "N", "in the forest", 100)
     _option(forest, "--processes", _positive, "N", "at work at once", 1)
 
     add = _command(commands, "evaluate", evaluate)
@@ -382,7 +404,7 @@ def _microscope_options(command: argparse.ArgumentParser, *, frames: int, rate: 
     """What the virtual microscope is to take."""
     _option(command, "--frames", _positive, "N", "frames to take", frames)
     _option(command, "--rate", _positive_float, "HZ", "frames a second", rate)
-    _option(command, "--size", _positive, "PX", "side of a frame", 1024)
+    _option(command, "--size", _side, "PX", "side of a frame", 1024)
     _option(command, "--seed", int, "S", "of the specimen and the noise", 0)
 
 
@@ -452,37 +474,52 @@ def _tell(told: dict[str, Any], as_text: Callable[[dict[str, Any]], str], as_jso
     return 0
 
 
+def _number(text: str) -> float:
+    """A number; what is none fails every comparison."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _whole(text: str, low: int, high: float, meaning: str) -> int:
+    value = _number(text)
+    if not low <= value <= high or value != int(value):
+        raise argparse.ArgumentTypeError(f"{text} is {meaning}")
+    return int(value)
+
+
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
+    return _whole(text, 1, 1e15, "not a whole number above 0")
+
+
+def _side(text: str) -> int:
+    return _whole(text, 64, 8192, "no side of a frame (64 to 8192 px)")
+
+
+def _port(text: str) -> int:
+    return _whole(text, 0, 65535, "no port (0 to 65535)")
 
 
 def _positive_float(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
+    value = _number(text)
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
 
 
 def _not_negative(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
+    value = _number(text)
+    if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on")
-    return value
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is no port (0 to 65535)")
     return value
 
 
 def _keep(text: str) -> str | float:
     """`all`, `none`, or a number of GB."""
-    return text if text in ("all", "none") else _positive_float(text)
+    if text not in ("all", "none") and not 0 < _number(text) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is neither all, nor none, nor a number of GB above 0")
+    return text if text in ("all", "none") else float(text)
 
 
 if __name__ == "__main__":

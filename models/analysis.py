@@ -67,6 +67,7 @@ def analyse(
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise CannotAnalyse("the frame holds values that are not finite")
     frequencies = layer_frequencies(material)
+    image, unit = _within_reach(image)
     timings: dict[str, float] = {}
     started = time.perf_counter()
 
@@ -79,6 +80,7 @@ def analyse(
     prepared = canonical(image, pixel_size_nm, bundle.preprocessing)
     step = bundle.preprocessing.pixel_size_nm
     quality = frame_quality(image, prepared.image, step)
+    quality["mean_counts"] = float(quality["mean_counts"]) * unit
     lap("preprocess")
 
     if quality["verdict"] == "constant":
@@ -119,6 +121,16 @@ def analyse(
         backend=bundle.backend,
         labels=relabel[on_frame],
     )
+
+
+def _within_reach(image: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float]:
+    """The image in a unit in which single precision can square it, and that unit; most are 1."""
+    if image.dtype.kind != "f":
+        return image, 1.0
+    largest = float(np.abs(image).max())
+    if largest == 0 or 1e-3 <= largest <= 1e12:
+        return image, 1.0
+    return (image / image.dtype.type(largest)).astype(np.float32), largest
 
 
 def _particle(

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from models.errors import BundleRefused
 from models.features import feature_names
+from models.forest import sharpened
 from models.preprocess import Preprocessing
 from models.results import CLASSES
 from models.segment import Network, Segmentation
@@ -33,6 +34,8 @@ from models.segment import Network, Segmentation
 FORMAT = "faultwatch bundle 1"
 FILES = ("unet.safetensors", "unet.onnx", "forest.onnx", "forest.skops")
 BUNDLES = Path(__file__).parent / "bundles"
+#: What a bundle's identity follows from: whatever can change what it says of a frame.
+_JUDGING = ("name", "sha256", "preprocessing", "segmentation", "features", "abstain_below", "sharpening")
 SHIPPED = BUNDLES / "cdse-au-1"
 
 
@@ -69,10 +72,7 @@ def write_manifest(folder: Path, name: str, details: dict[str, Any]) -> str:
 
 def identity(details: dict[str, Any]) -> str:
     """Name and eight digits that change with any weight or setting."""
-    judged = {
-        k: details[k]
-        for k in ("name", "sha256", "preprocessing", "segmentation", "features", "abstain_below")
-    }
+    judged = {k: details[k] for k in _JUDGING}
     return f"{details['name']}-{hashlib.sha256(json.dumps(judged, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
@@ -133,6 +133,7 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
         segmentation = Segmentation(**details["segmentation"])
         names = [str(name) for name in details["features"]]
         abstain_below = float(details["abstain_below"])
+        sharpening = float(details["sharpening"])
     except (KeyError, TypeError, ValueError) as error:
         raise BundleRefused(f"{folder / 'bundle.json'} is damaged: {error}") from error
     backend, network = load_network(folder, details, device, threads)
@@ -146,7 +147,7 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
         abstain_below,
         backend,
         network,
-        _onnx_forest(folder / "forest.onnx"),
+        _onnx_forest(folder / "forest.onnx", sharpening),
     )
 
 
@@ -206,18 +207,20 @@ def _session(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # The arena keeps the largest frame's memory for good; without it a session's footprint follows its frames.
+    # The arena keeps the largest frame's memory for the next one: quicker, and the footprint stays at its height.
     options.enable_cpu_mem_arena = True
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _onnx_forest(path: Path) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
+def _onnx_forest(
+    path: Path, sharpening: float
+) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
     session = _session(path, 1)
     name = session.get_inputs()[0].name
 
     def run(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if len(rows) == 0:
             return np.zeros((0, len(CLASSES)), np.float32)
-        return np.asarray(session.run(None, {name: rows})[1], dtype=np.float32)
+        return sharpened(np.asarray(session.run(None, {name: rows})[1], dtype=np.float32), sharpening)
 
     return run

@@ -11,9 +11,8 @@ from scipy import fft
 
 from models.preprocess import robust_surface
 
-BLANK_SPREAD = 1e-3
-"""A frame whose blurred counts vary by less than this, relative to noise and mean, shows nothing."""
 SATURATED_SHARE = 0.2
+"""A frame of which more stands at the largest value is saturated."""
 
 
 def frame_quality(

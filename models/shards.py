@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,25 @@ def shards_of(data: Path) -> list[Path]:
     return shards
 
 
+@contextmanager
+def open_shard(path: Path) -> Iterator[h5py.File]:
+    """One shard, open for reading.
+
+    Raises
+    ------
+    ModelError
+        The file is damaged, or no shard of a data set.
+    """
+    try:
+        shard = h5py.File(path)
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error}") from error
+    with shard:
+        if shard.attrs.get("format") != FORMAT:
+            raise ModelError(f"{path} is no shard of a data set (format {shard.attrs.get('format')!r})")
+        yield shard
+
+
 def examples_by_split(data: Path, splits: Sequence[str], limit: int | None = None) -> Examples:
     """All images of the given splits, read into memory.
 
@@ -66,9 +86,7 @@ def examples_by_split(data: Path, splits: Sequence[str], limit: int | None = Non
     pixel_size = 0.0
     digest = hashlib.sha256()
     for path in _limited(shards_of(data), limit):
-        with h5py.File(path) as shard:
-            if shard.attrs.get("format") != FORMAT:
-                raise ModelError(f"{path} is no shard of a data set (format {shard.attrs.get('format')!r})")
+        with open_shard(path) as shard:
             pixel_size = float(shard.attrs["pixel_size_nm"])
             texts = shard["about"].asstr()[:]
             details = [json.loads(text) for text in texts]

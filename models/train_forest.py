@@ -24,16 +24,18 @@ from models.bundle import onnx_network, write_manifest
 from models.errors import ModelError
 from models.export import export_unet
 from models.features import measure
-from models.forest import as_rows, new_forest, save_forest
+from models.forest import as_rows, new_forest, save_forest, sharpened
 from models.preprocess import Preprocessing, standardise
 from models.results import CLASSES
 from models.segment import Network, Segmentation, probability_maps, regions
-from models.shards import shards_of
+from models.shards import open_shard, shards_of
 
 COVERS = 0.5
 """A region stands for a true particle if their intersection over union is at least this."""
 TOUCHES = 0.1
 """A region of which a smaller share lies on true particles is `empty`."""
+ABSTAIN_BELOW = 0.6
+"""A particle whose likeliest class has a lower probability is marked as abstained."""
 REFITS = 5
 """Folds of the cross-validation."""
 
@@ -113,14 +115,12 @@ def _rows_of_shard(
     task: tuple[str, str, list[str], int, int],
 ) -> list[tuple[dict[str, float], str, str, str, float, str]]:
     """Every scored region of one shard's chosen images: (features, class, particle, specimen, dose, microscope)."""
-    import h5py
-
     cv2.setNumThreads(1)
     shard_path, onnx, splits, draws, seed = task
     network: Network = onnx_network(Path(onnx))
     preprocessing, settings = Preprocessing(), Segmentation()
     out = []
-    with h5py.File(shard_path) as shard:
+    with open_shard(Path(shard_path)) as shard:
         step = float(shard.attrs["pixel_size_nm"])
         taken: dict[str, int] = {}
         for i, text in enumerate(shard["about"].asstr()[:]):
@@ -241,6 +241,24 @@ def calibration_error(
     return float(total)
 
 
+def best_sharpening(truth: npt.NDArray[np.int64], votes: npt.NDArray[np.floating]) -> float:
+    """The exponent of `models.forest.sharpened` with the least calibration error, to a tenth."""
+    exponents = np.arange(10, 31) / 10
+    return float(min(exponents, key=lambda g: calibration_error(truth, sharpened(votes, g))))
+
+
+def abstention(truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating]) -> dict[str, float]:
+    """What abstaining below `ABSTAIN_BELOW` buys: share abstained, accuracy of what is left and of what is not."""
+    kept = probabilities.max(axis=1) >= ABSTAIN_BELOW
+    right = probabilities.argmax(axis=1) == truth
+    return {
+        "below": ABSTAIN_BELOW,
+        "share": float(1 - kept.mean()),
+        "accuracy_kept": float(right[kept].mean()) if kept.any() else 0.0,
+        "accuracy_abstained": float(right[~kept].mean()) if (~kept).any() else 0.0,
+    }
+
+
 def rates(rows: Rows, probabilities: npt.NDArray[np.floating]) -> dict[str, list[int]]:
     """Sensitivity and specificity as [k, n] over physical particles, of those called `yes` or `no`.
 
@@ -278,7 +296,7 @@ def train(
     out: Path,
     *,
     name: str,
-    trees: int = 200,
+    trees: int = 100,
     seed: int = 1,
     processes: int = 1,
     draws: int = 8,
@@ -304,7 +322,7 @@ def train(
         data, out / "unet.onnx", ["validation", "test"], draws=draws, seed=seed, processes=processes
     )
     np.savez_compressed(
-        out.with_suffix(".rows.npz"),
+        rows_file(out),
         **{f"learn_{k}": v for k, v in vars(learn).items() if k != "names"},
         **{f"check_{k}": v for k, v in vars(check).items() if k != "names"},
         names=learn.names,
@@ -328,10 +346,12 @@ def fit(
     missing = [name for i, name in enumerate(CLASSES) if not (learn.classes == i).any()]
     if missing:
         raise ModelError(f"the data set has no example of {', '.join(missing)}; simulate more specimens")
-    folds = cross_validate(learn, trees, seed)
+    votes = cross_validate(learn, trees, seed)
+    sharpening = best_sharpening(learn.classes, votes)
+    folds = sharpened(votes, sharpening)
     forest = new_forest(trees, seed).fit(learn.features, learn.classes)
     save_forest(forest, out)
-    probabilities = forest.predict_proba(check.features)
+    probabilities = sharpened(forest.predict_proba(check.features), sharpening)
     by_dose = {}
     for low, high in ((30, 100), (100, 300), (300, 1500)):
         here = (check.dose >= low) & (check.dose < high)
@@ -344,17 +364,25 @@ def fit(
         "preprocessing": Preprocessing().as_dict(),
         "segmentation": Segmentation().as_dict(),
         "features": learn.names,
-        "abstain_below": 0.55,
+        "abstain_below": ABSTAIN_BELOW,
+        "sharpening": sharpening,
         "forest": {"trees": trees, "seed": seed, "regions": len(learn.classes), "importance": importance},
         "rates": rates(check, probabilities),
         "metrics": {
             "cross_validation": scores(learn.classes, folds),
+            "abstention": abstention(learn.classes, folds),
             "held_out": scores(check.classes, probabilities),
             "held_out_by_dose": by_dose,
         },
     }
     write_manifest(out, name, details)
     return details
+
+
+def rows_file(bundle: Path) -> Path:
+    """Where the training rows of a bundle lie: beside its folder, for refitting."""
+    folder = bundle.resolve()
+    return folder.with_name(f"{folder.name}.rows.npz")
 
 
 def load_rows(path: Path) -> tuple[Rows, Rows]:

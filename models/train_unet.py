@@ -21,10 +21,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models.augment import NEGATIVES, burn_in, expose_again, turn_and_scale
+from models.errors import ModelError
 from models.preprocess import Preprocessing, standardise
 from models.shards import Examples, examples_by_split
 from models.unet import UNet
@@ -148,12 +150,12 @@ def train(
     Raises
     ------
     ModelError
-        No usable data set, or a checkpoint made with other settings.
+        No usable data set, no such device, weights that do not fit, or a checkpoint made with other settings.
     """
     from tqdm import tqdm
 
-    from models.errors import ModelError
-
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("there is no usable CUDA device; use --device cpu")
     torch.manual_seed(settings.seed)
     out.mkdir(parents=True, exist_ok=True)
     preprocessing = Preprocessing()
@@ -161,7 +163,7 @@ def train(
     check = examples_by_split(data, ["validation"], limit)
     net = UNet(settings.width).to(device)
     if start_from is not None:
-        net.load_state_dict(load_file(start_from / "unet.safetensors"))
+        _begin_with(net, start_from / "unet.safetensors")
     averaged = UNet(settings.width).to(device)
     averaged.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-4)
@@ -237,6 +239,14 @@ def train(
         )
     )
     return out / "unet.safetensors"
+
+
+def _begin_with(net: UNet, weights: Path) -> None:
+    try:
+        net.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: a net of another shape
+        said = " ".join(str(error).split())[:160]
+        raise ModelError(f"{weights} can't be the beginning of a net of width {net.width}: {said}") from error
 
 
 def _bytes_of(folder: Path | None) -> bytes:

@@ -66,7 +66,8 @@ def export(session: Path, to: Path, tracks: bool = False) -> int:
         raise InputError(f"{to}: a table is written as .csv or .parquet", path=to)
     if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise InputError(
-            f"{to}: .parquet needs pyarrow, which is not installed; pip install pyarrow", path=to
+            f"{to}: .parquet needs pyarrow, which is not installed; pip install pyarrow (the extra `parquet`)",
+            path=to,
         )
     with RecordReader(session) as record:
         features = _feature_names(record)

@@ -11,6 +11,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -56,7 +57,7 @@ class WatchSettings(BaseSettings):
     """Analyse the newest frame first, so that the page stays live; the backlog is worked off afterwards."""
     keep: Literal["all", "none"] | PositiveFloat = "all"
     """How much of the spool stays once analysed: all, none, or the last so many GB. What lies in a watched
-    directory are never touched."""
+    directory is never touched."""
     until_idle: _Fraction | None = None
     """End after so many seconds without anything to do; None: never."""
 
@@ -120,6 +121,8 @@ def load_settings(**given: Any) -> WatchSettings:
         first = error.errors()[0]
         name = ".".join(str(place) for place in first["loc"][:1]) or "settings"
         raise InputError(f"{name.replace('_', '-')}: {first['msg']} (given: {first['input']!r})") from error
+    except SettingsError as error:
+        raise InputError(f"the environment can't be read: {error}") from error
     except ValueError as error:
         raise InputError(f"faultwatch.toml can't be read: {error}") from error
 

@@ -45,6 +45,11 @@ def watch(settings: WatchSettings, *, dashboard: Dashboard) -> int:
     if not settings.sources:
         raise InputError("nothing to watch: give a directory or an address (tcp://host:port)")
     folder = settings.session or new_session_folder()
+    for given in settings.sources:
+        if "://" not in given and Path(given).resolve() == folder.resolve():
+            raise InputError(
+                f"{folder} is watched, so it can't hold the session; give --session another folder"
+            )
     known = is_session(folder)
     with RecordWriter(folder) as record:
         created = float(record.meta("created") or time.time())
@@ -92,7 +97,7 @@ def run_session(
 
         def on_ready() -> None:
             for source in sources:
-                print(f"watching {getattr(source, 'endpoint', '') or source.address}", flush=True)
+                print(f"watching {_listening(source)}", flush=True)
             print("ready", flush=True)
 
         status = _StatusLine(record.folder)
@@ -118,6 +123,13 @@ def run_session(
             if page is not None:
                 _end(page)
     return 0
+
+
+def _listening(source: Source) -> str:
+    """A source's address, with the port where the system chose one."""
+    scheme, slashes, _ = source.address.partition("://")
+    endpoint: str = getattr(source, "endpoint", "")
+    return f"{scheme}://{endpoint.removeprefix('tcp://')}" if slashes and endpoint else source.address
 
 
 def new_session_folder() -> Path:

@@ -174,9 +174,7 @@ def decode(parts: list[bytes | memoryview], *, max_bytes: int = MAX_FRAME_BYTES)
     try:
         header = Header.model_validate(original)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(place) for place in first["loc"]) or "header"
-        raise RejectedMessage(f"{where}: {first['msg']} (message header)", original) from error
+        raise RejectedMessage(_fault(error, original), original) from error
     dtype = np.dtype(header.type).newbyteorder("<" if header.endianness == "little" else ">")
     height, width = header.shape
     expected = height * width * dtype.itemsize
@@ -213,6 +211,27 @@ def _announcement(parts: list[bytes | memoryview]) -> dict[str, Any]:
     if htype != "array-1.0" and not (isinstance(htype, list) and "array-1.0" in htype):
         raise BadMessage(f"a header of type {str(htype)[:40]!r} instead of array-1.0")
     return original
+
+
+def _fault(error: ValidationError, original: dict[str, Any]) -> str:
+    """What is wrong with a header, as a sentence for who wrote the sender."""
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    given = repr(original.get(name))[:80]
+    match name:
+        case "shape":
+            return (
+                f"a shape of {given} instead of [H, W], 1 to {MAX_SIDE} each (a stack is sent frame by frame)"
+            )
+        case "type":
+            return f"pixels of type {given}; there are {', '.join(DTYPES)}"
+        case "encoding":
+            return f"pixels in the encoding {given}; they have to be raw"
+        case "endianness":
+            return f"an endianness of {original.get(name, original.get('endianess'))!r}; little or big"
+        case "frame":
+            return f"a frame number of {given} instead of an integer from 0"
+    return f"{name or 'header'}: {first['msg']} (message header)"
 
 
 def _refuse(constant: str) -> float:

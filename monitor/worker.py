@@ -178,7 +178,7 @@ def preview(pixels: npt.NDArray[Any]) -> bytes | None:
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
-    stretched = (small.astype(np.float32) - low) * (255.0 / max(high - low, 1e-12))
+    stretched = (small.astype(np.float32) - low) * (255.0 / ((high - low) or 1.0))
     grey = np.clip(stretched, 0, 255).astype(np.uint8)
     done, encoded = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, 85])
     return encoded.tobytes() if done else None

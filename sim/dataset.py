@@ -45,7 +45,6 @@ TILE = 256
 GPTS = 512
 SPECIMENS_A_SHARD = 16
 SLAB_NM = 9.0
-SPLITS = ("train", "validation", "test")
 
 _MIX = {"CdSe-wurtzite": 0.45, "CdSe-zincblende": 0.12, "Au": 0.30, "Ag": 0.05, "Pt": 0.08}
 

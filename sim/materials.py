@@ -31,11 +31,6 @@ class Material:
         return 2 / (sqrt(3) * self.net_nm)
 
     @property
-    def stacking_per_nm(self) -> float:
-        """Spatial frequency of the layers along the stacking axis [nm⁻¹]."""
-        return 1 / self.layer_nm
-
-    @property
     def numbers(self) -> tuple[int, ...]:
         """Atomic numbers of the basis."""
         return tuple(atomic_numbers[symbol] for symbol, _ in self.basis)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 import time
@@ -74,7 +76,8 @@ def test_no_option_lacks_its_help():
     [
         [], ["frobnicate"], ["watch"], ["analyse"], ["analyse", "--pixel-size", "0", "a.tif"],
         ["analyse", "--pixel-size", "nan", "a.tif"], ["watch", "d", "--port", "70000"],
-        ["watch", "d", "--workers", "0"], ["watch", "d", "--keep", "some"], ["watch", "d", "--until-idle", "-1"],
+        ["watch", "d", "--workers", "0"], ["watch", "d", "--workers", "1.5"], ["analyse", "--pixel-size", "x", "a.tif"],
+        ["microscope", "d", "--size", "100000"], ["watch", "d", "--keep", "some"], ["watch", "d", "--until-idle", "-1"],
         ["replay", "s", "--speed", "0"], ["export", "s"], ["train"], ["analyse", "a.tif", "--device", "tpu"],
     ],
 )  # fmt: skip
@@ -91,6 +94,11 @@ def test_wrong_usage_is_2(arguments, capsys):
         ["analyse", "none.tif"], ["analyse", "."], ["summary", "none"], ["export", "none", "--to", "a.csv"],
         ["replay", "none", "--no-dashboard"], ["watch", "none", "--no-dashboard"],
         ["analyse", "a.npy", "--bundle", "none"], ["analyse", "a.npy", "--material", "unobtainium"],
+        ["watch", ".", "--session", "a.npy", "--no-dashboard"], ["demo", "--session", "a.npy", "--no-browser"],
+        ["watch", f"tcp://{'a' * 80}:5555", "--no-dashboard"], ["microscope", "tcp://no-port", "--frames", "1"],
+        ["microscope", "a.npy", "--frames", "1"], ["simulate", "a.npy", "--specimens", "1"],
+        ["evaluate", "--data", "none"], ["train", "unet", "--data", "none", "--out", "a.npy"],
+        ["train", "forest", "--data", "none", "--unet", "none", "--out", "b"],
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_sentence_and_1(arguments, tmp_path, monkeypatch, capsys):
@@ -100,6 +108,19 @@ def test_wrong_input_is_one_sentence_and_1(arguments, tmp_path, monkeypatch, cap
     assert faultwatch.main(arguments) == 1
     said = capsys.readouterr().err
     assert said.startswith("faultwatch: ")
+    assert said.count("\n") == 1
+    assert "Errno" not in said
+
+
+@pytest.mark.parametrize("command", [["summary"], ["export", "--to", "a.csv"], ["replay", "--no-dashboard"]])
+def test_a_record_without_its_tables_is_one_sentence(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "s" / "session.sqlite")) as db:
+        db.execute("PRAGMA user_version = 1")
+    assert faultwatch.main([*command, "s"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("faultwatch: s: the record can't be used (no such table")
     assert said.count("\n") == 1
 
 

@@ -260,7 +260,8 @@ def _limit_memory() -> None:
         import resource
     except ImportError:  # Windows: the other process's time is limited all the same
         return
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    with contextlib.suppress(OSError, ValueError):  # a system that knows the limit and does not take it
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def _limit_processor(seconds: float) -> None:
@@ -272,7 +273,8 @@ def _limit_processor(seconds: float) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     spent = usage.ru_utime + usage.ru_stime
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_CPU, (int(spent + seconds) + 5, hard))
+    with contextlib.suppress(OSError, ValueError):  # a stricter limit stands already
+        resource.setrlimit(resource.RLIMIT_CPU, (int(spent + seconds) + 5, hard))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def looks_like_frame_file(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
-        return sniff(path) is not None
+        return path.is_file() and sniff(path) is not None  # a pipe would never end
     except OSError:
         return False
 

@@ -35,7 +35,6 @@ _REDUCED = 1
 _VALUE_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
 }  # fmt: skip
-_COLOURS = {2, 6, 8}  # RGB, YCbCr, CIELab
 _PALETTE = 3
 
 

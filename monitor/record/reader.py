@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from models.results import CLASSES
 from monitor.record.database import open_for_reading
@@ -84,11 +82,6 @@ class RecordReader:
         """The model that judged last, None before any was loaded."""
         row = self._db.execute("SELECT value FROM meta WHERE key = 'bundle'").fetchone()
         return None if row is None else str(row[0])
-
-    def bundle_details(self, bundle: str) -> dict[str, Any]:
-        """What is known of a model that judged here; empty where it is not in this session."""
-        row = self._db.execute("SELECT details FROM bundles WHERE id = ?", (bundle,)).fetchone()
-        return {} if row is None else dict(json.loads(row[0]))
 
     def latencies_ms(self) -> list[float]:
         """From a frame being whole to its result being here, in rising order."""

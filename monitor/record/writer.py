@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from models.results import Particle
+from monitor.errors import InputError
 from monitor.frames import FrameRef
 from monitor.record.database import open_for_writing
 from monitor.record.lock import SessionLock
@@ -61,7 +62,12 @@ class RecordWriter:
         InputError
             It can't be written here, or is no session of this version.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{folder} can't be made a session's folder: {error.strerror or error}", path=folder
+            ) from error
         self.folder = folder.resolve()
         self._lock = SessionLock(self.folder)
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from monitor.errors import IncompleteFile, InputError, UnreadableFrame
 from monitor.frames import FrameRef, content_hash, pixels_hash
 from monitor.read import FrameFile, looks_like_frame_file, open_frames
+from monitor.record import DATABASE
 from monitor.settings import WatchSettings
 from monitor.sources.base import SourceStatus
 from monitor.sources.events import Hints
@@ -109,6 +110,10 @@ class DirectorySource:
         if not self.root.is_dir():
             what = "is a file, not a directory" if self.root.exists() else "is no directory"
             raise InputError(f"{self.root} {what}", path=self.root)
+        if (self.root / DATABASE).exists():
+            raise InputError(
+                f"{self.root} is a session, not a directory of frames; replay it", path=self.root
+            )
         path = ""
         for ref in known:
             path = str(ref.path)
@@ -215,7 +220,7 @@ class DirectorySource:
             return
         inside = Path(path).parent
         while inside != self.root and inside != inside.parent:
-            if inside.name.startswith(".") or (inside / "session.sqlite").exists():
+            if inside.name.startswith(".") or (inside / DATABASE).exists():
                 return
             inside = inside.parent
         self._look(path, figures, closed=closed)

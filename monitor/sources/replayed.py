@@ -57,8 +57,7 @@ class ReplaySource:
         """
         self._reader = RecordReader(self.session)
         self._known = sum(1 for _ in known)
-        lost = sum(source.duplicates for source in self._reader.sources())
-        self.status.duplicates = lost
+        self.status.duplicates = sum(source.duplicates for source in self._reader.sources())
         self.status.ignored = sum(source.ignored for source in self._reader.sources())
         self.status.ready = True
 
@@ -98,7 +97,8 @@ def _again(row: FrameRow) -> FrameRef:
         sequence=row.sequence,
         metadata=row.metadata,
         file_size=row.file_size,
-        file_mtime_ns=row.file_mtime_ns,
+        # Not when its file was written: the delay of a replayed frame counts from its being replayed.
+        file_mtime_ns=None,
         content=row.content,
     )
     if is_rejected_message(row.path):

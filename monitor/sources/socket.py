@@ -163,6 +163,8 @@ class SocketSource:
             envelope = [bytes(parts.pop(0))]
             if parts and len(parts[0]) == 0:  # a REQ socket sends an empty part first, and expects one back
                 envelope.append(bytes(parts.pop(0)))
+        elif self._scheme.type == zmq.SUB and len(parts) == 3 and bytes(parts[0][:1]) != b"{":
+            parts.pop(0)  # the topic that it was published under
         try:
             message = decode(parts, max_bytes=self._max_bytes)
         except RejectedMessage as error:
@@ -268,18 +270,24 @@ class SocketSource:
         """CURVE: a bound socket asks for its key, a connecting one brings the key it expects."""
         if self._scheme.bind and self._settings.curve_secret_key:
             self._socket.set(zmq.CURVE_SERVER, 1)
-            self._socket.set(zmq.CURVE_SECRETKEY, self._settings.curve_secret_key.encode())
+            self._set_key(zmq.CURVE_SECRETKEY, "curve_secret_key", self._settings.curve_secret_key)
         elif not self._scheme.bind and self._settings.curve_server_key:
             public, secret = zmq.curve_keypair()
             self._socket.set(zmq.CURVE_PUBLICKEY, public)
             self._socket.set(zmq.CURVE_SECRETKEY, secret)
-            self._socket.set(zmq.CURVE_SERVERKEY, self._settings.curve_server_key.encode())
+            self._set_key(zmq.CURVE_SERVERKEY, "curve_server_key", self._settings.curve_server_key)
         elif self._scheme.bind and not _is_loopback(self._endpoint):
             log.warning(
                 "event=open-to-the-network source=%s message=%r",
                 self.address,
                 "anybody who reaches this port can send frames; set curve_secret_key, or listen on 127.0.0.1",
             )
+
+    def _set_key(self, option: int, name: str, key: str) -> None:
+        try:
+            self._socket.set(option, key.encode())
+        except zmq.ZMQError as error:
+            raise ValueError(f"{name} is no CURVE key (40 characters, as zmq.curve_keypair gives)") from error
 
 
 def _sender(source: object, run: object) -> str:
@@ -304,7 +312,7 @@ def _numeric(place: str) -> str:
         return f"*:{port}"
     try:
         return f"{host if host.startswith('[') else socket.gethostbyname(host)}:{port}"
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name that a network could know
         raise InputError(f"tcp://{place}: this computer has no address {host!r}") from error
 
 

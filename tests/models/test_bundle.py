@@ -10,8 +10,8 @@ import pytest
 from models.analysis import analyse
 from models.augment import NEGATIVES
 from models.bundle import FILES, SHIPPED, describe, load_bundle, onnx_network, torch_network
-from models.errors import BundleRefused, CannotAnalyse
-from models.forest import as_rows, load_forest
+from models.errors import BundleRefused, CannotAnalyse, ModelError
+from models.forest import as_rows, load_forest, sharpened
 from models.results import CLASSES
 from models.shards import examples_by_split
 from sim.library import load_library
@@ -46,7 +46,9 @@ def test_onnx_and_torch_agree() -> None:
 def test_both_forms_of_the_forest_agree(bundle) -> None:
     forest = load_forest(SHIPPED / "forest.skops")
     rows = np.random.default_rng(1).normal(0, 2, (200, len(bundle.feature_names))).astype(np.float32)
-    np.testing.assert_allclose(bundle.forest(rows), forest.predict_proba(rows), atol=1e-6)
+    votes = sharpened(forest.predict_proba(rows), bundle.details["sharpening"])
+    np.testing.assert_allclose(bundle.forest(rows), votes, atol=1e-6)
+    np.testing.assert_allclose(votes.sum(axis=1), 1)
     assert bundle.forest(rows[:0]).shape == (0, 4)
 
 
@@ -147,6 +149,16 @@ def test_gain_offset_and_type_do_not_matter(analysis, bundle, taken) -> None:
     assert [p.particle_class for p in other.particles] == [p.particle_class for p in analysis.particles]
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e-8, 1e14, 1e30, 1e290])
+def test_no_unit_is_too_large_or_too_small(bundle, unit: float) -> None:
+    counts = np.random.default_rng(5).normal(1000, 50, (128, 128))
+    quality = analyse(counts * unit, 0.05, bundle).quality
+    usual = analyse(counts, 0.05, bundle).quality
+    assert quality["mean_counts"] == pytest.approx(usual["mean_counts"] * unit, rel=1e-5)
+    assert quality["relative_spread"] == pytest.approx(usual["relative_spread"], rel=1e-4)
+    assert quality["verdict"] == "ok"
+
+
 @pytest.mark.parametrize("kind", NEGATIVES)
 def test_frames_that_hold_nothing_count_nothing(bundle, kind: str) -> None:
     """No particle is *counted* on them: what little is marked is not called `no` or `yes`."""
@@ -193,6 +205,9 @@ def test_the_shipped_figures_are_at_least_the_floor() -> None:
 
 
 def test_a_folder_without_a_data_set_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="holds no data set"):
+    with pytest.raises(ModelError, match="holds no data set"):
+        examples_by_split(tmp_path, ["train"])
+    (tmp_path / "a.h5").write_text("something else")
+    with pytest.raises(ModelError, match=r"a\.h5 can't be read"):
         examples_by_split(tmp_path, ["train"])
     assert as_rows([], ["a"]).shape == (0, 1)

@@ -11,7 +11,14 @@ from models.errors import ModelError
 from models.evaluate import as_text, evaluate
 from models.preprocess import Preprocessing
 from models.shards import examples_by_split
-from models.train_forest import background_patch, calibration_error, load_rows, rates, truth_of_regions
+from models.train_forest import (
+    background_patch,
+    calibration_error,
+    load_rows,
+    rates,
+    rows_file,
+    truth_of_regions,
+)
 from models.train_forest import train as train_forest
 from models.train_unet import Settings, batches, train
 from sim.dataset import simulate
@@ -71,7 +78,7 @@ def test_a_forest_makes_a_bundle_that_loads_and_scores_itself(data: Path, tmp_pa
     assert bundle.id.startswith("mine-")
     assert bundle.id == describe(out)[0]
     assert "macro-F1" in as_text(evaluate(out))
-    learn, check = load_rows(out.with_suffix(".rows.npz"))
+    learn, check = load_rows(rows_file(out))
     assert learn.features.shape == (len(learn.classes), len(bundle.feature_names))
     assert not set(learn.specimen) & set(check.specimen)
     measured = evaluate(out, data, most=8)

@@ -19,6 +19,7 @@ from monitor.errors import InputError, NoSession
 from monitor.export import COLUMNS, export
 from monitor.record import RecordReader, RecordWriter
 from monitor.settings import WatchSettings, load_settings
+from monitor.sources.choose import choose_source
 from monitor.summary import as_json, as_text, percentile, summarise
 
 WriteFrame = Callable[..., Path]
@@ -153,6 +154,23 @@ def test_a_damaged_settings_file_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "faultwatch.toml").write_text("port = = 1")
     with pytest.raises(InputError, match=r"faultwatch\.toml can't be read"):
+        load_settings()
+
+
+def test_a_session_is_no_directory_of_frames(tmp_path: Path) -> None:
+    frames, other = tmp_path / "frames", tmp_path / "other"
+    frames.mkdir()
+    with pytest.raises(InputError, match="can't hold the session"):
+        watching.watch(WatchSettings(sources=[str(frames)], session=frames), dashboard=lambda folder: None)
+    assert not any(frames.iterdir())
+    RecordWriter(other).close()
+    with pytest.raises(InputError, match="is a session, not a directory of frames"):
+        choose_source(str(other), WatchSettings(), tmp_path / "spool").open([])
+
+
+def test_a_setting_in_the_environment_that_can_not_be_read_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAULTWATCH_SOURCES", "no list")
+    with pytest.raises(InputError, match="the environment can't be read"):
         load_settings()
 
 

@@ -111,6 +111,8 @@ def test_a_pixel_size_that_is_none_is_unknown(size: object) -> None:
         ({"frame": 2**70}, "frame"),
         ({"encoding": "lz4"}, "encoding"),
         ({"endianness": "middle"}, "endianness"),
+        ({"shape": [2, 3, 4]}, r"a shape of \[2, 3, 4\] instead of \[H, W\]"),
+        ({"type": "<u2"}, "pixels of type '<u2'; there are int8, uint8"),
     ],
 )
 def test_a_frame_that_can_not_be_one_is_rejected_with_a_reason(changes: dict[str, Any], said: str) -> None:

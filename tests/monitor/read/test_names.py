@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,12 @@ def test_sidecars_and_temporaries(name, tmp_path):
 def test_frames_by_name(name, tmp_path):
     assert not is_sidecar(Path(name))
     assert looks_like_frame_file(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_no_frame_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert not looks_like_frame_file(tmp_path / "pipe")
 
 
 def test_frames_by_content(tmp_path):

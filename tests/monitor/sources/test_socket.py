@@ -109,6 +109,24 @@ def test_the_monitor_can_be_the_one_that_connects(listen: Listen, wait_for: Wait
         wait_for(sent)
 
 
+def test_a_publisher_may_put_a_topic_before_its_frames(listen: Listen, wait_for: WaitFor) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.PUB)
+    try:
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
+        receiving = listen(f"sub://127.0.0.1:{port}")
+
+        def sent() -> bool:  # what is published before somebody listens is gone
+            socket.send_multipart([b"frames", *encode(IMAGES[0], 0)])
+            return bool(receiving.refs)
+
+        wait_for(sent)
+        assert receiving.refs[0].rejected is None
+        assert receiving.source.status.ignored == 0
+    finally:
+        context.destroy(linger=0)
+
+
 def test_every_acknowledged_frame_is_on_the_disk(listen: Listen, wait_for: WaitFor) -> None:
     acknowledging = listen("ack://127.0.0.1:*")
     sender = FrameSender(f"ack://127.0.0.1:{acknowledging.port}", window=3)
@@ -287,6 +305,24 @@ def test_curve_keys_let_nobody_else_in(listen: Listen, wait_for: WaitFor) -> Non
     assert sender.close(20) == []
     assert stranger.close(0.1) == [0]
     assert [ref.sender for ref in acknowledging.refs] == [f"camera/{sender.run}"]
+
+
+def test_a_key_that_is_none_is_said(listen: Listen) -> None:
+    with pytest.raises(InputError, match="curve_secret_key is no CURVE key"):
+        listen("ack://127.0.0.1:*", curve_secret_key="abc")
+
+
+WIRE = Path(__file__).parents[3] / "docs" / "wire.md"
+
+
+def test_the_client_in_the_documentation_works(listen: Listen, wait_for: WaitFor) -> None:
+    acknowledging = listen("ack://127.0.0.1:*")
+    (code,) = re.findall(r"```python\n(.*?)```", WIRE.read_text(encoding="utf-8"), re.DOTALL)
+    assert "127.0.0.1:5555" in code
+    code = code.replace("127.0.0.1:5555", f"127.0.0.1:{acknowledging.port}")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "('stored', None)\n" * 3, done.stderr
+    wait_for(lambda: acknowledging.numbers() == [0, 1, 2])
 
 
 def test_an_address_that_can_not_be_used_is_said(listen: Listen, tmp_path: Path) -> None:
