@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -25,6 +26,7 @@ GAIN = 20.0
 """Counts an electron."""
 DARK = 100.0
 """Counts without beam."""
+_TOLD = ("diameter_nm", "orientation", "zone_tilt_deg", "weight", "stack")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Taken:
     conditions: Conditions
     field: int
     particles: list[dict[str, Any]]
-    """Each with its `id` in the session, `class` (None: not scored), `bbox`, `centroid`, `whole`."""
+    """Each piece in view with its particle's `id`, `class` (None: not scored), `bbox`, `centroid`, `whole`."""
 
     def truth(self) -> dict[str, Any]:
         """What a line of the truth file holds."""
@@ -154,38 +156,42 @@ def _take(
     counts = np.clip(np.rint(electrons * GAIN + DARK), 0, 65535).astype(np.uint16)
     shown = labels[:size, :size]
     total = np.bincount(labels.ravel(), minlength=len(placed) + 1)
-    seen = np.bincount(shown.ravel(), minlength=len(placed) + 1)
     dose = conditions.dose_e_per_A2 * 100 * conditions.dqe
     particles = []
     for i, particle in enumerate(placed, start=1):
-        if seen[i] < 0.05 * max(1, total[i]):
-            continue
-        rows, cols = np.nonzero(shown == i)
-        box = (slice(int(rows.min()), int(rows.max()) + 1), slice(int(cols.min()), int(cols.max()) + 1))
-        mask = shown[box] == i
-        material = MATERIALS[particle["material"]]
-        snr = fringe_signal_to_noise(
-            clean[box], mask, tuple(particle["lateral_rc"]), tuple(particle["stacking_rc"]), material,
-            pixel_size_nm, dose,
-        )  # fmt: skip
-        whole = bool(seen[i] == total[i]) and box[0].start > 0 and box[1].start > 0
-        whole = whole and box[0].stop < size and box[1].stop < size
-        particles.append(
-            {
-                "id": particle["id"],
-                "class": true_class(particle, snr),
-                "whole": whole,
-                "bbox": [box[0].start, box[1].start, box[0].stop, box[1].stop],
-                "centroid": [round(float(rows.mean()), 1), round(float(cols.mean()), 1)],
-                "snr": round(snr, 2),
-                **{
-                    key: particle[key]
-                    for key in ("diameter_nm", "orientation", "zone_tilt_deg", "weight", "stack")
-                },
-                "faults": [fault["kind"] for fault in particle["faults"]],
-            }
-        )
+        # A particle over the border of a periodic field comes in again on the other side: two pieces, none whole.
+        for box, mask in _pieces(shown == i, least=0.05 * total[i]):
+            snr = fringe_signal_to_noise(
+                clean[box], mask, tuple(particle["lateral_rc"]), tuple(particle["stacking_rc"]),
+                MATERIALS[particle["material"]], pixel_size_nm, dose,
+            )  # fmt: skip
+            rows, cols = np.nonzero(mask)
+            (top, bottom), (left, right) = ((side.start, side.stop) for side in box)
+            particles.append(
+                {
+                    "id": particle["id"],
+                    "class": true_class(particle, snr),
+                    "whole": bool(len(rows) == total[i] and min(top, left) > 0 and max(bottom, right) < size),
+                    "bbox": [top, left, bottom, right],
+                    "centroid": [round(float(rows.mean()) + top, 1), round(float(cols.mean()) + left, 1)],
+                    "snr": round(snr, 2),
+                    **{key: particle[key] for key in _TOLD},
+                    "faults": [fault["kind"] for fault in particle["faults"]],
+                }
+            )
     return Taken(number, counts, pixel_size_nm, 0.16, conditions, field, particles)
+
+
+def _pieces(
+    mask: npt.NDArray[np.bool_], least: float
+) -> Iterator[tuple[tuple[slice, slice], npt.NDArray[np.bool_]]]:
+    """Bounding box and mask of every connected piece of at least so many pixels."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    for part in range(1, count):
+        left, top, width, height, area = (int(n) for n in stats[part])
+        if area >= max(least, 1):
+            box = (slice(top, top + height), slice(left, left + width))
+            yield box, parts[box] == part
 
 
 def true_class(particle: dict[str, Any], signal_to_noise: float) -> str | None:
