@@ -263,7 +263,8 @@ def _total(counts: Counter[str], analysed: int, rejected: int) -> str:
         f"{counts['yes'] / seen:.1%} of {seen} with a fault" if seen else "none where a fault would show"
     )
     classes = ", ".join(f"{counts[name]} {name}" for name in reversed(CLASSES))
-    return f"{analysed} frames analysed, {rejected} rejected; particles: {classes}; {fraction}"
+    frames = "frame" if analysed == 1 else "frames"
+    return f"{analysed} {frames} analysed, {rejected} rejected; particles: {classes}; {fraction}"
 
 
 def make_folder(folder: Path) -> None:

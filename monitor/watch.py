@@ -50,6 +50,10 @@ def watch(settings: WatchSettings, *, dashboard: Dashboard) -> int:
             raise InputError(
                 f"{folder} is watched, so it can't hold the session; give --session another folder"
             )
+        # Said before a record is made, or a mistyped name would leave an empty session behind.
+        if "://" not in given and not Path(given).is_dir():
+            what = "is a file, not a directory" if Path(given).exists() else "is no directory"
+            raise InputError(f"{given} {what}", path=Path(given))
     known = is_session(folder)
     with RecordWriter(folder) as record:
         created = float(record.meta("created") or time.time())

@@ -270,7 +270,7 @@ def simulate(out: Path, *, specimens: int, seed: int, preset: str = "lattice", p
     from tqdm import tqdm
 
     if preset not in PRESETS:
-        raise ValueError(f"no preset {preset}; there are {', '.join(PRESETS)}")
+        raise ValueError(f"no preset {preset}; there are {', '.join([*PRESETS, 'library'])}")
     out.mkdir(parents=True, exist_ok=True)
     todo = []
     for first in range(0, specimens, SPECIMENS_A_SHARD):
