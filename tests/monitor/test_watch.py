@@ -207,6 +207,18 @@ def test_a_table_has_a_row_a_sighting_and_units_in_its_names(session: Path, tmp_
     assert (tmp_path / "tracks.csv").read_text().startswith("track,")
 
 
+def test_parquet_holds_what_csv_holds(session: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `parquet` is not installed")
+    count = export(session, tmp_path / "t.csv")
+    assert export(session, tmp_path / "t.parquet") == count
+    table = parquet.read_table(tmp_path / "t.parquet")
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert table.schema.names == list(rows[0])
+    assert [str(value) for value in table["class"].to_pylist()] == [row["class"] for row in rows]
+    assert table["diameter_nm"].to_pylist() == [float(row["diameter_nm"]) for row in rows]
+
+
 def test_an_empty_session_is_an_empty_table(record: RecordWriter, tmp_path: Path) -> None:
     assert export(record.folder, tmp_path / "t.csv") == 0
     assert (tmp_path / "t.csv").read_text().strip() == ",".join(COLUMNS)
