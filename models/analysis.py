@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from models.blocks import analyse_in_blocks, blocks_of
 from models.bundle import Bundle
 from models.errors import CannotAnalyse
 from models.features import LAYER_FREQUENCIES, measure
@@ -68,6 +69,21 @@ def analyse(
         raise CannotAnalyse("the frame holds values that are not finite")
     frequencies = layer_frequencies(material)
     image, unit = _within_reach(image)
+    blocks = blocks_of((image.shape[0], image.shape[1]), pixel_size_nm / bundle.preprocessing.pixel_size_nm)
+    if len(blocks) == 1:
+        result = _analyse_whole(image, pixel_size_nm, bundle, frequencies)
+    else:
+        result = analyse_in_blocks(
+            image, blocks, lambda part: _analyse_whole(part, pixel_size_nm, bundle, frequencies)
+        )
+    result.quality["mean_counts"] = float(result.quality["mean_counts"]) * unit
+    return result
+
+
+def _analyse_whole(
+    image: npt.NDArray[Any], pixel_size_nm: float, bundle: Bundle, frequencies: list[float] | None
+) -> Analysis:
+    """A frame, or a block of one, that is known to be a picture of a size that can be held."""
     timings: dict[str, float] = {}
     started = time.perf_counter()
 
@@ -80,7 +96,6 @@ def analyse(
     prepared = canonical(image, pixel_size_nm, bundle.preprocessing)
     step = bundle.preprocessing.pixel_size_nm
     quality = frame_quality(image, prepared.image, step)
-    quality["mean_counts"] = float(quality["mean_counts"]) * unit
     lap("preprocess")
 
     if quality["verdict"] == "constant":

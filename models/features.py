@@ -13,7 +13,7 @@ from functools import cache
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
+from scipy import fft, ndimage
 
 from models.stack import Reading, read_stack
 
@@ -102,8 +102,8 @@ def measure(
     outside = labels == 0
     outside_gradient = float(np.median(gradients[outside])) if outside.any() else float(np.median(gradients))
     found = []
-    for label in range(1, count + 1):
-        region = _region(labels, label, pixel_size_nm)
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        region = _region(labels, label, box, pixel_size_nm)
         found.append(
             _measure_one(
                 image, slow, gradients, outside_gradient, region, labels, label, background, radius, ring,
@@ -131,21 +131,30 @@ class _Region:
     mask: npt.NDArray[np.bool_]
 
 
-def _region(labels: Labels, label: int, pixel_size_nm: float) -> _Region:
-    mask = (labels == label).astype(np.uint8)
-    c0, r0, w, h = cv2.boundingRect(mask)
+def _region(labels: Labels, label: int, box: tuple[slice, slice], pixel_size_nm: float) -> _Region:
+    """The region in a crop that leaves 0.4 nm around it; of one larger than the transform, a part that it covers."""
     margin = round(0.4 / pixel_size_nm)
-    top, left = max(0, r0 - margin), max(0, c0 - margin)
-    bottom, right = min(mask.shape[0], r0 + h + margin), min(mask.shape[1], c0 + w + margin)
-    if bottom - top > TRANSFORM:
-        top = (top + bottom - TRANSFORM) // 2
-        bottom = top + TRANSFORM
-    if right - left > TRANSFORM:
-        left = (left + right - TRANSFORM) // 2
-        right = left + TRANSFORM
-    cut = mask[top:bottom, left:right]
+    rows, cols = (_widened(side, margin, n) for side, n in zip(box, labels.shape, strict=True))
+    cut = labels[rows, cols] == label
+    if not cut.any():  # a crescent: its box's middle is not its own
+        own = np.argwhere(labels[box] == label)
+        row, col = own[len(own) // 2] + [box[0].start, box[1].start]
+        rows, cols = (
+            _widened(slice(int(at), int(at) + 1), TRANSFORM // 2 - 1, n)
+            for at, n in zip((row, col), labels.shape, strict=True)
+        )
+        cut = labels[rows, cols] == label
     soft = cv2.GaussianBlur(cut.astype(np.float32), (0, 0), 0.15 / pixel_size_nm)
-    return _Region(top, left, soft, cut.astype(bool))
+    return _Region(rows.start, cols.start, soft, cut)
+
+
+def _widened(side: slice, margin: int, length: int) -> slice:
+    """One side of a box with a margin, within the frame, and of it the middle `TRANSFORM` pixels at the most."""
+    start, stop = max(0, side.start - margin), min(length, side.stop + margin)
+    if stop - start > TRANSFORM:
+        start = (start + stop - TRANSFORM) // 2
+        stop = start + TRANSFORM
+    return slice(start, stop)
 
 
 def _measure_one(

@@ -130,3 +130,12 @@ def test_features_ignore_the_orientation() -> None:
 
 def test_a_frame_without_regions_has_no_features() -> None:
     assert measure(np.zeros((64, 64), np.float32), np.zeros((64, 64), np.int32), STEP) == []
+
+
+def test_a_huge_crescent_is_measured_where_it_is() -> None:
+    """A region larger than the transform whose middle is not its own still gives finite features."""
+    r, c = np.mgrid[:700, :700]
+    ring = (np.hypot(r - 350, c - 350) < 330) & (np.hypot(r - 350, c - 350) > 300) & (c < 350)
+    image = np.random.default_rng(0).standard_normal((700, 700)).astype(np.float32)
+    (measured,) = measure(image, ring.astype(np.int32), STEP)
+    assert all(np.isfinite(value) for value in measured.values.values())
