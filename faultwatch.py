@@ -144,7 +144,12 @@ def dashboard(options: argparse.Namespace) -> int:
 
     Serves it on this computer until Ctrl-C. It only reads, so it can come and go.
     """
+    import threading
+
     from dashboard.server import serve
+
+    if options.until_closed:
+        threading.Thread(target=_end_with_input, daemon=True).start()
 
     def ready(url: str) -> None:
         print(f"the page is at {url}", flush=True)
@@ -312,6 +317,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("directory", type=Path, nargs="?", default=Path("sessions"), metavar="DIR", help=told)
     _option(add, "--port", _port, "PORT", "0 for any free one", 5006)
     _flag(add, "--no-browser", "open no browser")
+    _flag(add, "--until-closed", "end when the standard input is closed")
 
     add = _command(commands, "analyse", analyse)
     add.add_argument("files", nargs="+", metavar="FILE", help="a file of frames, or a folder of such files")
@@ -456,9 +462,20 @@ def _page(wanted: bool, port: int, browser: bool) -> Callable[[Path], subprocess
         if not wanted:
             return None
         quiet = [] if browser else ["--no-browser"]
-        return subprocess.Popen(_myself("dashboard", str(session), "--port", str(port), *quiet))
+        # It ends with its input, and so with the session, also with one that is killed.
+        command = _myself("dashboard", str(session), "--port", str(port), "--until-closed", *quiet)
+        return subprocess.Popen(command, stdin=subprocess.PIPE)
 
     return start
+
+
+def _end_with_input() -> None:
+    """End this process as SIGTERM would when whoever started it closes its input, or is gone."""
+    import os
+    import signal
+
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _myself(*arguments: str) -> list[str]:

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from pathlib import Path
 
+import onnx
 import torch
 from safetensors.torch import load_file
 
@@ -35,3 +36,20 @@ def export_unet(weights: Path, width: int, folder: Path) -> None:
         )  # fmt: skip
     assert program is not None
     program.save(folder / "unet.onnx", external_data=False)
+    _strip_notes(folder / "unet.onnx")
+
+
+def _strip_notes(path: Path) -> None:
+    """Take out what the exporter noted of the source lines: a model says nothing of where it was made."""
+    model = onnx.load(path)
+    for part in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+    ):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.save(model, path)

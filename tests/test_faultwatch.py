@@ -164,3 +164,25 @@ def test_the_reader_of_the_output_may_leave(tmp_path):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) in (0, 1)
+
+
+def test_the_page_ends_with_the_session_that_began_it(tmp_path) -> None:
+    """Also with one that is killed: what holds the page's input open is gone then."""
+    command = [sys.executable, "-m", "faultwatch", "dashboard", str(tmp_path)]
+    page = subprocess.Popen(
+        [*command, "--port", "0", "--no-browser", "--until-closed"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert page.stdin is not None
+    assert page.stdout is not None
+    try:
+        assert page.stdout.readline().startswith("the page is at http://127.0.0.1:")
+        assert page.poll() is None
+        page.stdin.close()
+        assert page.wait(timeout=20) == 0
+    finally:
+        page.kill()
+        page.wait()
+        page.stdout.close()
