@@ -136,31 +136,13 @@ def particle_truth(
             pixel_size_nm,
             conditions.dose_e_per_A2 * 100 * conditions.dqe,
         )
+        scored = p.orientation != "polycrystal"  # several grains have no class
         found.append(
             {
                 "label": i + 1,
-                "class": None
-                if p.orientation == "polycrystal"
-                else classify(p.material, p.seen, p.faults, snr),
-                "material": p.material.name,
-                "diameter_nm": round(p.diameter_nm, 3),
-                "shape": p.shape,
-                "orientation": p.orientation,
-                "zone_tilt_deg": round(p.seen.zone_tilt_deg, 2),
-                "plane_tilt_deg": round(p.seen.plane_tilt_deg, 2),
-                "weight": round(p.seen.weight, 3),
+                "class": classify(p.material, p.seen, p.faults, snr) if scored else None,
                 "snr": round(snr, 3),
-                "stack": p.stack,
-                "stacking_rc": [round(x, 4) for x in p.stacking_rc],
-                "faults": [
-                    {
-                        "kind": f.fault.kind,
-                        "layer": f.fault.layer,
-                        "depth_layers": f.depth_layers,
-                        "chord_nm": round(f.chord_nm, 2),
-                    }
-                    for f in p.faults
-                ],
+                **p.record(),
             }
         )
     return found

@@ -10,7 +10,7 @@ dataset      shape, type               meaning
 `waves`      (N, 512, 512, 2) float16  real and imaginary part of the exit wave, 1 in vacuum
 `labels`     (N, 512, 512) uint8       instances
 `film`       (N,) int                  which film of carbon
-`particles`  (N,) JSON                 the particles, as `particle_record` writes them
+`particles`  (N,) JSON                 the particles, as `Nanoparticle.record` writes them
 ===========  ========================  =====================================================
 """
 
@@ -27,7 +27,6 @@ import numpy.typing as npt
 
 from sim.carbon import amorphous_slab
 from sim.multislice import exit_wave
-from sim.particle import Nanoparticle
 from sim.specimen import Recipe, SlabOfCarbon, draw_specimen, label_image
 
 FORMAT = "faultwatch wave library 1"
@@ -78,7 +77,7 @@ def make_library(out: Path, *, waves: int, seed: int = SEED) -> None:
         stored.append(np.stack([wave.real, wave.imag], axis=-1).astype(np.float16))
         labels.append(shown)
         films.append(film)
-        particles.append(json.dumps([particle_record(p.particle) for p in specimen.particles]))
+        particles.append(json.dumps([p.particle.record() for p in specimen.particles]))
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial")
     with h5py.File(partial, "w") as file:
@@ -92,33 +91,6 @@ def make_library(out: Path, *, waves: int, seed: int = SEED) -> None:
         file.create_dataset("film", data=np.array(films))
         file.create_dataset("particles", data=particles, dtype=h5py.string_dtype())
     partial.replace(out)
-
-
-def particle_record(p: Nanoparticle) -> dict[str, Any]:
-    """What the truth rule needs of a particle, and what a reader wants to know of it."""
-    return {
-        "material": p.material.name,
-        "diameter_nm": round(p.diameter_nm, 3),
-        "shape": p.shape,
-        "orientation": p.orientation,
-        "zone_tilt_deg": round(p.seen.zone_tilt_deg, 2),
-        "plane_tilt_deg": round(p.seen.plane_tilt_deg, 2),
-        "weight": round(p.seen.weight, 4),
-        "stack": p.stack,
-        "lateral_rc": list(p.lateral_rc),
-        "stacking_rc": list(p.stacking_rc),
-        "faults": [
-            {
-                "kind": f.fault.kind,
-                "layer": f.fault.layer,
-                "layers": f.fault.layers,
-                "depth_layers": f.depth_layers,
-                "chord_nm": round(f.chord_nm, 3),
-                "thickness_nm": round(f.thickness_nm, 3),
-            }
-            for f in p.faults
-        ],
-    }
 
 
 @dataclass(frozen=True)

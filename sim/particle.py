@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,32 @@ class Nanoparticle:
     diameter_nm: float
     orientation: str
     """How the orientation was drawn: `near`, `random` or the name of a zone."""
+
+    def record(self) -> dict[str, Any]:
+        """What the truth rule needs of it, and what a reader wants to know, as plain values for JSON."""
+        return {
+            "material": self.material.name,
+            "diameter_nm": round(self.diameter_nm, 3),
+            "shape": self.shape,
+            "orientation": self.orientation,
+            "zone_tilt_deg": round(self.seen.zone_tilt_deg, 2),
+            "plane_tilt_deg": round(self.seen.plane_tilt_deg, 2),
+            "weight": round(self.seen.weight, 4),
+            "stack": self.stack,
+            "lateral_rc": list(self.lateral_rc),
+            "stacking_rc": list(self.stacking_rc),
+            "faults": [
+                {
+                    "kind": f.fault.kind,
+                    "layer": f.fault.layer,
+                    "layers": f.fault.layers,
+                    "depth_layers": f.depth_layers,
+                    "chord_nm": round(f.chord_nm, 3),
+                    "thickness_nm": round(f.thickness_nm, 3),
+                }
+                for f in self.faults
+            ],
+        }
 
     @property
     def lateral_rc(self) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.results import Analysis, Particle
+from monitor.frames import FrameRef
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,23 @@ class FrameRow:
     def order(self) -> tuple[float, int]:
         """Its place in the order of acquisition, of arrival where the time of acquisition is unknown."""
         return (self.arrived if self.acquired is None else self.acquired, self.id)
+
+    @property
+    def ref(self) -> FrameRef:
+        """As a source announced it."""
+        return FrameRef(
+            path=self.path,
+            index=self.index,
+            pixel_size_nm=self.pixel_size_nm,
+            acquired=self.acquired,
+            sender=self.sender,
+            sequence=self.sequence,
+            metadata=self.metadata,
+            file_size=self.file_size,
+            file_mtime_ns=self.file_mtime_ns,
+            content=self.content,
+            rejected=self.reason if self.state == "rejected" else None,
+        )
 
 
 @dataclass(frozen=True)

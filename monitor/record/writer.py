@@ -149,7 +149,7 @@ class RecordWriter:
             f"SELECT {FRAME_COLUMNS} FROM frames WHERE source_id = ? ORDER BY arrived, id", (source_id,)
         )
         for row in rows:
-            yield _as_ref(frame_row(row, self.folder))
+            yield frame_row(row, self.folder).ref
 
     # -- arrivals --------------------------------------------------------------------------------------------
 
@@ -419,22 +419,6 @@ def _knowledge(ref: FrameRef, at: float) -> tuple[Any, ...]:
         to_json(ref.metadata),
         "queued" if ref.rejected is None else "rejected",
         as_text(ref.rejected),
-    )
-
-
-def _as_ref(row: FrameRow) -> FrameRef:
-    return FrameRef(
-        path=row.path,
-        index=row.index,
-        pixel_size_nm=row.pixel_size_nm,
-        acquired=row.acquired,
-        sender=row.sender,
-        sequence=row.sequence,
-        metadata=row.metadata,
-        file_size=row.file_size,
-        file_mtime_ns=row.file_mtime_ns,
-        content=row.content,
-        rejected=row.reason if row.state == "rejected" else None,
     )
 
 

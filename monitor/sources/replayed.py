@@ -87,20 +87,7 @@ class ReplaySource:
 
 
 def _again(row: FrameRow) -> FrameRef:
-    """The frame as it was announced then."""
-    ref = FrameRef(
-        path=row.path,
-        index=row.index,
-        pixel_size_nm=row.pixel_size_nm,
-        acquired=row.acquired,
-        sender=row.sender,
-        sequence=row.sequence,
-        metadata=row.metadata,
-        file_size=row.file_size,
-        # Not when its file was written: the delay of a replayed frame counts from its being replayed.
-        file_mtime_ns=None,
-        content=row.content,
-    )
-    if is_rejected_message(row.path):
-        return dataclasses.replace(ref, rejected=row.reason)
-    return ref
+    """The frame as it was announced then; what was rejected is tried again, unless it never was a frame."""
+    rejected = row.reason if is_rejected_message(row.path) else None
+    # Not when its file was written: the delay of a replayed frame counts from its being replayed.
+    return dataclasses.replace(row.ref, file_mtime_ns=None, rejected=rejected)
