@@ -474,7 +474,9 @@ def _end_with_input() -> None:
     import os
     import signal
 
-    sys.stdin.buffer.read()
+    # Unbuffered: a buffer's lock, held by a waiting thread, would break the interpreter's own end.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -166,13 +166,15 @@ def test_the_reader_of_the_output_may_leave(tmp_path):
         assert process.wait(timeout=60) in (0, 1)
 
 
-def test_the_page_ends_with_the_session_that_began_it(tmp_path) -> None:
+@pytest.mark.parametrize("how", ["closed", "terminated"])
+def test_the_page_ends_with_the_session_that_began_it(tmp_path, how: str) -> None:
     """Also with one that is killed: what holds the page's input open is gone then."""
     command = [sys.executable, "-m", "faultwatch", "dashboard", str(tmp_path)]
     page = subprocess.Popen(
         [*command, "--port", "0", "--no-browser", "--until-closed"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
     assert page.stdin is not None
@@ -180,9 +182,14 @@ def test_the_page_ends_with_the_session_that_began_it(tmp_path) -> None:
     try:
         assert page.stdout.readline().startswith("the page is at http://127.0.0.1:")
         assert page.poll() is None
-        page.stdin.close()
+        if how == "terminated":
+            page.terminate()
+        else:
+            page.stdin.close()
         assert page.wait(timeout=20) == 0
+        assert page.stdout.read() == ""
     finally:
         page.kill()
         page.wait()
+        page.stdin.close()
         page.stdout.close()
