@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import math
 import os
 import subprocess
 import sys
@@ -16,8 +15,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from monitor.arguments import (
+    from_zero,
+    keep,
+    not_negative,
+    port,
+    positive,
+    positive_number,
+    share,
+    side,
+    weights,
+)
+
 #: What a shell reports of a program ended by Ctrl-C.
 INTERRUPTED = 130
+#: What is typed is at odds with itself.
+USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -195,25 +208,28 @@ def microscope(options: argparse.Namespace) -> int:
     """Play the virtual microscope alone.
 
     It plays a session of simulated frames into a directory, or to a ZeroMQ address (tcp://HOST:PORT connects a PUSH
-    socket, ack://HOST:PORT the acknowledging one).
+    socket, ack://HOST:PORT the acknowledging one). docs/sessions.md tells of stories and of the truth beside them.
     """
     import zmq
 
     from monitor.errors import InputError
     from sim.microscope import play
+    from sim.session_truth import beside
+    from sim.story import StoryError, order
 
+    named = ("frames", "fields", "frames_per_field", "size", "seed", "fault_fraction")
     try:
-        return play(
-            options.target,
-            frames=options.frames,
-            rate=options.rate,
-            size=options.size,
-            seed=options.seed,
-            frames_per_field=options.frames_per_field,
-            dose_e_per_A2=options.dose,
-            file_format=options.format,
-            truth=options.truth,
+        ordered = order(
+            options.story, **_given(options, named), dose_e_per_A2=options.dose, drift_nm=options.drift
         )
+        truth = options.truth
+        if truth is None and (options.story != "calm" or options.fault_fraction is not None):
+            truth = beside(options.target)
+        how = {"rate": options.rate, "file_format": options.format, "truth": truth}
+        return play(options.target, ordered, **how)
+    except StoryError as error:
+        print(f"faultwatch microscope: {error}", file=sys.stderr)
+        return USAGE
     except (ValueError, OSError, zmq.ZMQError) as error:
         raise InputError(_refused(error, options.target)) from error
 
@@ -221,22 +237,52 @@ def microscope(options: argparse.Namespace) -> int:
 def simulate(options: argparse.Namespace) -> int:
     """Simulate a labelled data set, to train on.
 
-    Specimens by multislice and images of them, with the truth, into the folder OUT. What is there is kept, so an
-    interrupted run goes on. With the preset `library`, OUT is a file of exit waves for the virtual microscope.
+    Specimens by multislice and images of them, with the truth, into the folder OUT, and a picture of what was made.
+    What is there is kept, so an interrupted run goes on. With the preset `library`, OUT is a file of exit waves for
+    the virtual microscope.
     """
     from monitor.errors import InputError
     from sim.dataset import simulate as run
     from sim.library import make_library
+    from sim.presets import Order
 
-    how = _given(options, ("specimens", "seed", "preset", "processes"))
     try:
         if options.preset == "library":
             make_library(options.out, waves=options.specimens, seed=options.seed)
-        else:
-            print(f"{options.out}: {run(options.out, **how)} shards made")
+            return 0
+        if options.background is not None:
+            _keep_backgrounds(options.background, options.pixel_size, options.out)
+        order = Order(
+            **_given(options, ("preset", "seed", "near_zone", "materials", "draws", "phonons", "device")),
+            background=0.0 if options.background is None else options.background_share,
+        )
+        how = _given(options, ("specimens", "processes", "cluster"))
+        print(f"{options.out}: {run(options.out, order, **how)} shards made")
     except (ValueError, OSError) as error:
         raise InputError(_refused(error, options.out)) from error
     return 0
+
+
+def _keep_backgrounds(folder: Path, pixel_size_nm: float | None, out: Path) -> None:
+    """Read every frame in a folder of real empty support, and keep them with the data set."""
+    from monitor.errors import InputError, NoPixelSize, UnreadableFrame
+    from monitor.oneshot import find_files
+    from monitor.read import open_frames, resolve_pixel_size
+    from sim.background import Backgrounds, relative_intensity
+
+    kept = []
+    for path in find_files([str(folder)]):
+        try:
+            with open_frames(Path(path)) as file:
+                for frame in map(file.frame, range(file.count)):
+                    size_nm = resolve_pixel_size(frame, pixel_size_nm, None)
+                    kept.append(relative_intensity(frame.pixels, size_nm))
+        except (UnreadableFrame, NoPixelSize, ValueError) as error:
+            print(f"{path} is passed over: {error}", file=sys.stderr)
+    if not kept:
+        raise InputError(f"{folder} holds no frame that can be laid under particles")
+    out.mkdir(parents=True, exist_ok=True)
+    Backgrounds(tuple(kept)).save(out)
 
 
 def train_unet(options: argparse.Namespace) -> int:
@@ -299,13 +345,13 @@ def parser() -> argparse.ArgumentParser:
     _flag(add, "--new-only", "skip what is in the directories already", default=None)
 
     add = _command(commands, "demo", demo)
-    _microscope_options(add, frames=600, rate=1.0)
+    _microscope_options(add, rate=1.0, frames=600, size=1024, seed=0)
     _flag(add, "--no-browser", "open no browser")
     _flag(add, "--exit-when-done", "end when the last frame is analysed, not at Ctrl-C")
     _option(add, "--session", Path, "DIR", "the session's folder (sessions/<date>-<time>-demo)")
     _model_options(add)
-    _option(add, "--workers", _positive, "N", "analysing processes")
-    _option(add, "--port", _port, "PORT", "of the page, 0 for any free one (5006)")
+    _option(add, "--workers", positive, "N", "analysing processes")
+    _option(add, "--port", port, "PORT", "of the page, 0 for any free one (5006)")
 
     add = _command(commands, "replay", replay)
     add.add_argument("recorded", type=Path, metavar="SESSION", help="the recorded session's folder")
@@ -315,7 +361,7 @@ def parser() -> argparse.ArgumentParser:
     add = _command(commands, "dashboard", dashboard)
     told = "a session, or a folder of sessions (sessions)"
     add.add_argument("directory", type=Path, nargs="?", default=Path("sessions"), metavar="DIR", help=told)
-    _option(add, "--port", _port, "PORT", "0 for any free one", 5006)
+    _option(add, "--port", port, "PORT", "0 for any free one", 5006)
     _flag(add, "--no-browser", "open no browser")
     _flag(add, "--until-closed", "end when the standard input is closed")
 
@@ -336,21 +382,40 @@ def parser() -> argparse.ArgumentParser:
 
     add = _command(commands, "microscope", microscope)
     add.add_argument("target", metavar="TARGET", help="a directory, or a ZeroMQ address")
-    _microscope_options(add, frames=200, rate=2.0)
-    _option(add, "--frames-per-field", _positive, "N", "before the stage moves on", 1)
-    _option(add, "--dose", _positive_float, "D", "about which it varies [e/Å²]", 400.0)
+    _microscope_options(add, rate=2.0)
+    told = "what happens: calm, drifting, eventful, or a JSON file"
+    _option(add, "--story", str, "NAME", told, "calm")
+    told = "true share of yes among particles whose fault would show"
+    _option(add, "--fault-fraction", share, "F", told)
+    _option(add, "--fields", positive, "N", "of view, the stage moving between them")
+    _option(add, "--frames-per-field", positive, "K", "before the stage moves on (the story's)")
+    _option(add, "--drift", not_negative, "NM", "from frame to frame (the story's) [nm]")
+    _option(add, "--dose", positive_number, "D", "about which it varies (the story's, 400) [e/Å²]")
     told = "of the files in a directory (mrc)"
     add.add_argument("--format", choices=("mrc", "tif", "npy"), default="mrc", help=told)
-    _option(add, "--truth", Path, "F", "write what is true of each frame, as JSON lines")
+    told = "what is true: a folder, or a file that gets a line for each frame (TARGET.truth for a story in a folder)"
+    _option(add, "--truth", Path, "PATH", told)
 
     add = _command(commands, "simulate", simulate)
     add.add_argument("out", type=Path, metavar="OUT", help="the data set's folder")
-    _option(add, "--specimens", _positive, "N", "how many", 100)
-    _option(add, "--seed", int, "S", "everything follows from it", 0)
+    _option(add, "--specimens", positive, "N", "how many", 100)
+    _option(add, "--seed", from_zero, "S", "everything follows from it", 0)
+    told = "the kind of specimens: lattice, overview, grains, bare, soot; library"
+    _option(add, "--preset", str, "NAME", told, "lattice")
+    _option(add, "--near-zone", share, "SHARE", "of particles near a zone that shows faults (the preset's)")
+    told = "such as Au=0.5,rocksalt:Pb:S:0.5936=0.5: what particles are made of (the preset's)"
+    _option(add, "--materials", weights, "NAME=WEIGHT,...", told)
+    _option(add, "--draws", positive, "N", "images of each specimen (the preset's)")
+    _option(add, "--phonons", from_zero, "N", "frozen phonons a specimen, 0 for still atoms", 0)
+    _option(add, "--background", Path, "DIR", "lay some specimens on these real frames of empty support")
+    _option(add, "--background-share", share, "SHARE", "how many of them", 0.3)
+    _option(add, "--pixel-size", positive_number, "NM", "of real frames that do not say theirs [nm/px]")
+    told = "what runs the multislice; gpu needs CuPy (cpu)"
+    add.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help=told)
+    _option(add, "--processes", positive, "N", "at work at once", 1)
     _option(
-        add, "--preset", str, "NAME", "the kind of specimens: lattice, overview, grains; library", "lattice"
+        add, "--cluster", str, "ADDRESS", "of a Dask scheduler whose workers do it; they must see OUT too"
     )
-    _option(add, "--processes", _positive, "N", "at work at once", 1)
 
     told = "train the models on a data set"
     both = commands.add_parser("train", help=told, description=f"{told.capitalize()}; both make a bundle.")
@@ -359,15 +424,15 @@ def parser() -> argparse.ArgumentParser:
     for add in (unet, forest):
         add.add_argument("--data", type=Path, required=True, metavar="DIR", help="the simulated data set")
         add.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the result is put")
-        _option(add, "--seed", int, "S", "everything follows from it", 1)
-    _option(unet, "--steps", _positive, "N", "batches to learn from")
+        _option(add, "--seed", from_zero, "S", "everything follows from it", 1)
+    _option(unet, "--steps", positive, "N", "batches to learn from")
     told = "a bundle or the folder of another training, whose weights to begin with"
     unet.add_argument("--from", type=Path, dest="start_from", metavar="BUNDLE", help=told)
     unet.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what trains the net (cpu)")
     forest.add_argument("--unet", type=Path, required=True, metavar="DIR", help="the trained net's folder")
     _option(forest, "--name", str, "NAME", "of the bundle (that of its folder)")
-    _option(forest, "--trees", _positive, "N", "in the forest", 100)
-    _option(forest, "--processes", _positive, "N", "at work at once", 1)
+    _option(forest, "--trees", positive, "N", "in the forest", 100)
+    _option(forest, "--processes", positive, "N", "at work at once", 1)
 
     add = _command(commands, "evaluate", evaluate)
     _option(add, "--bundle", Path, "DIR", "the model (the one that comes with the program)")
@@ -406,12 +471,17 @@ def _flag(
     command.add_argument(name, **{"action": "store_true", **more}, default=default, help=meaning)
 
 
-def _microscope_options(command: argparse.ArgumentParser, *, frames: int, rate: float) -> None:
-    """What the virtual microscope is to take."""
-    _option(command, "--frames", _positive, "N", "frames to take", frames)
-    _option(command, "--rate", _positive_float, "HZ", "frames a second", rate)
-    _option(command, "--size", _side, "PX", "side of a frame", 1024)
-    _option(command, "--seed", int, "S", "of the specimen and the noise", 0)
+def _microscope_options(command: argparse.ArgumentParser, rate: float, **defaults: int | None) -> None:
+    """What the virtual microscope is to take; what has no default is left to the story."""
+    for name, kind, metavar, meaning, usual in (
+        ("frames", positive, "N", "frames to take", 200),
+        ("size", side, "PX", "side of a frame", 1024),
+        ("seed", from_zero, "S", "of the specimen and the noise", 0),
+    ):
+        default = defaults.get(name)
+        told = meaning if default is not None else f"{meaning} (the story's, {usual})"
+        _option(command, f"--{name}", kind, metavar, told, default)
+    _option(command, "--rate", positive_number, "HZ", "frames a second", rate)
 
 
 def _model_options(command: argparse.ArgumentParser) -> None:
@@ -428,8 +498,8 @@ _RUNNING = ("workers", "dashboard", "port", "latest_first", "keep", "until_idle"
 
 def _analysis_options(command: argparse.ArgumentParser) -> None:
     """What says how a frame is analysed."""
-    _option(command, "--pixel-size", _positive_float, "NM", "for frames that do not say theirs [nm/px]")
-    _option(command, "--force-pixel-size", _positive_float, "NM", "in place of what frames say [nm/px]")
+    _option(command, "--pixel-size", positive_number, "NM", "for frames that do not say theirs [nm/px]")
+    _option(command, "--force-pixel-size", positive_number, "NM", "in place of what frames say [nm/px]")
     _option(command, "--material", str, "NAME", "what the particles are made of (any that is known)")
     _model_options(command)
 
@@ -438,13 +508,13 @@ def _session_options(command: argparse.ArgumentParser) -> None:
     """Where a session lies, how its frames are analysed, and how it runs."""
     _option(command, "--session", Path, "DIR", "the session's folder (sessions/<date>-<time>)")
     _analysis_options(command)
-    _option(command, "--workers", _positive, "N", "analysing processes")
+    _option(command, "--workers", positive, "N", "analysing processes")
     _flag(command, "--no-dashboard", "without the page", None, dest="dashboard", action="store_false")
     _flag(command, "--no-browser", "open no browser", True, dest="browser", action="store_false")
-    _option(command, "--port", _port, "PORT", "of the page, 0 for any free one (5006)")
+    _option(command, "--port", port, "PORT", "of the page, 0 for any free one (5006)")
     _flag(command, "--latest-first", "analyse the newest frame first", None)
-    _option(command, "--keep", _keep, "all|none|GB", "how much of what sockets brought stays on disk (all)")
-    _option(command, "--until-idle", _not_negative, "S", "end after S seconds with nothing to do (never)")
+    _option(command, "--keep", keep, "all|none|GB", "how much of what sockets brought stays on disk (all)")
+    _option(command, "--until-idle", not_negative, "S", "end after S seconds with nothing to do (never)")
 
 
 def _given(options: argparse.Namespace, *names: Sequence[str]) -> dict[str, Any]:
@@ -491,54 +561,6 @@ def _tell(told: dict[str, Any], as_text: Callable[[dict[str, Any]], str], as_jso
 
     print(json.dumps(told, allow_nan=False) if as_json else as_text(told))
     return 0
-
-
-def _number(text: str) -> float:
-    """A number; what is none fails every comparison."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _whole(text: str, low: int, high: float, meaning: str) -> int:
-    value = _number(text)
-    if not low <= value <= high or value != int(value):
-        raise argparse.ArgumentTypeError(f"{text} is {meaning}")
-    return int(value)
-
-
-def _positive(text: str) -> int:
-    return _whole(text, 1, 1e15, "not a whole number above 0")
-
-
-def _side(text: str) -> int:
-    return _whole(text, 64, 8192, "no side of a frame (64 to 8192 px)")
-
-
-def _port(text: str) -> int:
-    return _whole(text, 0, 65535, "no port (0 to 65535)")
-
-
-def _positive_float(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
-
-
-def _not_negative(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on")
-    return value
-
-
-def _keep(text: str) -> str | float:
-    """`all`, `none`, or a number of GB."""
-    if text not in ("all", "none") and not 0 < _number(text) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is neither all, nor none, nor a number of GB above 0")
-    return text if text in ("all", "none") else float(text)
 
 
 if __name__ == "__main__":

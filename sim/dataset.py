@@ -1,19 +1,18 @@
 """Labelled data sets: specimens drawn from a seed, imaged many times, written as HDF5 shards.
 
-A shard `<preset>-<number>.h5` holds, for N images of a few specimens:
+A shard `<preset>-<number>.h5` holds N images of a few specimens; `docs/data-set.md` describes it for readers without
+this project.
 
 =============  ==========================  ================================================================
 dataset        shape, type                 meaning
 =============  ==========================  ================================================================
-`images`       (N, 256, 256) float16       electrons, divided by the image's mean
+`images`       (N, 256, 256) float16       counts, divided by the image's mean
 `labels`       (N, 256, 256) uint8         instance labels, 0 background
 `about`        (N,) JSON                   specimen, split, conditions, carbon thickness [nm], particles
 =============  ==========================  ================================================================
 
-with the attributes `pixel_size_nm`, `seed`, `preset`, `format`. Each particle's JSON has its `label`, true `class`
-(`null` in JSON where the rule does not score it), material, diameter, orientation, tilts, visibility, faults, stacking
-word, signal to noise and `whole` (false where the image's border cuts it). Splits are by specimen, and each split has
-its own slabs of carbon.
+with the attributes `format`, `pixel_size_nm`, `preset`, `seed` and `order` (JSON: all that it follows from). Splits are
+by specimen, and each split has its own slabs of carbon.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -32,69 +31,30 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from models.shards import FORMAT
+from sim.background import Backgrounds
 from sim.carbon import amorphous_slab
-from sim.imaging import Conditions, draw_conditions, expected_image, record_electrons, resample
+from sim.conditions import Conditions, draw_conditions
+from sim.imaging import exposure, record
 from sim.multislice import exit_wave
-from sim.specimen import Recipe, SlabOfCarbon, Specimen, draw_specimen, label_image
+from sim.presets import Order
+from sim.specimen import SlabOfCarbon, Specimen, draw_specimen, label_image
+from sim.thickness import mass_thickness
+from sim.transfer import resample
 from sim.truth import classify, fringe_signal_to_noise
 
-FORMAT = "faultwatch data set 1"
 CANONICAL_NM = 0.05
 """Pixel size of the images [nm]."""
 TILE = 256
 GPTS = 512
 SPECIMENS_A_SHARD = 16
-SLAB_NM = 9.0
+SLAB_SIDE_NM = 12.8
+SLAB_NM = 10.0
+SLABS = {"train": 4, "validation": 1, "test": 1}
+"""Slabs of carbon of each split."""
+ENERGIES_KEV = {300.0: 0.6, 200.0: 0.25, 80.0: 0.15}
 
-_MIX = {"CdSe-wurtzite": 0.45, "CdSe-zincblende": 0.12, "Au": 0.30, "Ag": 0.05, "Pt": 0.08}
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A recipe and how often each specimen is imaged."""
-
-    recipe: Recipe
-    draws: int
-
-
-PRESETS: dict[str, Preset] = {
-    "lattice": Preset(
-        Recipe(
-            12.8,
-            _MIX,
-            particles=(1, 3),
-            diameter_nm=(2.2, 7.5),
-            near_zone=0.68,
-            named_zone=0.17,
-            faulted=0.58,
-        ),
-        draws=8,
-    ),
-    "overview": Preset(
-        Recipe(
-            25.6,
-            {**_MIX, "Au": 0.6},
-            particles=(4, 20),
-            diameter_nm=(1.6, 10.0),
-            carbon_nm=(2, 9),
-            near_zone=0.3,
-        ),
-        draws=3,
-    ),
-    "grains": Preset(
-        Recipe(
-            25.6,
-            {"Au": 0.6, "Pt": 0.1, "Ag": 0.1, "CdSe-wurtzite": 0.2},
-            particles=(3, 14),
-            diameter_nm=(2.0, 12.0),
-            carbon_nm=(2, 9),
-            near_zone=0.2,
-            polycrystal=0.6,
-            overlapping=0.4,
-        ),
-        draws=3,
-    ),
-}
+Truth = dict[str, Any]
 
 
 def split_of(index: int) -> str:
@@ -103,16 +63,27 @@ def split_of(index: int) -> str:
 
 
 def slab_for(folder: Path, side_nm: float, seed: int, split: str, number: int) -> SlabOfCarbon:
-    """A slab of carbon of this split, from the folder's cache or made and kept there."""
-    path = folder / f"carbon-{side_nm:.1f}nm-{split}-{number}.npz"
+    """A slab of carbon of this split, from the folder's cache or made and kept there.
+
+    Wider fields are laid out with copies of one slab: a tile of `TILE` pixels holds each atom of it once.
+    """
+    path = folder / f"carbon-{split}-{number}.npz"
     if not path.exists():
-        code = zlib.crc32(f"{seed} {side_nm:.1f} {split} {number}".encode())
-        slab = amorphous_slab(side_nm, SLAB_NM, code, density_g_cm3=1.7 + 0.15 * number)
+        code = zlib.crc32(f"{seed} {split} {number}".encode())
+        slab = amorphous_slab(SLAB_SIDE_NM, SLAB_NM, code, density_g_cm3=1.7 + 0.1 * number)
         partial = path.with_suffix(f".{os.getpid()}.tmp.npz")
-        np.savez(partial, positions=slab)
+        np.savez(partial, positions=slab, seed=seed)
         partial.replace(path)
     with np.load(path) as stored:
-        return SlabOfCarbon(stored["positions"], side_nm, SLAB_NM)
+        if int(stored["seed"]) != seed:
+            raise ValueError(
+                f"{path} was made from seed {int(stored['seed'])}, not {seed}; choose another folder"
+            )
+        positions = stored["positions"]
+    copies = round(side_nm / SLAB_SIDE_NM)
+    moves = [(i * SLAB_SIDE_NM, j * SLAB_SIDE_NM, 0.0) for i in range(copies) for j in range(copies)]
+    laid_out = np.concatenate([positions + np.array(move, np.float32) for move in moves])
+    return SlabOfCarbon(laid_out, side_nm, SLAB_NM)
 
 
 def particle_truth(
@@ -121,30 +92,23 @@ def particle_truth(
     clean: npt.NDArray[np.float32],
     pixel_size_nm: float,
     conditions: Conditions,
-) -> list[dict[str, Any]]:
+) -> list[Truth]:
     """What is true of each particle in one noise-free image (H, W) of the specimen, its labels (H, W) beside it."""
     found = []
     for i, placed in enumerate(specimen.particles):
         p = placed.particle
-        mask = labels == i + 1
         snr = fringe_signal_to_noise(
             clean,
-            mask,
+            labels == i + 1,
             p.lateral_rc,
             p.stacking_rc,
             p.material,
             pixel_size_nm,
-            conditions.dose_e_per_A2 * 100 * conditions.dqe,
+            conditions.dose_e_per_A2 * 100 * conditions.camera.dqe,
         )
         scored = p.orientation != "polycrystal"  # several grains have no class
-        found.append(
-            {
-                "label": i + 1,
-                "class": classify(p.material, p.seen, p.faults, snr) if scored else None,
-                "snr": round(snr, 3),
-                **p.record(),
-            }
-        )
+        true_class = classify(p.material, p.seen, p.faults, snr) if scored else None
+        found.append({"label": i + 1, "class": true_class, "snr": round(snr, 3), **p.record()})
     return found
 
 
@@ -155,129 +119,218 @@ def images_of(
     draws: int,
     energy_kev: float,
     rng: np.random.Generator,
-) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], Conditions, list[dict[str, Any]]]]:
-    """Images (256, 256) of one exit wave under fresh conditions, shifted at random, each with labels and truth."""
-    gpts = wave.shape[0]
-    pixel = specimen.side_nm / gpts
+    background: Backgrounds | None = None,
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], Conditions, list[Truth]]]:
+    """Images (256, 256) of one exit wave under fresh conditions, shifted at random, each with labels and truth.
+
+    Parameters
+    ----------
+    wave : (gpts, gpts), or (P, gpts, gpts) for frozen phonons.
+    background : real frames of empty support, one of which each image is laid on.
+    """
+    gpts = wave.shape[-1]
+    pixel, size = specimen.side_nm / gpts, round(specimen.side_nm / CANONICAL_NM)
+    gold_nm = mass_thickness(specimen, gpts)
+    centres = np.array([p.centre[:2] for p in specimen.particles]).reshape(-1, 2) / pixel
     for _ in range(draws):
-        shift = tuple(int(s) for s in rng.integers(0, gpts, 2))
-        moved, moved_labels = np.roll(wave, shift, (0, 1)), np.roll(labels, shift, (0, 1))
+        shift = rng.integers(0, gpts, 2)
+        moved = np.roll(wave, shift, (-2, -1))
+        moved_labels = np.roll(labels, shift, (0, 1))
         conditions = draw_conditions(rng, energy_kev=energy_kev, field_nm=specimen.side_nm)
-        clean = expected_image(moved, pixel, conditions)
+        clean = exposure(moved, np.roll(gold_nm, shift, (0, 1)), pixel, conditions)
+        if background is not None:
+            clean = clean * background.draw(gpts, pixel, rng)
         truth = particle_truth(specimen, moved_labels, clean, pixel, conditions)
-        counts = record_electrons(clean, pixel, conditions, rng)
-        size = round(specimen.side_nm / CANONICAL_NM)
+        for told, centre in zip(truth, (centres + shift) % gpts * (size / gpts), strict=True):
+            told["centre_rc"] = [round(float(x), 1) for x in centre]
+        counts = record(clean, pixel, conditions, rng)
         if size != gpts:
             counts = resample(counts, (size, size))
             moved_labels = moved_labels[:: gpts // size, :: gpts // size]
-        area = np.bincount(moved_labels.ravel(), minlength=len(truth) + 1)
-        for r in range(0, size, TILE):
-            for c in range(0, size, TILE):
-                tile, tile_labels = (
-                    counts[r : r + TILE, c : c + TILE],
-                    moved_labels[r : r + TILE, c : c + TILE],
-                )
-                seen = np.bincount(tile_labels.ravel(), minlength=len(truth) + 1)
-                border = np.concatenate(
-                    [tile_labels[0], tile_labels[-1], tile_labels[:, 0], tile_labels[:, -1]]
-                )
-                about = [
-                    {
-                        **t,
-                        "whole": bool(
-                            seen[t["label"]] >= 0.95 * area[t["label"]] and t["label"] not in border
-                        ),
-                    }
-                    for t in truth
-                    if seen[t["label"]] > 0
-                ]
-                yield tile, tile_labels, conditions, about
+        yield from _tiles(counts, moved_labels, conditions, truth)
 
 
-def make_shard(out: Path, preset_name: str, seed: int, first: int, count: int) -> int:
+def _tiles(
+    counts: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], conditions: Conditions, truth: list[Truth]
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], Conditions, list[Truth]]]:
+    """The field's tiles, each with what is true of the particles in it."""
+    size = counts.shape[0]
+    area = np.bincount(labels.ravel(), minlength=len(truth) + 1)
+    for r in range(0, size, TILE):
+        for c in range(0, size, TILE):
+            tile = labels[r : r + TILE, c : c + TILE]
+            seen = np.bincount(tile.ravel(), minlength=len(truth) + 1)
+            border = np.concatenate([tile[0], tile[-1], tile[:, 0], tile[:, -1]])
+            about = []
+            for told in truth:
+                n = told["label"]
+                if seen[n] > 0:
+                    whole = bool(seen[n] >= 0.95 * area[n] and n not in border)
+                    row, col = told["centre_rc"]
+                    about.append({**told, "centre_rc": [row - r, col - c], "whole": whole})
+            yield counts[r : r + TILE, c : c + TILE], tile, conditions, about
+
+
+def make_shard(out: Path, order: Order, first: int, count: int) -> int:
     """Simulate specimens `first` to `first + count` into one shard; returns the number of images written."""
-    import abtem
-
-    abtem.config.set({"fft": "fftw", "fftw.threads": 1})
-    preset = PRESETS[preset_name]
+    preset = order.preset_as_ordered()
+    recipe = preset.recipe
+    backgrounds = Backgrounds.load(out) if order.background > 0 else None
     images, labels, about = [], [], []
     for index in range(first, first + count):
-        rng = np.random.default_rng([seed, zlib.crc32(preset_name.encode()), index])
+        rng = np.random.default_rng([order.seed, zlib.crc32(order.preset.encode()), index])
         split = split_of(index)
-        number = int(rng.integers(3 if split == "train" else 1))
-        slab = slab_for(out, preset.recipe.side_nm, seed, split, number)
-        specimen = draw_specimen(preset.recipe, slab, rng)
-        energy = float(rng.choice([300.0, 200.0, 80.0], p=[0.7, 0.22, 0.08]))
-        wave = exit_wave(specimen, GPTS, energy)
+        number = int(rng.integers(SLABS[split]))
+        on_real = backgrounds is not None and rng.random() < order.background
+        slab = None if on_real else slab_for(out, recipe.side_nm, order.seed, split, number)
+        specimen = draw_specimen(recipe, slab, rng)
+        energy = float(rng.choice(list(ENERGIES_KEV), p=list(ENERGIES_KEV.values())))
+        wave = exit_wave(
+            specimen, GPTS, energy, order.device, phonons=order.phonons, seed=int(rng.integers(2**31))
+        )
         shown = label_image(specimen, GPTS)
+        support = backgrounds.of_split(split) if on_real and backgrounds is not None else None
         for image, image_labels, conditions, truth in images_of(
-            specimen, wave, shown, preset.draws, energy, rng
+            specimen, wave, shown, preset.draws, energy, rng, support
         ):
             images.append((image / max(float(image.mean()), 1e-6)).astype(np.float16))
             labels.append(image_labels)
-            about.append(
-                json.dumps(
-                    {
-                        "specimen": f"{preset_name}-{seed}-{index}",
-                        "split": split,
-                        "carbon_nm": round(specimen.carbon_nm, 2),
-                        "conditions": conditions.as_dict(),
-                        "particles": truth,
-                    }
-                )
-            )
-    path = out / f"{preset_name}-{first // SPECIMENS_A_SHARD:05d}.h5"
-    partial = path.with_suffix(".partial")
-    with h5py.File(partial, "w") as shard:
-        shard.attrs.update(
-            {"format": FORMAT, "pixel_size_nm": CANONICAL_NM, "seed": seed, "preset": preset_name}
-        )
-        shard.create_dataset("images", data=np.stack(images), chunks=(1, TILE, TILE))
-        shard.create_dataset("labels", data=np.stack(labels), chunks=(1, TILE, TILE), compression="gzip")
-        shard.create_dataset("about", data=about, dtype=h5py.string_dtype())
-    partial.replace(path)
+            told = {
+                "specimen": f"{order.preset}-{order.seed}-{index}",
+                "split": split,
+                "carbon_nm": round(specimen.carbon_nm, 2),
+                "support": "real frame" if on_real else "simulated",
+                "conditions": conditions.as_dict(),
+                "particles": truth,
+            }
+            about.append(json.dumps(told))
+    _write(shard_path(out, order.preset, first), order, np.stack(images), np.stack(labels), about)
     return len(images)
 
 
-def simulate(out: Path, *, specimens: int, seed: int, preset: str = "lattice", processes: int = 1) -> int:
+def shard_path(out: Path, preset: str, first: int) -> Path:
+    """The shard that holds specimen `first`."""
+    return out / f"{preset}-{first // SPECIMENS_A_SHARD:05d}.h5"
+
+
+def _write(
+    path: Path,
+    order: Order,
+    images: npt.NDArray[np.float16],
+    labels: npt.NDArray[np.uint8],
+    about: list[str],
+) -> None:
+    partial = path.with_suffix(".partial")
+    with h5py.File(partial, "w") as shard:
+        shard.attrs.update(
+            {
+                "format": FORMAT,
+                "pixel_size_nm": CANONICAL_NM,
+                "seed": order.seed,
+                "preset": order.preset,
+                "order": order.as_json(),
+            }
+        )
+        shard.create_dataset("images", data=images, chunks=(1, TILE, TILE))
+        shard.create_dataset("labels", data=labels, chunks=(1, TILE, TILE), compression="gzip")
+        shard.create_dataset("about", data=about, dtype=h5py.string_dtype())
+    partial.replace(path)
+
+
+def simulate(
+    out: Path, order: Order, *, specimens: int, processes: int = 1, cluster: str | None = None
+) -> int:
     """Simulate a data set into `out`; shards that are there already are kept, so it goes on after an interruption.
 
-    Returns the number of shards made now.
+    A picture of what was made, `contact-sheet-<preset>.png`, is put beside the shards. Returns the number of shards
+    made now.
+
+    Parameters
+    ----------
+    processes : at work at once on this machine.
+    cluster : address of a Dask scheduler, whose workers are used instead; they must see `out` at the same path.
 
     Raises
     ------
     ValueError
-        An unknown preset, or a folder whose shards came from another seed.
+        An unknown preset, a folder whose shards were made to another order, or no scheduler at the address.
     """
     from tqdm import tqdm
 
-    if preset not in PRESETS:
-        raise ValueError(f"no preset {preset}; there are {', '.join([*PRESETS, 'library'])}")
+    from sim.sheet import contact_sheet
+
+    order.preset_as_ordered()
+    out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    todo = []
-    for first in range(0, specimens, SPECIMENS_A_SHARD):
-        path = out / f"{preset}-{first // SPECIMENS_A_SHARD:05d}.h5"
-        if not path.exists():
-            todo.append((out, preset, seed, first, min(SPECIMENS_A_SHARD, specimens - first)))
-            continue
-        with h5py.File(path) as shard:
-            if shard.attrs["seed"] != seed:
-                raise ValueError(
-                    f"{path} was made from seed {shard.attrs['seed']}, not {seed}; choose another folder"
-                )
-    with tqdm(total=sum(task[-1] for task in todo), unit="specimen", disable=None) as bar:
-        if processes <= 1:
-            for task in todo:
-                make_shard(*task)
-                bar.update(task[-1])
-        else:
-            with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-                running = {pool.submit(make_shard, *task): task for task in todo}
+    todo = _missing(out, order, specimens)
+    with tqdm(total=specimens, unit="specimen", disable=None) as bar:
+        bar.update(specimens - sum(count for _, count in todo))
+        if processes <= 1 and cluster is None:
+            for first, count in todo:
+                make_shard(out, order, first, count)
+                bar.update(count)
+        elif todo:
+            # FFTs are planned once, before several processes would each do it.
+            exit_wave(Specimen(SLAB_SIDE_NM, 1.0, (), np.full((1, 3), 0.5), 0.0), GPTS)
+            with _executor(processes, cluster) as pool:
+                _prepare_slabs(out, order, pool)
+                running = {pool.submit(make_shard, out, order, *task): task for task in todo}
                 try:
                     for done in as_completed(running):
                         done.result()
-                        bar.update(running[done][-1])
+                        bar.update(running[done][1])
                 except KeyboardInterrupt:
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
+    contact_sheet(
+        [shard_path(out, order.preset, first) for first in range(0, specimens, SPECIMENS_A_SHARD)]
+    ).save(out / f"contact-sheet-{order.preset}.png")
     return len(todo)
+
+
+def _missing(out: Path, order: Order, specimens: int) -> Sequence[tuple[int, int]]:
+    """(first, count) of the shards that are not there yet."""
+    todo = []
+    for first in range(0, specimens, SPECIMENS_A_SHARD):
+        path, count = shard_path(out, order.preset, first), min(SPECIMENS_A_SHARD, specimens - first)
+        if not path.exists():
+            todo.append((first, count))
+            continue
+        with h5py.File(path) as shard:
+            made = str(shard.attrs.get("order", ""))
+            held = len({json.loads(text)["specimen"] for text in shard["about"].asstr()[:]})
+        if made != order.as_json():
+            raise ValueError(f"{path} was made to another order ({made}); choose another folder")
+        if held < count:
+            todo.append((first, count))
+    return todo
+
+
+def _prepare_slabs(out: Path, order: Order, pool: Executor) -> None:
+    """Have the slabs of carbon made before each process would make them for itself."""
+    side_nm = order.preset_as_ordered().recipe.side_nm
+    making = [
+        pool.submit(slab_for, out, side_nm, order.seed, split, number)
+        for split, numbers in SLABS.items()
+        for number in range(numbers)
+    ]
+    for slab in making:
+        slab.result()
+
+
+@contextmanager
+def _executor(processes: int, cluster: str | None) -> Iterator[Executor]:
+    """What runs the shards: processes of this machine, or the workers of a Dask cluster."""
+    if cluster is None:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            yield pool
+        return
+    from distributed import Client
+
+    connect: Any = Client  # ships no types
+    try:
+        client = connect(cluster, timeout="10s")
+    except OSError as error:
+        raise ValueError(f"no Dask scheduler answers at {cluster}") from error
+    with client, client.get_executor() as executor:
+        yield executor

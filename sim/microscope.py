@@ -5,44 +5,34 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy import fft
 
 from monitor.client import FrameSender
-from sim.imaging import Conditions, expected_image, record_electrons
-from sim.library import GPTS, Library, load_library
-from sim.materials import MATERIALS
-from sim.stacking import Fault
-from sim.truth import FaultGeometry, Visibility, classify, fringe_signal_to_noise
+from sim.camera import CAMERAS
+from sim.conditions import Conditions
+from sim.fields import Composed, Composer, Standing
+from sim.imaging import expected_image, record
+from sim.layout import Planner, window
+from sim.library import Library, load_library, true_class
+from sim.materials import parse_material
+from sim.session_truth import SessionTruth
+from sim.story import Charging, Contamination, OffFocus, Story
+from sim.transfer import Image
+from sim.truth import fringe_signal_to_noise
 
 Counts = npt.NDArray[np.uint16]
 FORMATS = ("mrc", "tif", "npy")
-GAIN = 20.0
-"""Counts an electron."""
-DARK = 100.0
-"""Counts without beam."""
-_TOLD = ("diameter_nm", "orientation", "zone_tilt_deg", "weight", "stack")
-
-
-@dataclass(frozen=True)
-class Story:
-    """What happens in a session."""
-
-    frames: int = 200
-    size: int = 1024
-    """Side of a frame [px]; a pixel is that of the library's waves, 0.025 nm."""
-    seed: int = 0
-    frames_per_field: int = 1
-    """The stage moves to new particles after so many frames."""
-    dose_e_per_A2: float = 400.0
-    """Median dose of a frame; it varies by a tenth from frame to frame."""
-    defocus_nm: float = -6.0
-    """C1 about which the focus wanders by a few nanometres."""
+EXPOSURE_S = 0.16
+LEAST_SHARE = 0.05
+"""Of a particle's mask that is in view for it to be told of."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,12 @@ class Taken:
     conditions: Conditions
     field: int
     particles: list[dict[str, Any]]
-    """Each piece in view with its particle's `id`, `class` (None: not scored), `bbox`, `centroid`, `whole`."""
+    """Each particle in view with its `id`, `class` (None: not scored), `bbox`, `centroid`, `whole`."""
+    offset_nm: tuple[float, float] = (0.0, 0.0)
+    """Where the specimen lies (row, column), from where it lay in the field's first frame."""
+    events: tuple[str, ...] = ()
+    repeats: int | None = None
+    """The frame whose pixels these are, for a camera that has stopped: all but the events is that one's."""
 
     def truth(self) -> dict[str, Any]:
         """What a line of the truth file holds."""
@@ -65,145 +60,186 @@ class Taken:
             "frame": self.number,
             "field": self.field,
             "pixel_size_nm": self.pixel_size_nm,
-            "conditions": asdict(self.conditions),
+            "offset_nm": list(self.offset_nm),
+            "dose_e_per_A2": self.conditions.dose_e_per_A2,
+            "events": list(self.events),
+            "repeats": self.repeats,
+            "conditions": self.conditions.as_dict(),
             "particles": self.particles,
         }
 
 
-def take_frames(story: Story, library: Library) -> Iterator[Taken]:
+def aligned(story: Story, energy_kev: float) -> Conditions:
+    """The microscope at the session's begin: corrected, and aligned as well as it goes."""
+    rng = np.random.default_rng([story.seed, 1])
+    return Conditions(
+        energy_kev=energy_kev,
+        cs_um=-8.0,
+        astigmatism_nm=float(abs(rng.normal(0, 0.8))),
+        astigmatism_deg=float(rng.uniform(0, 180)),
+        coma_nm=float(abs(rng.normal(0, 20))),
+        coma_deg=float(rng.uniform(0, 360)),
+        camera=replace(CAMERAS["scintillator"], mtf_nyquist=0.4, pattern_seed=int(rng.integers(2**31))),
+        illumination=0.08,
+        illumination_seed=int(rng.integers(2**31)),
+    )
+
+
+def conditions_of(
+    story: Story, start: Conditions, frame: int, here: range, focus_nm: float, rng: np.random.Generator
+) -> Conditions:
+    """How a frame of the field `here` is taken: what chance has of it, then what the story has.
+
+    Parameters
+    ----------
+    focus_nm : where the focus has wandered.
+    """
+    taken = replace(
+        start,
+        defocus_nm=story.defocus_nm + focus_nm + story.focus_drift_nm * (frame - here.start),
+        dose_e_per_A2=story.dose_e_per_A2 * story.dose_factor(frame) * float(np.exp(rng.normal(0, 0.1))),
+        drift_nm=float(abs(rng.normal(0, 0.02))),
+        drift_deg=float(rng.uniform(0, 180)),
+    )
+    for event in story.events:
+        if isinstance(event, OffFocus) and event.progress(frame):
+            taken = replace(taken, defocus_nm=taken.defocus_nm + event.defocus_nm)
+        elif isinstance(event, Charging):
+            grown = event.progress(frame)
+            taken = replace(
+                taken,
+                drift_nm=taken.drift_nm + grown * event.blur_nm,
+                defocus_nm=taken.defocus_nm + grown * event.defocus_nm,
+                astigmatism_nm=taken.astigmatism_nm + grown * event.astigmatism_nm,
+                illumination=taken.illumination + grown * event.illumination,
+            )
+    return taken
+
+
+def take_frames(story: Story, library: Library, truth: SessionTruth | None = None) -> Iterator[Taken]:
     """The frames of a story, each drawn when it is asked for; all follows from the story's seed.
 
-    A field is a mosaic of waves of one film of the library, shifted as a whole. Within it the specimen drifts from
-    frame to frame and the focus wanders; defocus, dose and noise are fresh for every frame.
+    Within a field the specimen drifts from frame to frame and the focus wanders; dose and noise are fresh for every
+    frame. What is true of the session as a whole goes to `truth` before the first frame.
     """
-    side = -(-story.size // GPTS)
-    films = np.unique(library.films)
-    defocus_walk = 0.0
-    wave = np.zeros((0, 0), np.complex64)
-    labels = np.zeros((0, 0), np.int32)
-    placed: list[dict[str, Any]] = []
-    offset = np.zeros(2)
-    session = np.random.default_rng([story.seed, 1])
-    aligned = Conditions(
-        astigmatism_nm=float(abs(session.normal(0, 0.8))),
-        astigmatism_deg=float(session.uniform(0, 180)),
-        coma_nm=float(abs(session.normal(0, 20))),
-        coma_deg=float(session.uniform(0, 360)),
-        cs_um=-8.0,
-        mtf_nyquist=0.45,
-        energy_kev=library.energy_kev,
-        illumination=0.08,
-        illumination_seed=int(session.integers(2**31)),
-        hot_pixels=2e-6,
+    plans = Planner(story, library).plan()
+    if truth is not None:
+        truth.begin(story, library, plans)
+    composer, start = Composer(library, story), aligned(story, library.energy_kev)
+    margin = margin_px(story, library.pixel_size_nm)
+    focus_nm = 0.0
+    last: Taken | None = None
+    for plan in plans:
+        field: Composed | None = None
+        for number in plan.frames:
+            rng = np.random.default_rng([story.seed, 2, number])
+            focus_nm = 0.95 * focus_nm + rng.normal(0, 1.0)
+            events = tuple(story.active(number, plan.frames))
+            since = story.frozen_since(number)
+            if since is not None and last is not None:
+                yield replace(last, number=number, events=events, repeats=since)
+                continue
+            field = field or composer.compose(plan, margin)
+            conditions = conditions_of(story, start, number, plan.frames, focus_nm, rng)
+            last = _take(story, library, field, number, margin, conditions, events, rng)
+            yield last
+
+
+def margin_px(story: Story, pixel_size_nm: float) -> int:
+    """How far a frame's wave must reach beyond it, so that what wraps around stays outside, and transforms are fast.
+
+    Defocus C1 displaces a detail of frequency k by λ C1 k: a hundredth of it for a lattice at 300 kV.
+    """
+    largest = max(
+        (abs(e.defocus_nm) for e in story.events if isinstance(e, OffFocus | Charging)), default=0.0
     )
-    for number in range(story.frames):
-        field = number // story.frames_per_field
-        rng = np.random.default_rng([story.seed, 2, number])
-        if number % story.frames_per_field == 0:
-            stage = np.random.default_rng([story.seed, 3, field])
-            film = int(stage.choice(films))
-            wave, labels, placed = _mosaic(library, film, side, field, stage)
-            offset = stage.integers(0, wave.shape[0], 2).astype(float)
-        offset = offset + rng.normal(0, 6, 2)
-        defocus_walk = 0.95 * defocus_walk + rng.normal(0, 1.0)
-        conditions = replace(
-            aligned,
-            defocus_nm=story.defocus_nm + defocus_walk,
-            dose_e_per_A2=story.dose_e_per_A2 * float(np.exp(rng.normal(0, 0.1))),
-            drift_nm=float(abs(rng.normal(0, 0.02))),
-            drift_deg=float(rng.uniform(0, 180)),
-        )
-        shift = (int(offset[0]) % wave.shape[0], int(offset[1]) % wave.shape[1])
-        yield _take(number, field, np.roll(wave, shift, (0, 1)), np.roll(labels, shift, (0, 1)), placed,
-                    story.size, library.pixel_size_nm, conditions, rng)  # fmt: skip
-
-
-def _mosaic(
-    library: Library, film: int, side: int, field: int, stage: np.random.Generator
-) -> tuple[npt.NDArray[np.complex64], npt.NDArray[np.int32], list[dict[str, Any]]]:
-    """side × side waves of one film put side by side, their labels numbered through, and the particles."""
-    wave = np.empty((side * GPTS, side * GPTS), np.complex64)
-    labels = np.zeros(wave.shape, np.int32)
-    placed: list[dict[str, Any]] = []
-    choices = np.flatnonzero(library.films == film)
-    # No wave twice in a field while there are others.
-    order = np.concatenate([stage.permutation(choices) for _ in range(-(-side * side // len(choices)))])
-    for r in range(side):
-        for c in range(side):
-            which = int(order[r * side + c])
-            here = (slice(r * GPTS, (r + 1) * GPTS), slice(c * GPTS, (c + 1) * GPTS))
-            wave[here] = library.waves[which]
-            own = library.labels[which].astype(np.int32)
-            labels[here] = np.where(own > 0, own + len(placed), 0)
-            for i, particle in enumerate(library.particles[which]):
-                placed.append({**particle, "id": f"field{field}-r{r}c{c}-p{i}", "wave": which})
-    return wave, labels, placed
+    defocus_nm = (
+        abs(story.defocus_nm) + 15 + largest + abs(story.focus_drift_nm) * min(story.frames_per_field, 100)
+    )
+    side = story.size + 2 * ceil(min(1.2 + 0.01 * defocus_nm, 8.0) / pixel_size_nm)
+    while (fast := fft.next_fast_len(side)) % 2 != story.size % 2:
+        side = fast + 1
+    return int(fast - story.size) // 2
 
 
 def _take(
+    story: Story,
+    library: Library,
+    field: Composed,
     number: int,
-    field: int,
-    wave: npt.NDArray[np.complex64],
-    labels: npt.NDArray[np.int32],
-    placed: list[dict[str, Any]],
-    size: int,
-    pixel_size_nm: float,
+    margin: int,
     conditions: Conditions,
+    events: tuple[str, ...],
     rng: np.random.Generator,
 ) -> Taken:
-    clean = expected_image(wave, pixel_size_nm, conditions)[:size, :size]
-    electrons = record_electrons(np.ascontiguousarray(clean), pixel_size_nm, conditions, rng)
-    counts = np.clip(np.rint(electrons * GAIN + DARK), 0, 65535).astype(np.uint16)
-    shown = labels[:size, :size]
-    total = np.bincount(labels.ravel(), minlength=len(placed) + 1)
-    dose = conditions.dose_e_per_A2 * 100 * conditions.dqe
-    particles = []
-    for i, particle in enumerate(placed, start=1):
-        # A particle over the border of a periodic field comes in again on the other side: two pieces, none whole.
-        for box, mask in _pieces(shown == i, least=0.05 * total[i]):
-            snr = fringe_signal_to_noise(
-                clean[box], mask, tuple(particle["lateral_rc"]), tuple(particle["stacking_rc"]),
-                MATERIALS[particle["material"]], pixel_size_nm, dose,
-            )  # fmt: skip
-            rows, cols = np.nonzero(mask)
-            (top, bottom), (left, right) = ((side.start, side.stop) for side in box)
-            particles.append(
-                {
-                    "id": particle["id"],
-                    "class": true_class(particle, snr),
-                    "whole": bool(len(rows) == total[i] and min(top, left) > 0 and max(bottom, right) < size),
-                    "bbox": [top, left, bottom, right],
-                    "centroid": [round(float(rows.mean()) + top, 1), round(float(cols.mean()) + left, 1)],
-                    "snr": round(snr, 2),
-                    **{key: particle[key] for key in _TOLD},
-                    "faults": [fault["kind"] for fault in particle["faults"]],
-                }
-            )
-    return Taken(number, counts, pixel_size_nm, 0.16, conditions, field, particles)
-
-
-def _pieces(
-    mask: npt.NDArray[np.bool_], least: float
-) -> Iterator[tuple[tuple[slice, slice], npt.NDArray[np.bool_]]]:
-    """Bounding box and mask of every connected piece of at least so many pixels."""
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    for part in range(1, count):
-        left, top, width, height, area = (int(n) for n in stats[part])
-        if area >= max(least, 1):
-            box = (slice(top, top + height), slice(left, left + width))
-            yield box, parts[box] == part
-
-
-def true_class(particle: dict[str, Any], signal_to_noise: float) -> str | None:
-    """The class of a library's particle by the rule of `sim.truth`; `None`: not scored."""
-    seen = Visibility(particle["weight"], particle["zone_tilt_deg"], particle["plane_tilt_deg"], np.zeros(3))
-    faults = tuple(
-        FaultGeometry(
-            Fault(f["kind"], f["layer"], f["layers"]), f["depth_layers"], f["chord_nm"], f["thickness_nm"]
+    here, size, pixel = field.plan.frames, story.size, library.pixel_size_nm
+    growth = max((e.growth(number, here) for e in story.events if isinstance(e, Contamination)), default=0.0)
+    wide = expected_image(field.view(number, size, margin, growth), pixel, conditions)
+    clean = np.ascontiguousarray(wide[margin : margin + size, margin : margin + size])
+    counts = np.clip(np.rint(record(clean, pixel, conditions, rng)), 0, 65535).astype(np.uint16)
+    row, column = field.plan.offsets[number - here.start]
+    seen = (
+        sighting(
+            standing,
+            (standing.seat.place[0] + row, standing.seat.place[1] + column),
+            clean,
+            conditions,
+            pixel,
         )
-        for f in particle["faults"]
+        for standing in field.standing
     )
-    return classify(MATERIALS[particle["material"]], seen, faults, signal_to_noise)
+    return Taken(
+        number,
+        counts,
+        pixel,
+        EXPOSURE_S,
+        conditions,
+        field.plan.number,
+        [one for one in seen if one is not None],
+        (round(row * pixel, 4), round(column * pixel, 4)),
+        events,
+    )
+
+
+def sighting(
+    standing: Standing, place: tuple[int, int], clean: Image, conditions: Conditions, pixel_size_nm: float
+) -> dict[str, Any] | None:
+    """What is true of a particle in a frame, its middle at `place` [px]; `None` where hardly any of it is in view.
+
+    Parameters
+    ----------
+    clean : (H, W) the frame without noise.
+    """
+    found = window(standing.mask.shape, place, clean.shape)
+    if found is None:
+        return None
+    mask = standing.mask[found[0]]
+    rows, columns = np.nonzero(mask)
+    if len(rows) < max(1, LEAST_SHARE * standing.area):
+        return None
+    top, left = found[1][0].start + int(rows.min()), found[1][1].start + int(columns.min())
+    bottom, right = found[1][0].start + int(rows.max()) + 1, found[1][1].start + int(columns.max()) + 1
+    box = slice(top, bottom), slice(left, right)
+    shown = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    told = standing.particle.record
+    dose = conditions.dose_e_per_A2 * 100 * conditions.camera.dqe
+    lateral, stacking = tuple(told["lateral_rc"]), tuple(told["stacking_rc"])
+    material = parse_material(told["material"])
+    snr = fringe_signal_to_noise(clean[box], shown, lateral, stacking, material, pixel_size_nm, dose)
+    whole = len(rows) == standing.area and min(top, left) > 0
+    return {
+        "id": standing.seat.id,
+        "class": true_class(told, snr),
+        "whole": bool(whole and bottom < clean.shape[0] and right < clean.shape[1]),
+        "bbox": [top, left, bottom, right],
+        "centroid": [
+            round(float(rows.mean()) + found[1][0].start, 1),
+            round(float(columns.mean()) + found[1][1].start, 1),
+        ],
+        "snr": round(snr, 2),
+        **told,
+        "faults": [fault["kind"] for fault in told["faults"]],
+    }
 
 
 class Camera(Protocol):
@@ -277,15 +313,12 @@ class SocketCamera:
 
 def play(
     target: str,
+    story: Story,
     *,
-    frames: int,
     rate: float,
-    size: int,
-    seed: int,
-    frames_per_field: int = 1,
-    dose_e_per_A2: float = 400.0,
     file_format: str = "mrc",
     truth: Path | None = None,
+    library: Library | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
@@ -294,7 +327,8 @@ def play(
     Parameters
     ----------
     rate : frames a second; where drawing a frame takes longer, as many as can be drawn.
-    truth : a file that gets what is true of every frame, one JSON line each, before the frame is handed over.
+    truth : where what is true of every frame is written before the frame is handed over (see `SessionTruth`).
+    library : of waves; the one that ships with the package.
 
     Raises
     ------
@@ -303,25 +337,23 @@ def play(
     """
     from tqdm import tqdm
 
-    story = Story(frames, size, seed, frames_per_field, dose_e_per_A2)
-    library = load_library()
+    library = library or load_library()
     camera: Camera = SocketCamera(target) if "://" in target else DirectoryCamera(Path(target), file_format)
-    lines: IO[str] | None = truth.open("w", encoding="utf-8") if truth else None
     missing: list[int] = []
-    try:
-        begun = clock()
-        for taken in tqdm(take_frames(story, library), total=frames, unit="frame", disable=None):
-            ahead = begun + taken.number / rate - clock()
-            if ahead > 0:
-                sleep(ahead)
-            if lines:
-                lines.write(json.dumps(taken.truth()) + "\n")
-                lines.flush()
-            camera.give(taken)
-    finally:
-        missing = camera.close()
-        if lines:
-            lines.close()
+    with ExitStack() as open_files:
+        told = open_files.enter_context(SessionTruth(truth)) if truth else None
+        try:
+            begun = clock()
+            frames = take_frames(story, library, told)
+            for taken in tqdm(frames, total=story.frames, unit="frame", disable=None):
+                ahead = begun + taken.number / rate - clock()
+                if ahead > 0:
+                    sleep(ahead)
+                if told:
+                    told.add(taken.truth())
+                camera.give(taken)
+        finally:
+            missing = camera.close()
     if missing:
         print(f"{len(missing)} frames were not acknowledged: {missing[:10]}")
     return 1 if missing else 0

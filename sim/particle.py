@@ -1,22 +1,29 @@
-"""Nanoparticles: a stacking word cut to a shape and turned in the beam."""
+"""Nanoparticles: a stacking word cut to a shape and turned in the beam.
+
+In an image the structure's x runs along the rows and its y along the columns.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ase import Atoms
 from scipy.spatial.transform import Rotation
 
-from sim.materials import Material
-from sim.stacking import Fault, find_faults, word
-from sim.truth import FaultGeometry, Visibility, visibility
+from sim.materials import Material, hollow_letters
+from sim.stacking import LAMELLA, Fault, find_faults, word
+from sim.truth import FaultGeometry, Visibility, nearest_zone, visibility
 
 Points = npt.NDArray[np.float64]
 
 SHAPES = ("sphere", "ellipsoid", "rod", "faceted", "irregular")
+MIXTURES = ("lamella", "half")
+"""Of two polytypes: a lamella of the other one inside, or all from about the middle on."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +45,28 @@ class Nanoparticle:
     diameter_nm: float
     orientation: str
     """How the orientation was drawn: `near`, `random` or the name of a zone."""
+    zone: str | None = None
+    """The low-index zone axis nearest to the beam; none for several grains."""
+    zone_tilt: float | None = None
+    """The beam's tilt off it [°]."""
+
+    def atoms(self) -> Atoms:
+        """The particle as ASE knows it: positions in Å, centred on the origin, no cell."""
+        return Atoms(self.numbers, self.positions * 10, info={"material": self.material.name})
 
     def record(self) -> dict[str, Any]:
-        """What the truth rule needs of it, and what a reader wants to know, as plain values for JSON."""
+        """What the truth rule needs of it, and what a reader wants to know, as plain values for JSON.
+
+        `zone` and `zone_tilt` [°] name the nearest zone axis of all; `zone_tilt_deg` is the tilt off the nearest zone
+        that shows the stacking (see `sim.truth.Visibility`).
+        """
         return {
             "material": self.material.name,
             "diameter_nm": round(self.diameter_nm, 3),
             "shape": self.shape,
             "orientation": self.orientation,
+            "zone": self.zone,
+            "zone_tilt": None if self.zone_tilt is None else round(self.zone_tilt, 2),
             "zone_tilt_deg": round(self.seen.zone_tilt_deg, 2),
             "plane_tilt_deg": round(self.seen.plane_tilt_deg, 2),
             "weight": round(self.seen.weight, 4),
@@ -55,6 +76,9 @@ class Nanoparticle:
             "faults": [
                 {
                     "kind": f.fault.kind,
+                    "plane": self.material.stacking_plane,
+                    "place_nm": round(f.place_nm, 3),
+                    "trace_rc": [round(n, 3) for n in f.trace_rc],
                     "layer": f.fault.layer,
                     "layers": f.fault.layers,
                     "depth_layers": f.depth_layers,
@@ -91,10 +115,12 @@ def crystal(
     net = net[np.abs(net).max(axis=1) <= width_nm / 2 + material.net_nm]
     hollow = np.array([0.5, np.sqrt(3) / 6]) * material.net_nm  # from A to B; twice that to C
     parts, numbers, layers = [], [], []
+    hollows = hollow_letters(stack)
     for layer, letter in enumerate(stack):
-        for atomic_number, (_, height) in zip(material.numbers, material.basis, strict=True):
-            z = (layer + height - (len(stack) - 1) / 2) * material.layer_nm
-            parts.append(np.column_stack([net + "ABC".index(letter) * hollow, np.full(len(net), z)]))
+        for atomic_number, site in zip(material.numbers, material.basis, strict=True):
+            z = (layer + site.height - (len(stack) - 1) / 2) * material.layer_nm
+            shift = "ABC".index(hollows[layer] if site.hollow else letter) * hollow
+            parts.append(np.column_stack([net + shift, np.full(len(net), z)]))
             numbers.append(np.full(len(net), atomic_number))
             layers.append(np.full(len(net), layer))
     return np.concatenate(parts), np.concatenate(numbers), np.concatenate(layers)
@@ -131,21 +157,46 @@ def inside(points: Points, shape: str, diameter_nm: float, rng: np.random.Genera
 
 
 def faulted_word(
-    material: Material, layers: int, within: tuple[int, int], kinds: list[str], rng: np.random.Generator
+    material: Material,
+    layers: int,
+    within: tuple[int, int],
+    kinds: list[str],
+    rng: np.random.Generator,
+    mixture: str | None = None,
 ) -> str:
-    """A word with faults of these kinds, as many as fit, each beginning at a random layer of the half-open `within`."""
-    base = "h" if material.hexagonal else "c"
+    """A word with faults of these kinds, as many as fit, each beginning at a random layer of the half-open `within`.
+
+    Parameters
+    ----------
+    mixture : a name of `MIXTURES`, for a word of two polytypes; a lamella fills at most half of `within`.
+
+    Raises
+    ------
+    ValueError
+        An unknown mixture.
+    """
+    base = material.base
+    lamellas = []
+    if mixture == "lamella":
+        count = int(rng.integers(LAMELLA, max(LAMELLA, (within[1] - within[0]) // 2) + 1))
+        lamellas = [(int(rng.integers(within[0], max(within[0], within[1] - count) + 1)), count)]
+    elif mixture == "half":
+        middle = round((within[0] + within[1]) / 2 + rng.normal(0, 0.1) * (within[1] - within[0]))
+        middle = min(max(middle, LAMELLA + 1), layers - LAMELLA - 1)
+        lamellas = [(middle, layers - middle) if rng.random() < 0.5 else (0, middle)]
+    elif mixture is not None:
+        raise ValueError(f"no mixture {mixture}; there are {', '.join(MIXTURES)}")
     faults: list[tuple[str, int]] = []
     for kind in kinds:
         for first in rng.permutation(np.arange(*within)):
             try:
-                stack = word(base, layers, [*faults, (kind, int(first))])
+                stack = word(base, layers, [*faults, (kind, int(first))], lamellas)
             except ValueError:
                 continue
-            if len(find_faults(stack, base)) == len(faults) + 1:
+            if len(find_faults(stack, base)) == len(faults) + len(lamellas) + 1:
                 faults.append((kind, int(first)))
                 break
-    return word(base, layers, faults)
+    return word(base, layers, faults, lamellas)
 
 
 def draw_rotation(orientation: str, tilt_deg: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -186,6 +237,7 @@ def build(
     rng: np.random.Generator,
     displacement_nm: float = 0.007,
     roughness: float = 0.25,
+    mixture: str | None = None,
 ) -> Nanoparticle:
     """One particle: a word with the faults asked for, cut to its shape, roughened, displaced, turned.
 
@@ -195,13 +247,15 @@ def build(
     orientation, tilt_deg : see `draw_rotation`.
     displacement_nm : root mean square displacement of an atom along each axis: one frozen phonon [nm].
     roughness : share of the outermost shell's atoms (0.15 nm) that is missing.
+    mixture : a name of `MIXTURES` for a particle of two polytypes; what the cutting leaves of it counts.
     """
-    layers = max(5, ceil(1.6 * diameter_nm / material.layer_nm))
+    layers = max(3 * LAMELLA, ceil(1.6 * diameter_nm / material.layer_nm))
     half = 0.42 * diameter_nm / material.layer_nm
     within = (max(2, round(layers / 2 - half)), max(3, round(layers / 2 + half)))
-    stack = faulted_word(material, layers, within, kinds, rng)
+    stack = faulted_word(material, layers, within, kinds, rng, mixture)
     positions, numbers, layer = crystal(material, stack, 1.7 * diameter_nm)
-    positions -= rng.uniform(-0.5, 0.5, 3) * [material.net_nm, material.net_nm, material.layer_nm]
+    shift = rng.uniform(-0.5, 0.5, 3) * [material.net_nm, material.net_nm, material.layer_nm]
+    positions -= shift
     state = rng.integers(2**31)
     kept = inside(positions, shape, diameter_nm, np.random.default_rng(state))
     core = inside(positions * (1 + 0.3 / diameter_nm), shape, diameter_nm, np.random.default_rng(state))
@@ -215,16 +269,48 @@ def build(
     thickness = float(np.ptp(turned[:, 2]))
     beam = rotation.T @ np.array([0.0, 0.0, 1.0])
     seen = visibility(material, beam, thickness)
+    zone, zone_tilt = nearest_zone(material, beam, _sense(stack))
+    displaced = turned + rng.normal(0, displacement_nm, turned.shape)
+    centre = (displaced.max(axis=0) + displaced.min(axis=0)) / 2
+    turned -= centre
+
+    # Height of the middle of a layer's atoms above the particle's centre, as a line in the layer's index.
+    bottom = (np.mean([site.height for site in material.basis]) - (layers - 1) / 2) * material.layer_nm
+    bottom -= shift[2] + float(centre @ rotation[:, 2])
     stack = stack[first : last + 1]
     faults = tuple(
-        _geometry(fault, layer - first, last - first, positions, turned, seen)
-        for fault in find_faults(stack, "h" if material.hexagonal else "c")
+        _geometry(
+            fault,
+            layer - first,
+            last - first,
+            positions,
+            turned,
+            seen,
+            rotation,
+            float(bottom + (fault.centre + first) * material.layer_nm),
+        )
+        for fault in find_faults(stack, material.base)
     )
-    turned += rng.normal(0, displacement_nm, turned.shape)
-    centre = (turned.max(axis=0) + turned.min(axis=0)) / 2
     return Nanoparticle(
-        material, turned - centre, numbers, stack, faults, rotation, seen, shape, diameter_nm, orientation
+        material,
+        displaced - centre,
+        numbers,
+        stack,
+        faults,
+        rotation,
+        seen,
+        shape,
+        diameter_nm,
+        orientation,
+        zone,
+        zone_tilt,
     )
+
+
+def _sense(stack: str) -> int:
+    """Whether most steps of a word go A to B to C (1) or back (-1)."""
+    up = sum(pair in ("AB", "BC", "CA") for pair in (a + b for a, b in pairwise(stack)))
+    return 1 if 2 * up >= len(stack) - 1 else -1
 
 
 def build_polycrystal(
@@ -261,11 +347,20 @@ def _geometry(
     positions: Points,
     turned: Points,
     seen: Visibility,
+    rotation: npt.NDArray[np.float64],
+    place_nm: float,
 ) -> FaultGeometry:
-    """How deep, how long and how thick a fault is in the particle as cut."""
+    """How deep, how long and how thick a fault is in the particle as cut, and where; `turned` from its centre."""
     at = (layer >= fault.layer) & (layer < fault.layer + fault.layers)
-    depth = min(fault.layer, last - (fault.layer + fault.layers - 1))
-    if at.sum() < 2:
-        return FaultGeometry(fault, float(depth), 0.0, 0.0)
-    chord = float(np.ptp(positions[at] @ seen.lateral))
-    return FaultGeometry(fault, float(depth), chord, float(np.ptp(turned[at][:, 2])))
+    depth = float(min(fault.layer, last - (fault.layer + fault.layers - 1)))
+    axis = rotation[:, 2]
+    middle = turned[at].mean(axis=0)
+    middle += (place_nm - middle @ axis) * axis  # the fault's layers need not hold as many atoms each
+    return FaultGeometry(
+        fault,
+        depth,
+        chord_nm=float(np.ptp(positions[at] @ seen.lateral)),
+        thickness_nm=float(np.ptp(turned[at, 2])),
+        place_nm=place_nm,
+        trace_rc=(float(middle[0]), float(middle[1])),
+    )

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from ase import Atoms
+from scipy.spatial import cKDTree
 
-from sim.carbon import piece_of_slab
-from sim.materials import MATERIALS, Material
-from sim.particle import SHAPES, Nanoparticle, build, build_polycrystal
+from sim.carbon import (
+    piece_of_slab,
+    soot_aggregate,
+    soot_particle,
+    within_curved_edge,
+    within_hole_edge,
+)
+from sim.materials import Material, parse_material
+from sim.particle import MIXTURES, SHAPES, Nanoparticle, build, build_polycrystal
 from sim.stacking import RUNS
 
 ATOM_RADIUS_NM = 0.19
@@ -18,6 +27,11 @@ ATOM_RADIUS_NM = 0.19
 OUTLINE_NM = 0.07
 """... then drawn in until it reaches this far beyond the outermost atoms: where an eye puts the outline, for what lies
 further out is the bright Fresnel fringe of an underfocused edge [nm]."""
+
+TOUCHING_NM = 0.25
+"""Distance in projection of the nearest atoms of two particles that touch [nm]."""
+CONTACT_NM = 0.2
+"""Distance of a particle from the film that carries it, and of carbon from a particle that it covers [nm]."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,12 @@ class Specimen:
         folded[:, :2] %= self.side_nm
         return folded, np.concatenate(numbers)
 
+    def ase_atoms(self) -> Atoms:
+        """The specimen as ASE knows it: positions and cell in Å, periodic in the plane, the beam along z."""
+        positions, numbers = self.atoms()
+        cell = [self.side_nm * 10, self.side_nm * 10, self.height_nm * 10]
+        return Atoms(numbers, positions * 10, cell=cell, pbc=(True, True, False))
+
 
 @dataclass(frozen=True)
 class SlabOfCarbon:
@@ -64,6 +84,7 @@ class Recipe:
 
     side_nm: float
     materials: dict[str, float]
+    """Weight of each material, by name or text (see `sim.materials.parse_material`)."""
     particles: tuple[int, int]
     """How many, from and to (inclusive)."""
     diameter_nm: tuple[float, float]
@@ -73,13 +94,27 @@ class Recipe:
     faulted: float = 0.5
     polycrystal: float = 0.0
     """Share of particles of two to four grains."""
+    polytype: float = 0.0
+    """Share of two polytypes in one particle, of those that are wurtzite or zinc blende."""
+    roughness: tuple[float, float] = (0.0, 0.5)
+    """Share of the outermost shell's atoms that is missing, from and to."""
+    displacement_nm: tuple[float, float] = (0.003, 0.012)
+    """Root mean square displacement of an atom along each axis, from and to [nm]."""
     largest_tilt_deg: float = 12.0
     no_particle: float = 0.06
     no_carbon: float = 0.05
     edge_of_carbon: float = 0.08
+    """Share of films that end in view, along a line or around a hole."""
     overlapping: float = 0.2
+    """Share with particles on both sides of the film, so that they overlap in projection."""
+    clusters: float = 0.0
+    """Share in which each particle touches another one side by side."""
     soot: float = 0.05
-    """Share with a carbon onion: curved fringes that are no particle of the kind looked for."""
+    """Share with one small particle of soot: curved fringes that are no particle of the kind looked for."""
+    soot_only: bool = False
+    """No particles but soot: an aggregate of touching primary particles."""
+    soot_nm: tuple[float, float] = (8.0, 25.0)
+    """Diameter of the aggregate's primary particles [nm]; at most `sim.carbon.SOOT_SHARE` of the field."""
     contamination: float = 0.12
     """Share with a dome of further amorphous carbon."""
     inside_nm: float | None = None
@@ -90,7 +125,7 @@ def draw_kinds(material: Material, faulted: float, rng: np.random.Generator) -> 
     """No fault, or one to three of the kinds that the material can have."""
     if rng.random() >= faulted:
         return []
-    kinds = list(RUNS["h" if material.hexagonal else "c"])
+    kinds = list(RUNS[material.base])
     return [
         str(kind) for kind in rng.choice(kinds, size=1 + int(rng.random() < 0.3) + int(rng.random() < 0.1))
     ]
@@ -100,7 +135,7 @@ def draw_particle(recipe: Recipe, rng: np.random.Generator) -> Nanoparticle:
     """One particle of a recipe; the tilt of those near a zone is half-normal."""
     names = list(recipe.materials)
     weights = np.array([recipe.materials[name] for name in names])
-    material = MATERIALS[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
+    material = parse_material(names[int(rng.choice(len(names), p=weights / weights.sum()))])
     low, high = recipe.diameter_nm
     diameter = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     if recipe.polycrystal > 0 and rng.random() < recipe.polycrystal:
@@ -117,6 +152,9 @@ def draw_particle(recipe: Recipe, rng: np.random.Generator) -> Nanoparticle:
         orientation, tilt = str(rng.choice(zones)), float(abs(rng.normal(0, 2)))
     else:
         orientation, tilt = "random", 0.0
+    mixture = None
+    if material.polytype in ("wurtzite", "zinc blende") and rng.random() < recipe.polytype:
+        mixture = str(rng.choice(MIXTURES))
     return build(
         material,
         diameter,
@@ -125,8 +163,9 @@ def draw_particle(recipe: Recipe, rng: np.random.Generator) -> Nanoparticle:
         orientation,
         float(tilt),
         rng,
-        displacement_nm=rng.uniform(0.003, 0.012),
-        roughness=rng.uniform(0.0, 0.5),
+        displacement_nm=rng.uniform(*recipe.displacement_nm),
+        roughness=rng.uniform(*recipe.roughness),
+        mixture=mixture,
     )
 
 
@@ -137,6 +176,7 @@ def draw_specimen(
 
     With `whole_slab` the film is the slab as it stands, the same for every specimen.
     """
+    margin = 0.5
     carbon_nm = float(rng.uniform(*recipe.carbon_nm))
     carbon = np.zeros((0, 3))
     if slab is not None and whole_slab:
@@ -144,38 +184,65 @@ def draw_specimen(
     elif slab is not None and rng.random() >= recipe.no_carbon:
         carbon = piece_of_slab(slab.positions, slab.side_nm, slab.thickness_nm, carbon_nm, rng)
         if rng.random() < recipe.edge_of_carbon:
-            carbon = carbon[_within_curved_edge(carbon, recipe.side_nm, rng)]
+            edge = within_hole_edge if rng.random() < 0.4 else within_curved_edge
+            carbon = carbon[edge(carbon, recipe.side_nm, rng)]
     else:
         carbon_nm = 0.0
+    if recipe.soot_only:
+        soot = soot_aggregate(recipe.side_nm, recipe.soot_nm, rng)
+        soot[:, 2] += margin + carbon_nm - soot[:, 2].min()
+        atoms = np.vstack([carbon + np.array([0.0, 0.0, margin]), soot])
+        height = float(soot[:, 2].max()) + margin
+        return Specimen(recipe.side_nm, height, (), atoms, carbon_nm, {"kind": "soot"})
     wanted = (
         0
         if rng.random() < recipe.no_particle
         else int(rng.integers(recipe.particles[0], recipe.particles[1] + 1))
     )
-    margin = 0.5
     drawn = [draw_particle(recipe, rng) for _ in range(wanted)]
     largest = max((float(np.ptp(p.positions[:, 2])) for p in drawn), default=0.0)
     below = bool(drawn) and rng.random() < recipe.overlapping
-    bottom = margin + (largest + 0.1 if below else 0.0)
-    height = bottom + carbon_nm + (largest + 0.1) + margin
+    clustered = rng.random() < recipe.clusters
+    bottom = margin + (largest + CONTACT_NM if below else 0.0)
+    height = bottom + carbon_nm + (largest + CONTACT_NM) + margin
 
     placed: list[Placed] = []
     for particle in drawn:
         half = float(np.ptp(particle.positions[:, 2])) / 2
         side = -1 if below and rng.random() < 0.4 else 1
-        z = bottom - 0.1 - half if side < 0 else bottom + carbon_nm + 0.1 + half
-        xy = _free_place(particle, [p for p in placed if (p.centre[2] > bottom) == (side > 0)], recipe, rng)
+        z = bottom - CONTACT_NM - half if side < 0 else bottom + carbon_nm + CONTACT_NM + half
+        beside = [p for p in placed if (p.centre[2] > bottom) == (side > 0)]
+        if clustered and beside:
+            xy = _touching_place(particle, beside, recipe, rng)
+        else:
+            xy = _free_place(particle, beside, recipe, rng)
         if xy is not None:
             placed.append(Placed(particle, (*xy, z)))
     carbon = carbon + np.array([0.0, 0.0, bottom])
+    covers = []
     if slab is not None and rng.random() < recipe.contamination:
-        dome = carbon_dome(slab, rng) + np.array([0.0, 0.0, bottom + carbon_nm])
-        carbon, height = np.vstack([carbon, dome]), max(height, float(dome[:, 2].max()) + margin)
+        covers.append(carbon_dome(slab, rng) + np.array([0.0, 0.0, bottom + carbon_nm]))
     if rng.random() < recipe.soot:
-        onion = carbon_onion(float(rng.uniform(2, min(6, 0.3 * recipe.side_nm))), rng)
-        onion += [*rng.uniform(0, recipe.side_nm, 2), bottom + carbon_nm - onion[:, 2].min()]
-        carbon, height = np.vstack([carbon, onion]), max(height, float(onion[:, 2].max()) + margin)
+        grain = soot_particle(float(rng.uniform(4, min(12, 0.6 * recipe.side_nm))), rng)
+        place = [*rng.uniform(0, recipe.side_nm, 2), bottom + carbon_nm - grain[:, 2].min()]
+        covers.append(grain + np.array(place))
+    for cover in covers:
+        left = cover[_clear_of(cover, placed, recipe.side_nm)]
+        carbon, height = np.vstack([carbon, left]), max(height, float(left[:, 2].max(initial=0.0)) + margin)
     return Specimen(recipe.side_nm, height, tuple(placed), carbon, carbon_nm)
+
+
+def _clear_of(points: npt.NDArray[np.float64], placed: list[Placed], side_nm: float) -> npt.NDArray[np.bool_]:
+    """Which points (N, 3) lie outside of all particles, in a field periodic in the plane."""
+    clear = np.ones(len(points), bool)
+    for other in placed:
+        apart = points - other.centre
+        apart[:, :2] -= side_nm * np.round(apart[:, :2] / side_nm)
+        reach = float(np.abs(other.particle.positions).max()) + CONTACT_NM
+        close = np.flatnonzero((np.abs(apart) <= reach).all(axis=1))
+        distance, _ = cKDTree(other.particle.positions).query(apart[close])
+        clear[close] = distance > CONTACT_NM
+    return clear
 
 
 def carbon_dome(slab: SlabOfCarbon, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -188,28 +255,70 @@ def carbon_dome(slab: SlabOfCarbon, rng: np.random.Generator) -> npt.NDArray[np.
     return np.asarray(piece[piece[:, 2] < top])
 
 
-def carbon_onion(radius_nm: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Soot (M, 3) [nm]: concentric, slightly crumpled graphene shells 0.345 nm apart, 38.2 atoms/nm², on the origin."""
-    shells = []
-    bumps = rng.normal(0, 1.6, (5, 3))
-    phases = rng.uniform(0, 2 * np.pi, 5)
-    for radius in np.arange(0.4, radius_nm, 0.345):
-        count = int(38.2 * 4 * np.pi * radius**2)
-        direction = rng.normal(size=(count, 3))
-        direction /= np.linalg.norm(direction, axis=1)[:, None]
-        crumple = 1 + 0.05 * np.cos(direction @ bumps.T + phases).sum(axis=1)
-        shells.append(direction * (radius * crumple + rng.normal(0, 0.01, count))[:, None])
-    return np.concatenate(shells)
+def _touching_place(
+    particle: Nanoparticle, others: list[Placed], recipe: Recipe, rng: np.random.Generator
+) -> tuple[float, float] | None:
+    """A centre [nm] at which the particle's outline meets that of another one and cuts none; `None` if there is none.
+
+    From far away it is moved towards the other one until the nearest atoms of the two projections are `TOUCHING_NM`
+    apart.
+    """
+    side_nm = recipe.side_nm
+    own, edge = particle.positions[:, :2], _edge(particle)
+    reach = float(np.hypot(*own.T).max())
+    reaches = [float(np.hypot(*other.particle.positions[:, :2].T).max()) for other in others]
+    trees = [cKDTree(other.particle.positions[:, :2]) for other in others]
+    for _ in range(20):
+        index = int(rng.integers(len(others)))
+        other, angle = others[index], rng.uniform(0, 2 * np.pi)
+        direction = np.array([np.cos(angle), np.sin(angle)])
+        near, far = abs(reach - reaches[index]), reach + reaches[index] + 2 * TOUCHING_NM
+        while far - near > 0.01:
+            middle = (near + far) / 2
+            gap = trees[index].query(edge + middle * direction)[0].min()
+            near, far = (near, middle) if gap > TOUCHING_NM else (middle, far)
+        xy = np.array(other.centre[:2]) + far * direction
+        if recipe.inside_nm is not None:
+            margin = recipe.inside_nm + reach
+            if (xy < margin).any() or (xy > side_nm - margin).any():
+                continue
+        if all(
+            _gap(own, xy, reach, tree, np.array(other.centre[:2]), its_reach, side_nm) > TOUCHING_NM - 0.02
+            for tree, other, its_reach in zip(trees, others, reaches, strict=True)
+        ):
+            return float(xy[0] % side_nm), float(xy[1] % side_nm)
+    return None
 
 
-def _within_curved_edge(
-    points: npt.NDArray[np.float64], side_nm: float, rng: np.random.Generator
-) -> npt.NDArray[np.bool_]:
-    """A film that ends along a wavy line: periodic across, a strip of vacuum between its two ends."""
-    along, across = (points[:, 0], points[:, 1]) if rng.random() < 0.5 else (points[:, 1], points[:, 0])
-    wave = rng.uniform(0.2, 0.8) * np.sin(2 * np.pi * along / side_nm + rng.uniform(0, 2 * np.pi))
-    ends = np.abs((across + rng.uniform(0, side_nm) + wave) % side_nm - side_nm / 2)
-    return np.asarray(ends < side_nm * rng.uniform(0.2, 0.4))
+def _edge(particle: Nanoparticle) -> npt.NDArray[np.float64]:
+    """The atoms (M, 2) [nm] that lie outermost in projection: within 0.3 nm of the outermost one of their direction."""
+    xy = particle.positions[:, :2]
+    radius = np.hypot(*xy.T)
+    sector = ((np.arctan2(xy[:, 1], xy[:, 0]) / (2 * np.pi) + 0.5) * 90).astype(int) % 90
+    outermost = np.zeros(90)
+    np.maximum.at(outermost, sector, radius)
+    return np.asarray(xy[radius > outermost[sector] - 0.3])
+
+
+def _gap(
+    own: npt.NDArray[np.float64],
+    xy: npt.NDArray[np.float64],
+    reach: float,
+    tree: cKDTree,
+    centre: npt.NDArray[np.float64],
+    its_reach: float,
+    side_nm: float,
+) -> float:
+    """Distance in projection [nm] of the nearest atoms of two particles in a periodic field; infinite beyond reach."""
+    nearest = np.inf
+    for image in product((-side_nm, 0.0, side_nm), repeat=2):
+        apart = xy - centre
+        apart = apart - side_nm * np.round(apart / side_nm) + image
+        if np.hypot(*apart) < reach + its_reach + TOUCHING_NM:
+            close = own[((own + apart) ** 2).sum(axis=1) < (its_reach + TOUCHING_NM) ** 2] + apart
+            if len(close):
+                nearest = min(nearest, float(tree.query(close)[0].min()))
+    return nearest
 
 
 def _free_place(
@@ -233,7 +342,11 @@ def _free_place(
 
 
 def projected_mask(placed: Placed, side_nm: float, gpts: int) -> npt.NDArray[np.bool_]:
-    """Where the particle projects to, (gpts, gpts), periodic: discs on its atoms, closed, filled, drawn in.
+    """Where the particle projects to, (gpts, gpts) bool, periodic.
+
+    The definition of the mask: the union of discs of `ATOM_RADIUS_NM` around all projected atoms, closed by the same
+    disc, its holes filled, then drawn in until it ends `OUTLINE_NM` beyond the outermost atoms. It follows the atoms
+    and knows neither carbon nor imaging.
 
     It is drawn on a canvas that reaches over the border and folded afterwards, or masks would be bitten at the edge.
     """

@@ -14,10 +14,14 @@ c c c c      h                     twin (…ABCBA…)
 c c c c      h h                   intrinsic (one plane missing)
 c c c c      h c h                 extrinsic (one plane inserted)
 ===========  ====================  ===========================
+
+Four or more layers of the other letter in succession (`LAMELLA`) are no fault but a lamella of the other polytype:
+`polytype`. A run that is in no table is `other`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,13 +33,24 @@ RUNS: dict[str, dict[str, str]] = {
     "c": {"twin": "h", "intrinsic": "hh", "extrinsic": "hch"},
 }
 
+LAMELLA = 4
+"""From so many layers of the other letter on they are a polytype of their own."""
+POLYTYPE = "polytype"
+OTHER = {"h": "c", "c": "h"}
+
+#: Runs in Jagodzinski notation, by base: a lamella, or what belongs to one fault (in cubic, `h` apart by one `c`).
+_RUN = {
+    "h": re.compile(r"c+"),
+    "c": re.compile(rf"h{{{LAMELLA},}}|h+(?:c(?!h{{{LAMELLA}}})h+)*"),
+}
+
 
 @dataclass(frozen=True)
 class Fault:
-    """One stacking fault in a word."""
+    """One stacking fault in a word, or a lamella of the other polytype."""
 
     kind: str
-    """I1, I2, E, twin, intrinsic or extrinsic."""
+    """I1, I2, E, twin, intrinsic, extrinsic, polytype or other."""
     layer: int
     """Index of the first layer whose surrounding differs from the base."""
     layers: int
@@ -47,27 +62,44 @@ class Fault:
         return self.layer + (self.layers - 1) / 2
 
 
-def word(base: str, layers: int, faults: Sequence[tuple[str, int]] = ()) -> str:
+def word(
+    base: str,
+    layers: int,
+    faults: Sequence[tuple[str, int]] = (),
+    lamellas: Sequence[tuple[int, int]] = (),
+) -> str:
     """The stacking word with the given faults.
 
     Parameters
     ----------
-    base : "h" (wurtzite) or "c" (fcc, zinc blende).
+    base : "h" (wurtzite) or "c" (fcc, zinc blende, rock salt).
     layers : length of the word.
     faults : (kind, first layer) of each fault; layers 1 to `layers` - 2 have two neighbours.
+    lamellas : (first layer, count) of each lamella of the other polytype; it may reach over the word's ends.
 
     Raises
     ------
     ValueError
-        A kind that the base does not have, a fault beyond the word's ends, or two faults that touch.
+        A kind that the base does not have, a fault beyond the word's ends, a lamella of fewer than `LAMELLA` layers, or
+        two of them that touch.
     """
     surroundings = [base] * layers
+    runs: list[tuple[str, int, str]] = []
+    for first, count in lamellas:
+        if count < LAMELLA:
+            raise ValueError(f"a lamella of {count} layers: from {LAMELLA} on it is a polytype")
+        begin, end = max(1, first), min(first + count, layers - 1)
+        if end - begin < LAMELLA:
+            raise ValueError(f"a lamella of {count} at layer {first} does not fit into {layers} layers")
+        runs.append((POLYTYPE, begin, OTHER[base] * (end - begin)))
     for kind, first in faults:
         if kind not in RUNS[base]:
             raise ValueError(f"{kind} is no fault of {base}; it has {', '.join(RUNS[base])}")
         run = RUNS[base][kind]
         if first < 1 or first + len(run) > layers - 1:
             raise ValueError(f"a {kind} fault at layer {first} does not fit into {layers} layers")
+        runs.append((kind, first, run))
+    for kind, first, run in runs:
         if any(surroundings[i] != base for i in range(max(1, first - 1), min(layers, first + len(run) + 1))):
             raise ValueError(f"the {kind} fault at layer {first} touches another one")
         surroundings[first : first + len(run)] = run
@@ -99,19 +131,12 @@ def surroundings(stack: str) -> str:
 
 
 def find_faults(stack: str, base: str) -> tuple[Fault, ...]:
-    """The faults of a word, by the rule of this module's table; a run that is in no table is called `other`."""
-    inner = surroundings(stack)
+    """The faults and lamellas of a word, by the rule at the head of this module."""
     by_run = {run: kind for kind, run in RUNS[base].items()}
-    found: list[Fault] = []
-    i = 0
-    while i < len(inner):
-        if inner[i] == base:
-            i += 1
-            continue
-        end = i + 1
-        while end < len(inner) and (inner[end] != base or (inner[end : end + 2] == "ch" and base == "c")):
-            end += 1
-        run = inner[i:end]
-        found.append(Fault(by_run.get(run, "other"), i + 1, len(run)))
-        i = end
+    found = []
+    for match in _RUN[base].finditer(surroundings(stack)):
+        run = match.group()
+        lamella = len(run) >= LAMELLA and set(run) == {OTHER[base]}
+        kind = POLYTYPE if lamella else by_run.get(run, "other")
+        found.append(Fault(kind, match.start() + 1, len(run)))
     return tuple(found)

@@ -4,11 +4,16 @@
 `no`    it would show, and there is none in the structure at all;
 `null`  a fault would not show: for geometry (zone, tilt), dose or transfer;
 `None`  in between, or a fault that fails only in depth: not scored, never called `no`.
+
+A lamella of the other polytype (`polytype`, see `sim.stacking`) is no stacking fault: it never makes a particle `yes`.
+Nor is such a particle faultless, so it is never `no`. Where it has no fault beside the lamella that shows, it is not
+scored; where the stacking would not show at all, it is `null` as any other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations, product
 from math import asin, sqrt
 
 import numpy as np
@@ -16,7 +21,7 @@ import numpy.typing as npt
 
 from models.results import ParticleClass
 from sim.materials import Material
-from sim.stacking import Fault
+from sim.stacking import POLYTYPE, Fault
 
 Vector = npt.NDArray[np.float64]
 
@@ -28,7 +33,7 @@ SHAPE_FACTOR = 0.75
 """Effective thickness of a rounded particle as a share of its largest one."""
 WIDTH_LAYERS = 1.0
 """The fault's projected width t·tan(tilt of its plane), at most, in layers."""
-DEPTH_LAYERS = {"wurtzite": 2.0, "zinc blende": 2.0, "fcc": 3.0}
+DEPTH_LAYERS = {"wurtzite": 2.0, "zinc blende": 2.0, "fcc": 3.0, "rock salt": 3.0}
 """Whole layers between the fault and either cap, at least."""
 CHORD_NM = 1.5
 """Length of the fault's trace in the image, at least [nm]."""
@@ -52,6 +57,16 @@ class Visibility:
     """Unit vector in the crystal's frame along which A, B, C are apart, for the nearest zone."""
 
 
+def sensitive_heights(material: Material) -> tuple[float, ...]:
+    """Where the reflections of the row that faults change (h - k not 3n) lie along the stacking axis, in 1 / layer.
+
+    Wurtzite: halves. The cubic structures: thirds, of which one sense of the stack has 1/3 and -2/3 ({111} and {200})
+    and its twin the others; a fault brings them, so both are looked at. Rock salt has the same ones: its {111} carry
+    the difference of the two atoms' scattering and its {200} the sum.
+    """
+    return (0.0, 1 / 2, -1 / 2, 1.0, -1.0) if material.hexagonal else (1 / 3, -1 / 3, 2 / 3, -2 / 3)
+
+
 def visibility(material: Material, beam: Vector, thickness_nm: float) -> Visibility:
     """How well the stacking sequence shows along `beam`.
 
@@ -68,16 +83,9 @@ def visibility(material: Material, beam: Vector, thickness_nm: float) -> Visibil
     nearest = int(np.argmax(np.abs(zones @ beam)))
     zone = zones[nearest]
     lateral = np.array([-zone[1], zone[0], 0.0])
-
-    d, row = material.layer_nm, material.row_per_nm
-    # A fault or a twin brings the mirror image of the cubic rows, so both senses of the stack are looked at.
-    along = (
-        (0.0, 1 / (2 * d), 1 / d)
-        if material.hexagonal
-        else (1 / (3 * d), -1 / (3 * d), 2 / (3 * d), -2 / (3 * d))
-    )
-    sensitive = np.array([row * lateral + np.array([0.0, 0.0, height]) for height in along])
-    basal = np.array([0.0, 0.0, 1 / d])
+    along = np.array(sensitive_heights(material))[:, None] / material.layer_nm
+    sensitive = material.row_per_nm * lateral + along * np.array([0.0, 0.0, 1.0])
+    basal = np.array([0.0, 0.0, 1 / material.layer_nm])
 
     def weight(g: Vector) -> float:
         return float(abs(np.sinc(SHAPE_FACTOR * thickness_nm * (g @ beam))))
@@ -92,6 +100,46 @@ def visibility(material: Material, beam: Vector, thickness_nm: float) -> Visibil
     )
 
 
+def nearest_zone(material: Material, beam: Vector, sense: int = 1) -> tuple[str, float]:
+    """The nearest low-index zone axis and the beam's tilt off it [°].
+
+    Of wurtzite `[11-20]`, `[10-10]` and `[0001]` are looked at, of the cubic structures `[110]`, `[100]`, `[111]` and
+    `[112]`, each standing for its whole family.
+
+    Parameters
+    ----------
+    beam : as in `visibility`.
+    sense : of a cubic stack, 1 for ABC and -1 for CBA: the one is the other turned by 180° about the stacking axis.
+    """
+    if material.hexagonal:
+        angles = np.arange(6) * np.pi / 6
+        in_plane = np.stack([np.cos(angles), np.sin(angles), np.zeros(6)], axis=1)
+        families = {"[11-20]": in_plane[::2], "[10-10]": in_plane[1::2], "[0001]": np.eye(3)[2:]}
+    else:
+        # The three shortest vectors from a layer to the next, ½⟨110⟩; their sums and differences are the cube's edges.
+        up = sqrt(2 / 3)
+        steps = np.array([[0.5, sqrt(3) / 6, up], [-0.5, sqrt(3) / 6, up], [0.0, -sqrt(3) / 3, up]])
+        edges = (steps.sum(axis=0) - 2 * steps) * [sense, sense, 1] / sqrt(2)
+        families = {name: np.array(_family(indices)) @ edges for name, indices in _CUBIC_ZONES.items()}
+    tilts = {
+        name: float(
+            np.degrees(np.arccos(min(1.0, float(np.abs(zones @ beam).max() / np.linalg.norm(zones[0])))))
+        )
+        for name, zones in families.items()
+    }
+    nearest = min(tilts, key=tilts.__getitem__)
+    return nearest, tilts[nearest]
+
+
+_CUBIC_ZONES = {"[110]": (1, 1, 0), "[100]": (1, 0, 0), "[111]": (1, 1, 1), "[112]": (1, 1, 2)}
+
+
+def _family(indices: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """All permutations and signs of cubic indices."""
+    signs = list(product((1, -1), repeat=3))
+    return [(i[0] * s[0], i[1] * s[1], i[2] * s[2]) for i in permutations(indices) for s in signs]
+
+
 @dataclass(frozen=True)
 class FaultGeometry:
     """A fault as the projection has it."""
@@ -103,6 +151,10 @@ class FaultGeometry:
     """Length of its trace across the particle, perpendicular to the beam [nm]."""
     thickness_nm: float
     """Of the particle along the beam, where the fault lies [nm]."""
+    place_nm: float = 0.0
+    """Signed distance of its plane from the particle's centre, along the stacking axis [nm]."""
+    trace_rc: tuple[float, float] = (0.0, 0.0)
+    """Where the middle of its trace lies in the image, from the particle's centre: row and column [nm]."""
 
 
 def classify(
@@ -113,7 +165,7 @@ def classify(
     Parameters
     ----------
     seen : from `visibility`.
-    faults : every fault of the structure, none for a faultless one.
+    faults : every fault and lamella of the structure, none for a faultless one.
     signal_to_noise : of one layer's stacking-sensitive fringe in this image, from `fringe_signal_to_noise`.
     """
     if seen.weight <= UNRESOLVED or signal_to_noise <= UNSEEN:
@@ -124,7 +176,8 @@ def classify(
         return "no"
     slope = np.tan(np.radians(seen.plane_tilt_deg))
     shown = any(
-        fault.thickness_nm * slope <= WIDTH_LAYERS * material.layer_nm
+        fault.fault.kind != POLYTYPE
+        and fault.thickness_nm * slope <= WIDTH_LAYERS * material.layer_nm
         and fault.depth_layers >= DEPTH_LAYERS[material.polytype]
         and fault.chord_nm >= CHORD_NM
         for fault in faults

@@ -89,6 +89,17 @@ def test_wrong_usage_is_2(arguments, capsys):
 
 
 @pytest.mark.parametrize(
+    "contradiction",
+    [["--fields", "3", "--frames", "10"], ["--story", "eventful", "--frames", "10"]],
+)
+def test_an_order_at_odds_with_itself_is_2(contradiction, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert faultwatch.main(["microscope", "d", *contradiction]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["analyse", "none.tif"], ["analyse", "."], ["summary", "none"], ["export", "none", "--to", "a.csv"],
@@ -97,6 +108,9 @@ def test_wrong_usage_is_2(arguments, capsys):
         ["watch", ".", "--session", "a.npy", "--no-dashboard"], ["demo", "--session", "a.npy", "--no-browser"],
         ["watch", f"tcp://{'a' * 80}:5555", "--no-dashboard"], ["microscope", "tcp://no-port", "--frames", "1"],
         ["microscope", "a.npy", "--frames", "1"], ["simulate", "a.npy", "--specimens", "1"],
+        ["microscope", "d", "--story", "thrilling"], ["microscope", "d", "--story", "none.json"],
+        ["simulate", "d", "--preset", "none"], ["simulate", "d", "--materials", "fcc:Xx:0.4"],
+        ["simulate", "d", "--background", "."],
         ["evaluate", "--data", "none"], ["train", "unet", "--data", "none", "--out", "a.npy"],
         ["train", "forest", "--data", "none", "--unet", "none", "--out", "b"],
     ],

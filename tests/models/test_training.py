@@ -1,6 +1,7 @@
 """Training by the project's own commands, on a data set made for the test: small, but every step is the real one."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,16 @@ from models.train_forest import (
 from models.train_forest import train as train_forest
 from models.train_unet import Settings, batches, train
 from sim.dataset import simulate
+from sim.presets import Order
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(tmp_path_factory: pytest.TempPathFactory, sparse_films: Callable[[Path, int], None]) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    simulate(folder, specimens=10, seed=5, preset="lattice")
+    sparse_films(folder, 5)
+    simulate(folder, Order(seed=5), specimens=10)
     return folder
 
 

@@ -1,0 +1,119 @@
+"""Writes what is true of a session beside it: its story, every particle once, and a line for every frame.
+
+`docs/sessions.md` has the schema.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from math import inf
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sim.layout import FieldPlan, turned_record
+from sim.library import UNSCORED, Library, true_class
+from sim.story import Story
+
+FORMAT = "faultwatch session truth 1"
+ENDING = ".truth"
+
+
+def beside(target: str) -> Path | None:
+    """Where the truth of a session goes unless it is told: next to a directory, nowhere for an address."""
+    if "://" in target:
+        return None
+    folder = Path(target).resolve()
+    return folder.with_name(folder.name + ENDING)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether the truth goes into a folder of this name: one that is there, or a name that is none of a file."""
+    return path.is_dir() or path.suffix in ("", ENDING)
+
+
+class SessionTruth:
+    """A folder with `story.json`, `particles.json` and `truth.jsonl`, or a file that gets the lines alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = path if is_folder(path) else None
+        if self.folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / "truth.jsonl"
+        self._lines = path.open("w", encoding="utf-8")
+
+    def begin(self, story: Story, library: Library, plans: tuple[FieldPlan, ...]) -> None:
+        """What is settled before the first frame."""
+        if self.folder is None:
+            return
+        particles = particles_of(library, plans)
+        for name, told in (
+            ("story.json", story_of(story, library, plans, particles)),
+            ("particles.json", particles),
+        ):
+            (self.folder / name).write_text(json.dumps(told, indent=1, allow_nan=False), encoding="utf-8")
+
+    def add(self, told: dict[str, Any]) -> None:
+        """The line of a frame."""
+        self._lines.write(json.dumps(told, allow_nan=False) + "\n")
+        self._lines.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.close()
+
+
+def particles_of(library: Library, plans: tuple[FieldPlan, ...]) -> list[dict[str, Any]]:
+    """Every physical particle of the session once."""
+    return [
+        {
+            "id": seat.id,
+            "field": plan.number,
+            "class": true_class(library.particles[seat.entry].record, inf),
+            "place_nm": [round(n * library.pixel_size_nm, 4) for n in seat.place],
+            "below_film": seat.below,
+            "wave": seat.entry,
+            "turns": seat.turns,
+            "mirrored": seat.mirrored,
+            "height_nm": round(library.particles[seat.entry].height_nm, 3),
+            "record": turned_record(library.particles[seat.entry].record, seat.turns, seat.mirrored),
+        }
+        for plan in plans
+        for seat in plan.seats
+    ]
+
+
+def story_of(
+    story: Story, library: Library, plans: tuple[FieldPlan, ...], particles: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The story, its fields, and the fault fraction that came about."""
+    count = Counter(particle["class"] or UNSCORED for particle in particles)
+    shown = count["yes"] + count["no"]
+    return {
+        "format": FORMAT,
+        "story": story.as_dict(),
+        "pixel_size_nm": library.pixel_size_nm,
+        "fields": [
+            {
+                "field": plan.number,
+                "first": plan.frames.start,
+                "last": plan.frames.stop - 1,
+                "blank": plan.blank,
+                "off_zone": plan.off_zone,
+                "particles": len(plan.seats),
+            }
+            for plan in plans
+        ],
+        "particles": {name: count[name] for name in ("yes", "no", "null", UNSCORED)},
+        "fault_fraction": {
+            "asked": story.fault_fraction,
+            "realised": count["yes"] / shown if shown else None,
+            "yes": count["yes"],
+            "of": shown,
+        },
+    }
