@@ -50,6 +50,8 @@ class Taken:
     """Each particle in view with its `id`, `class` (None: not scored), `bbox`, `centroid`, `whole`."""
     offset_nm: tuple[float, float] = (0.0, 0.0)
     """Where the specimen lies (row, column), from where it lay in the field's first frame."""
+    labels: npt.NDArray[np.uint16] | None = None
+    """(H, W): 0, or the `label` of the particle that a pixel shows; where two overlap, the later one."""
     events: tuple[str, ...] = ()
     repeats: int | None = None
     """The frame whose pixels these are, for a camera that has stopped: all but the events is that one's."""
@@ -178,16 +180,15 @@ def _take(
     clean = np.ascontiguousarray(wide[margin : margin + size, margin : margin + size])
     counts = np.clip(np.rint(record(clean, pixel, conditions, rng)), 0, 65535).astype(np.uint16)
     row, column = field.plan.offsets[number - here.start]
-    seen = (
-        sighting(
-            standing,
-            (standing.seat.place[0] + row, standing.seat.place[1] + column),
-            clean,
-            conditions,
-            pixel,
-        )
-        for standing in field.standing
-    )
+    particles: list[dict[str, Any]] = []
+    labels = np.zeros(clean.shape, np.uint16)
+    for standing in field.standing:
+        place = (standing.seat.place[0] + row, standing.seat.place[1] + column)
+        told = sighting(standing, place, clean, conditions, pixel)
+        found = window(standing.mask.shape, place, clean.shape)
+        if told is not None and found is not None:
+            particles.append({"id": told["id"], "label": len(particles) + 1, **told})
+            labels[found[1]][standing.mask[found[0]]] = len(particles)
     return Taken(
         number,
         counts,
@@ -195,8 +196,9 @@ def _take(
         EXPOSURE_S,
         conditions,
         field.plan.number,
-        [one for one in seen if one is not None],
+        particles,
         (round(row * pixel, 4), round(column * pixel, 4)),
+        labels,
         events,
     )
 
@@ -350,7 +352,7 @@ def play(
                 if ahead > 0:
                     sleep(ahead)
                 if told:
-                    told.add(taken.truth())
+                    told.add(taken.truth(), taken.labels)
                 camera.give(taken)
         finally:
             missing = camera.close()

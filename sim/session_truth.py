@@ -12,6 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import cv2
+import numpy as np
+import numpy.typing as npt
+
 from sim.layout import FieldPlan, turned_record
 from sim.library import UNSCORED, Library, true_class
 from sim.story import Story
@@ -34,12 +38,12 @@ def is_folder(path: Path) -> bool:
 
 
 class SessionTruth:
-    """A folder with `story.json`, `particles.json` and `truth.jsonl`, or a file that gets the lines alone."""
+    """A folder with `story.json`, `particles.json`, `truth.jsonl` and `masks/`, or a file that gets the lines alone."""
 
     def __init__(self, path: Path) -> None:
         self.folder = path if is_folder(path) else None
         if self.folder:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "masks").mkdir(parents=True, exist_ok=True)
             path = self.folder / "truth.jsonl"
         self._lines = path.open("w", encoding="utf-8")
 
@@ -54,8 +58,10 @@ class SessionTruth:
         ):
             (self.folder / name).write_text(json.dumps(told, indent=1, allow_nan=False), encoding="utf-8")
 
-    def add(self, told: dict[str, Any]) -> None:
-        """The line of a frame."""
+    def add(self, told: dict[str, Any], labels: npt.NDArray[np.uint16] | None = None) -> None:
+        """The line of a frame, and in a folder its instances (H, W) as `masks/frame_<number>.png`."""
+        if self.folder is not None and labels is not None:
+            cv2.imwrite(str(self.folder / "masks" / f"frame_{told['frame']:05d}.png"), labels)
         self._lines.write(json.dumps(told, allow_nan=False) + "\n")
         self._lines.flush()
 

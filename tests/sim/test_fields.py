@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -20,6 +22,7 @@ from sim.particle import Nanoparticle, build
 from sim.specimen import Placed, Specimen
 from sim.story import Story
 from sim.transfer import Image, Wave
+from sim.truth import fringe_signal_to_noise
 
 SIDE_NM = 9.6
 GPTS = 384
@@ -59,10 +62,12 @@ def composed() -> tuple[Library, Composer]:
 def full(composed: tuple[Library, Composer]) -> Wave:
     """The wave of both particles on both films by one multislice, at the plane where fields are composed."""
     quarter = amorphous_slab(SIDE_NM / 2, UPPER_NM, 1).astype(np.float64)
-    upper = np.concatenate([quarter + [i * SIDE_NM / 2, j * SIDE_NM / 2, 0] for i in (0, 1) for j in (0, 1)])
+    upper = np.concatenate(
+        [quarter + np.array([i * SIDE_NM / 2, j * SIDE_NM / 2, 0]) for i in (0, 1) for j in (0, 1)]
+    )
     lower = amorphous_slab(SIDE_NM, LOWER_NM, 2).astype(np.float64)
     top = 0.2 + LOWER_NM + UPPER_NM
-    carbon = np.concatenate([lower + [0, 0, 0.2], upper + [0, 0, 0.2 + LOWER_NM]])
+    carbon = np.concatenate([lower, upper + np.array([0, 0, LOWER_NM])]) + np.array([0, 0, 0.2])
     placed = tuple(
         Placed(
             p,
@@ -81,12 +86,18 @@ def full(composed: tuple[Library, Composer]) -> Wave:
     return propagated(wave, PIXEL_NM, 300.0, plane - height)
 
 
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return load_library()
+
+
 def likeness(one: Image, other: Image, where: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """Correlation, and root mean square difference as a share of the contrast, of two images in a region."""
     a, b = one[where], other[where]
     return float(np.corrcoef(a, b)[0, 1]), float((a - b).std() / a.std())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("defocus_nm", "least", "most"), [(-8.0, 0.999, 0.04), (0.0, 0.99, 0.12)])
 def test_a_composed_field_is_what_full_multislice_gives(
     composed: tuple[Library, Composer], full: Wave, defocus_nm: float, least: float, most: float
@@ -107,17 +118,69 @@ def test_a_composed_field_is_what_full_multislice_gives(
         assert difference < most
 
 
-def test_a_film_in_a_wrong_plane_would_be_noticed(composed: tuple[Library, Composer], full: Wave) -> None:
-    """Without the propagation between the mid-planes the carbon looks different: the comparison can fail."""
-    library, composer = composed
+@pytest.mark.slow
+def test_defocus_counts_from_the_particles_middle(composed: tuple[Library, Composer], full: Wave) -> None:
+    """A reference plane 6 nm further on gives the same image at 6 nm less defocus, and another one at the same."""
+    library, _ = composed
     composer = Unmoved(library, Story(frames=1, size=GPTS))
-    composer.mean_height_nm += 12.0  # the films 6 nm further away than they are
-    field = composer.compose(FieldPlan(0, range(1), ((0, 0),), SEATS, False, False), 0)
-    conditions = Conditions(defocus_nm=-8)
-    off = Conditions(defocus_nm=-8 - 6.0)  # the particles are as they were from this plane
-    images = [
-        expected_image(w, PIXEL_NM, c) for w, c in ((full, conditions), (field.view(0, GPTS, 0, 0.0), off))
-    ]
-    assert np.corrcoef(images[0].ravel(), images[1].ravel())[0, 1] > 0.999  # only the reference plane moved
-    images[1] = expected_image(field.view(0, GPTS, 0, 0.0), PIXEL_NM, conditions)
-    assert np.corrcoef(images[0].ravel(), images[1].ravel())[0, 1] < 0.97
+    composer.mean_height_nm += 12.0
+    wave = composer.compose(FieldPlan(0, range(1), ((0, 0),), SEATS, False, False), 0).view(0, GPTS, 0, 0.0)
+    everywhere = np.ones((GPTS, GPTS), bool)
+    theirs = expected_image(full, PIXEL_NM, Conditions(defocus_nm=-8))
+    there = expected_image(wave, PIXEL_NM, Conditions(defocus_nm=-14))
+    assert likeness(theirs, there, everywhere)[0] > 0.999
+    off = expected_image(wave, PIXEL_NM, Conditions(defocus_nm=-8))
+    assert likeness(theirs, off, everywhere)[0] < 0.97
+
+
+@pytest.mark.parametrize(("turns", "mirrored"), [(1, False), (2, True), (3, True)])
+def test_a_turned_particle_shows_its_stack_where_its_record_says(
+    library: Library, turns: int, mirrored: bool
+) -> None:
+    entry = library.of_class("yes", "CdSe-wurtzite")[0]
+    one = library.particles[entry]
+    material = parse_material("CdSe-wurtzite")
+
+    def signal(wave: Wave, mask: npt.NDArray[np.bool_], record: dict[str, Any]) -> float:
+        clean = expected_image(np.ascontiguousarray(wave), PIXEL_NM, Conditions())
+        lateral, stacking = tuple(record["lateral_rc"]), tuple(record["stacking_rc"])
+        return fringe_signal_to_noise(clean, mask, lateral, stacking, material, PIXEL_NM, 3e4)
+
+    straight = signal(one.wave, one.mask, one.record)
+    wave, mask = (turned(x, turns, mirrored) for x in (one.wave, one.mask))
+    # Layers are cut at other pixels, and a mirror turns the asymmetric part of the fringes round.
+    assert signal(wave, mask, turned_record(one.record, turns, mirrored)) == pytest.approx(straight, rel=0.05)
+    if turns % 2:
+        assert signal(wave, mask, one.record) < 0.5 * straight
+
+
+def test_particles_touch_but_do_not_overlap_unless_asked(library: Library) -> None:
+    def shared(story: Story) -> tuple[int, int]:
+        """Pixels in two masks, and pairs that come closer than three pixels."""
+        both = touching = 0
+        for plan in Planner(story, library).plan():
+            canvas = np.zeros((1200, 1200), np.uint8)
+            near = canvas.copy()
+            for seat in plan.seats:
+                mask = turned(library.particles[seat.entry].mask, seat.turns, seat.mirrored)
+                found = window(mask.shape, (seat.place[0] + 88, seat.place[1] + 88), canvas.shape)
+                assert found is not None
+                own = mask[found[0]].astype(np.uint8)
+                wide = np.asarray(cv2.dilate(own, np.ones((7, 7), np.uint8)))
+                touching += int((near[found[1]] & wide).any())
+                both += int((canvas[found[1]] & own).sum())
+                canvas[found[1]] |= own
+                near[found[1]] |= own
+        return both, touching
+
+    apart = shared(Story(frames=12, seed=1, touching_share=0.0))
+    assert apart == (0, 0)
+    close = shared(Story(frames=12, seed=1, touching_share=0.6))
+    assert close[0] == 0
+    assert close[1] > 5
+    assert shared(Story(frames=12, seed=1, overlapping_share=0.5, density_per_nm2=0.02))[0] > 1000
+
+
+def test_a_field_too_long_to_be_held_is_refused(library: Library) -> None:
+    with pytest.raises(ValueError, match="move the stage more often"):
+        Planner(Story(frames=1000, frames_per_field=1000, drift_nm=1.0), library).plan()

@@ -8,26 +8,21 @@ import pytest
 
 from sim.carbon import amorphous_slab
 from sim.conditions import Conditions
-from sim.fields import Composer
 from sim.imaging import expected_image
-from sim.layout import FieldPlan, Planner, Seat
+from sim.layout import Planner
 from sim.library import (
     PIXEL_NM,
-    Film,
     Library,
     draw_of_class,
     film_wave,
     load_library,
     make_library,
-    particle_wave,
     propagated,
     resampled,
     true_class,
 )
-from sim.materials import parse_material
 from sim.multislice import exit_wave
-from sim.particle import build
-from sim.specimen import Placed, Specimen
+from sim.specimen import Specimen
 from sim.story import Story
 
 SIDE_NM = 9.6
@@ -55,47 +50,6 @@ def test_the_shipped_library_holds_what_sessions_need(library: Library) -> None:
         assert np.abs(border - 1).mean() < 0.05
         assert np.abs(particle.wave[particle.mask] - 1).mean() > 0.1
     assert library.path.stat().st_size < 20e6
-
-
-def test_a_composed_field_is_what_full_multislice_gives() -> None:
-    """Two particles on a film: correlation and difference of the noise-free images (`docs/physics.md`)."""
-    rng = np.random.default_rng(3)
-    particles = [
-        build(parse_material("CdSe-wurtzite"), d, "sphere", k, "near", 1.0, rng)
-        for d, k in ((3.4, ["I1"]), (3.0, []))
-    ]
-    thin, thick = ((SIDE_NM, 1.0), (SIDE_NM / 2, 0.8))
-    waves = tuple(particle_wave(p) for p in particles)
-    films = tuple(film_wave(side, nm, seed) for seed, (side, nm) in enumerate((thin, thick)))
-    library = Library(Path("none"), PIXEL_NM, 300.0, waves, ("yes", "no"), films)
-    gpts = round(SIDE_NM / PIXEL_NM)
-    story = Story(frames=1, size=gpts)
-    seats = (Seat("a", 0, (120, 130), 0, False, False), Seat("b", 1, (260, 250), 0, False, False))
-    plan = FieldPlan(0, range(1), ((0, 0),), seats, False, False)
-    composer = Composer(library, story)
-    composed = composer.compose(plan, 0)
-    image = expected_image(composed.view(0, gpts, 0, 0.0), PIXEL_NM, Conditions(defocus_nm=-8))
-
-    # The same particles in vacuum by multislice in one box, with no film: composed without films.
-    empty = tuple(Film(np.ones_like(f.wave), f.thickness_nm) for f in films)
-    bare = Composer(Library(Path("none"), PIXEL_NM, 300.0, waves, ("yes", "no"), empty), story)
-    alone = expected_image(bare.compose(plan, 0).view(0, gpts, 0, 0.0), PIXEL_NM, Conditions(defocus_nm=-8))
-    middle = float(np.mean([w.height_nm for w in waves])) / 2
-    placed = tuple(
-        Placed(p, (r * PIXEL_NM, c * PIXEL_NM, 0.3 + float(np.ptp(p.positions[:, 2])) / 2))
-        for p, (r, c) in zip(particles, [s.place for s in seats], strict=True)
-    )
-    height = 0.6 + 2 * max(middle, max(w.height_nm for w in waves) / 2)
-    wave = exit_wave(Specimen(SIDE_NM, height, placed, np.zeros((0, 3)), 0.0), gpts)
-    full = expected_image(
-        propagated(wave, PIXEL_NM, 300.0, -(height - 0.3 - middle)), PIXEL_NM, Conditions(defocus_nm=-8)
-    )
-    correlation = np.corrcoef(full.ravel(), alone.ravel())[0, 1]
-    assert correlation > 0.97
-    # The films add their grain and nothing else: outside of the particles the image is that of the films.
-    outside = np.ones((gpts, gpts), bool)
-    outside[40:350, 40:350] = False
-    assert image[outside].std() > 3 * alone[outside].std()
 
 
 def test_a_film_on_a_film_is_what_full_multislice_gives() -> None:

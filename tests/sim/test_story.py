@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from sim.layout import Planner, turned, turned_record, turned_vector
 from sim.library import Library, load_library
@@ -52,7 +54,7 @@ def test_ids_are_those_of_physical_particles(library: Library, tmp_path: Path) -
     story = Story(frames=6, frames_per_field=3, size=768, seed=4, drift_nm=1.0, fault_fraction=0.4)
     with SessionTruth(tmp_path / "s.truth") as truth:
         for taken in take_frames(story, library, truth):
-            truth.add(taken.truth())
+            truth.add(taken.truth(), taken.labels)
     folder = tmp_path / "s.truth"
     told = json.loads((folder / "story.json").read_text())
     particles = {p["id"]: p for p in json.loads((folder / "particles.json").read_text())}
@@ -60,7 +62,12 @@ def test_ids_are_those_of_physical_particles(library: Library, tmp_path: Path) -
     assert len(lines) == 6
     assert [f["first"] for f in told["fields"]] == [0, 3]
     for line in lines:
+        with Image.open(folder / "masks" / f"frame_{line['frame']:05d}.png") as picture:
+            labels = np.asarray(picture)
+        assert labels.shape == (768, 768)
         for p in line["particles"]:
+            r0, c0, r1, c1 = p["bbox"]
+            assert (labels[r0:r1, c0:c1] == p["label"]).sum() == (labels == p["label"]).sum() > 0
             physical = particles[p["id"]]
             assert physical["field"] == line["field"]
             assert p["stack"] == physical["record"]["stack"]
@@ -156,8 +163,6 @@ def test_the_truth_lies_beside_a_folder_not_in_it(tmp_path: Path) -> None:
 
 @given(turns=st.integers(0, 7), mirrored=st.booleans(), row=st.integers(-9, 9), column=st.integers(-9, 9))
 def test_vectors_turn_as_images_do(turns: int, mirrored: bool, row: int, column: int) -> None:
-    import numpy as np
-
     image = np.zeros((19, 19))
     image[9 + row, 9 + column] = 1
     found = np.argwhere(turned(image, turns, mirrored))[0] - 9
