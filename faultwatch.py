@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from monitor.arguments import (
+    command_of,
+    flag,
     from_zero,
     keep,
     not_negative,
+    option,
     port,
     positive,
     positive_number,
@@ -286,17 +289,25 @@ def _keep_backgrounds(folder: Path, pixel_size_nm: float | None, out: Path) -> N
 
 
 def train_unet(options: argparse.Namespace) -> int:
-    """Train the U-Net that finds particles.
+    """Train the U-Net that finds particles, or fine-tune a bundle's.
 
-    An interrupted training goes on from where it was; with --from it begins with the weights of a bundle.
+    On a simulated data set an interrupted training goes on from where it was; with --from it begins with the weights
+    of a bundle. On a folder of your own frames and masks (X_image and X_mask, or X and X_mask) the bundle given with
+    --from, or the one that comes with the program, is fine-tuned into a new version, and compared with the old one
+    on frames left out.
     """
-    from dataclasses import replace
-
     from models.train_unet import Settings, train
+    from models.unet import Architecture
 
-    settings = replace(Settings(), seed=options.seed)
-    if options.steps is not None:
-        settings = replace(settings, steps=options.steps)
+    given = {name: value for name, value in _given(options, ("steps", "seed")).items() if value is not None}
+    if options.data.is_dir() and not any(options.data.glob("*.h5")):
+        from models.bundle import SHIPPED
+        from models.finetune import finetune
+
+        how = {"pixel_size_nm": options.pixel_size, "replay": options.replay, "device": options.device}
+        print(finetune(options.start_from or SHIPPED, options.data, options.out, **given, **how).verdict)
+        return 0
+    settings = Settings(Architecture(**_given(options, ("width", "levels", "stem", "norm"))), **given)
     print(train(options.data, options.out, settings, device=options.device, start_from=options.start_from))
     return 0
 
@@ -318,12 +329,15 @@ def train_forest(options: argparse.Namespace) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     """Score a bundle honestly.
 
-    On simulated specimens that training never saw.
+    On simulated specimens that training never saw, on frames that hold nothing, and on real frames with masks.
     """
     from models.evaluate import as_text
     from models.evaluate import evaluate as run
+    from models.real import RealFrames
 
-    return _tell(run(bundle=options.bundle, data=options.data), as_text, options.json)
+    real, blank = ([RealFrames.parse(text) for text in given] for given in (options.real, options.blank))
+    how = {"seed": options.seed, "real": real, "blank": blank, "pictures": options.pictures}
+    return _tell(run(options.bundle, options.data, options.images, **how), as_text, options.json)
 
 
 # -- their options --------------------------------------------------------------------------------------
@@ -339,136 +353,121 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
 
-    add = _command(commands, "watch", watch)
+    add = command_of(commands, "watch", watch)
     add.add_argument("sources", nargs="+", metavar="SOURCE", help="a directory, or a ZeroMQ address")
     _session_options(add)
-    _flag(add, "--new-only", "skip what is in the directories already", default=None)
+    flag(add, "--new-only", "skip what is in the directories already", default=None)
 
-    add = _command(commands, "demo", demo)
+    add = command_of(commands, "demo", demo)
     _microscope_options(add, rate=1.0, frames=600, size=1024, seed=0)
-    _flag(add, "--no-browser", "open no browser")
-    _flag(add, "--exit-when-done", "end when the last frame is analysed, not at Ctrl-C")
-    _option(add, "--session", Path, "DIR", "the session's folder (sessions/<date>-<time>-demo)")
+    flag(add, "--no-browser", "open no browser")
+    flag(add, "--exit-when-done", "end when the last frame is analysed, not at Ctrl-C")
+    option(add, "--session", Path, "DIR", "the session's folder (sessions/<date>-<time>-demo)")
     _model_options(add)
-    _option(add, "--workers", positive, "N", "analysing processes")
-    _option(add, "--port", port, "PORT", "of the page, 0 for any free one (5006)")
+    option(add, "--workers", positive, "N", "analysing processes")
+    option(add, "--port", port, "PORT", "of the page, 0 for any free one (5006)")
 
-    add = _command(commands, "replay", replay)
+    add = command_of(commands, "replay", replay)
     add.add_argument("recorded", type=Path, metavar="SESSION", help="the recorded session's folder")
     add.add_argument("--speed", choices=("1", "10", "max"), default="1", help="1 is as it happened (1)")
     _session_options(add)
 
-    add = _command(commands, "dashboard", dashboard)
+    add = command_of(commands, "dashboard", dashboard)
     told = "a session, or a folder of sessions (sessions)"
     add.add_argument("directory", type=Path, nargs="?", default=Path("sessions"), metavar="DIR", help=told)
-    _option(add, "--port", port, "PORT", "0 for any free one", 5006)
-    _flag(add, "--no-browser", "open no browser")
-    _flag(add, "--until-closed", "end when the standard input is closed")
+    option(add, "--port", port, "PORT", "0 for any free one", 5006)
+    flag(add, "--no-browser", "open no browser")
+    flag(add, "--until-closed", "end when the standard input is closed")
 
-    add = _command(commands, "analyse", analyse)
+    add = command_of(commands, "analyse", analyse)
     add.add_argument("files", nargs="+", metavar="FILE", help="a file of frames, or a folder of such files")
-    _flag(add, "--json", "a line of JSON for each frame")
-    _option(add, "--masks", Path, "DIR", "write a label image of each frame into DIR")
+    flag(add, "--json", "a line of JSON for each frame")
+    option(add, "--masks", Path, "DIR", "write a label image of each frame into DIR")
     _analysis_options(add)
 
-    add = _command(commands, "summary", summary)
+    add = command_of(commands, "summary", summary)
     add.add_argument("recorded", type=Path, metavar="SESSION", help="the session's folder")
-    _flag(add, "--json", "as one JSON object")
+    flag(add, "--json", "as one JSON object")
 
-    add = _command(commands, "export", export)
+    add = command_of(commands, "export", export)
     add.add_argument("recorded", type=Path, metavar="SESSION", help="the session's folder")
     add.add_argument("--to", type=Path, required=True, metavar="F", help="the table: .csv or .parquet")
-    _flag(add, "--tracks", "a row a track instead of a row a sighting")
+    flag(add, "--tracks", "a row a track instead of a row a sighting")
 
-    add = _command(commands, "microscope", microscope)
+    add = command_of(commands, "microscope", microscope)
     add.add_argument("target", metavar="TARGET", help="a directory, or a ZeroMQ address")
     _microscope_options(add, rate=2.0)
     told = "what happens: calm, drifting, eventful, or a JSON file"
-    _option(add, "--story", str, "NAME", told, "calm")
+    option(add, "--story", str, "NAME", told, "calm")
     told = "true share of yes among particles whose fault would show"
-    _option(add, "--fault-fraction", share, "F", told)
-    _option(add, "--fields", positive, "N", "of view, the stage moving between them")
-    _option(add, "--frames-per-field", positive, "K", "before the stage moves on (the story's)")
-    _option(add, "--drift", not_negative, "NM", "from frame to frame (the story's) [nm]")
-    _option(add, "--dose", positive_number, "D", "about which it varies (the story's, 400) [e/Å²]")
+    option(add, "--fault-fraction", share, "F", told)
+    option(add, "--fields", positive, "N", "of view, the stage moving between them")
+    option(add, "--frames-per-field", positive, "K", "before the stage moves on (the story's)")
+    option(add, "--drift", not_negative, "NM", "from frame to frame (the story's) [nm]")
+    option(add, "--dose", positive_number, "D", "about which it varies (the story's, 400) [e/Å²]")
     told = "of the files in a directory (mrc)"
     add.add_argument("--format", choices=("mrc", "tif", "npy"), default="mrc", help=told)
     told = "what is true: a folder, or a file that gets a line for each frame (TARGET.truth for a story in a folder)"
-    _option(add, "--truth", Path, "PATH", told)
+    option(add, "--truth", Path, "PATH", told)
 
-    add = _command(commands, "simulate", simulate)
+    add = command_of(commands, "simulate", simulate)
     add.add_argument("out", type=Path, metavar="OUT", help="the data set's folder")
-    _option(add, "--specimens", positive, "N", "how many", 100)
-    _option(add, "--seed", from_zero, "S", "everything follows from it", 0)
+    option(add, "--specimens", positive, "N", "how many", 100)
+    option(add, "--seed", from_zero, "S", "everything follows from it", 0)
     told = "the kind of specimens: lattice, overview, grains, bare, soot; library"
-    _option(add, "--preset", str, "NAME", told, "lattice")
-    _option(add, "--near-zone", share, "SHARE", "of particles near a zone that shows faults (the preset's)")
+    option(add, "--preset", str, "NAME", told, "lattice")
+    option(add, "--near-zone", share, "SHARE", "of particles near a zone that shows faults (the preset's)")
     told = "such as Au=0.5,rocksalt:Pb:S:0.5936=0.5: what particles are made of (the preset's)"
-    _option(add, "--materials", weights, "NAME=WEIGHT,...", told)
-    _option(add, "--draws", positive, "N", "images of each specimen (the preset's)")
-    _option(add, "--phonons", from_zero, "N", "frozen phonons a specimen, 0 for still atoms", 0)
-    _option(add, "--background", Path, "DIR", "lay some specimens on these real frames of empty support")
-    _option(add, "--background-share", share, "SHARE", "how many of them", 0.3)
-    _option(add, "--pixel-size", positive_number, "NM", "of real frames that do not say theirs [nm/px]")
+    option(add, "--materials", weights, "NAME=WEIGHT,...", told)
+    option(add, "--draws", positive, "N", "images of each specimen (the preset's)")
+    option(add, "--phonons", from_zero, "N", "frozen phonons a specimen, 0 for still atoms", 0)
+    option(add, "--background", Path, "DIR", "lay some specimens on these real frames of empty support")
+    option(add, "--background-share", share, "SHARE", "how many of them", 0.3)
+    option(add, "--pixel-size", positive_number, "NM", "of real frames that do not say theirs [nm/px]")
     told = "what runs the multislice; gpu needs CuPy (cpu)"
     add.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help=told)
-    _option(add, "--processes", positive, "N", "at work at once", 1)
-    _option(
-        add, "--cluster", str, "ADDRESS", "of a Dask scheduler whose workers do it; they must see OUT too"
-    )
+    option(add, "--processes", positive, "N", "at work at once", 1)
+    option(add, "--cluster", str, "ADDRESS", "of a Dask scheduler whose workers do it; they must see OUT too")
 
     told = "train the models on a data set"
     both = commands.add_parser("train", help=told, description=f"{told.capitalize()}; both make a bundle.")
     models = both.add_subparsers(title="models", dest="model", metavar="unet|forest", required=True)
-    unet, forest = _command(models, "unet", train_unet), _command(models, "forest", train_forest)
+    unet, forest = command_of(models, "unet", train_unet), command_of(models, "forest", train_forest)
     for add in (unet, forest):
         add.add_argument("--data", type=Path, required=True, metavar="DIR", help="the simulated data set")
         add.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the result is put")
-        _option(add, "--seed", from_zero, "S", "everything follows from it", 1)
-    _option(unet, "--steps", positive, "N", "batches to learn from")
+        option(add, "--seed", from_zero, "S", "everything follows from it", 1)
+    option(unet, "--steps", positive, "N", "batches to learn from")
     told = "a bundle or the folder of another training, whose weights to begin with"
     unet.add_argument("--from", type=Path, dest="start_from", metavar="BUNDLE", help=told)
+    option(unet, "--width", positive, "N", "channels of the first level", 24)
+    option(unet, "--levels", positive, "N", "of sampling, each half the one before", 4)
+    unet.add_argument(
+        "--stem", choices=("half", "full"), default="half", help="sampling of the first level (half)"
+    )
+    norms = ("batch", "group", "instance")
+    unet.add_argument("--norm", choices=norms, default="batch", help="normalisation (batch)")
+    option(unet, "--pixel-size", positive_number, "NM", "of your own frames [nm/px]", 0.05)
+    told = "a simulated data set to learn from too while fine-tuning, so that nothing is forgotten"
+    option(unet, "--replay", Path, "DIR", told)
     unet.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what trains the net (cpu)")
     forest.add_argument("--unet", type=Path, required=True, metavar="DIR", help="the trained net's folder")
-    _option(forest, "--name", str, "NAME", "of the bundle (that of its folder)")
-    _option(forest, "--trees", positive, "N", "in the forest", 100)
-    _option(forest, "--processes", positive, "N", "at work at once", 1)
+    option(forest, "--name", str, "NAME", "of the bundle (that of its folder)")
+    option(forest, "--trees", positive, "N", "in the forest", 100)
+    option(forest, "--processes", positive, "N", "at work at once", 1)
 
-    add = _command(commands, "evaluate", evaluate)
-    _option(add, "--bundle", Path, "DIR", "the model (the one that comes with the program)")
-    _option(add, "--data", Path, "DIR", "a simulated data set (the scores that the bundle carries)")
-    _flag(add, "--json", "as one JSON object")
+    add = command_of(commands, "evaluate", evaluate)
+    option(add, "--bundle", Path, "DIR", "the model (the one that comes with the program)")
+    option(add, "--data", Path, "DIR", "a simulated data set (the scores that the bundle carries)")
+    option(add, "--images", positive, "N", "test images to judge at the most", 1000)
+    option(add, "--seed", from_zero, "S", "which images, blank frames and intervals", 0)
+    told = "real frames with masks, a folder or a pattern, and their pixel size; several"
+    add.add_argument("--real", action="append", default=[], metavar="DIR=NM", help=told)
+    told = "real frames that hold no particle, and their pixel size; several"
+    add.add_argument("--blank", action="append", default=[], metavar="PATH=NM", help=told)
+    option(add, "--pictures", Path, "DIR", "draw galleries, reliability and Dice by condition into DIR")
+    flag(add, "--json", "as one JSON object")
     return top
-
-
-def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-    """A command that runs a function, its help taken from the function's docstring."""
-    first, _, rest = (run.__doc__ or name).partition("\n")
-    about = " ".join([first, *rest.split()])
-    short = f"{first[0].lower()}{first[1:].rstrip('.')}"
-    command: argparse.ArgumentParser = commands.add_parser(name, help=short, description=about)
-    command.set_defaults(run=run)
-    return command
-
-
-def _option(
-    command: argparse.ArgumentParser,
-    name: str,
-    kind: Callable[[str], Any],
-    metavar: str,
-    meaning: str,
-    default: Any = None,
-) -> None:
-    """An option with a value; its default, where it has one, stands in its help."""
-    told = meaning if default is None else f"{meaning} ({default})"
-    command.add_argument(name, type=kind, metavar=metavar, default=default, help=told)
-
-
-def _flag(
-    command: argparse.ArgumentParser, name: str, meaning: str, default: bool | None = False, **more: Any
-) -> None:
-    """An option without a value; a default of None leaves the matter to the settings."""
-    command.add_argument(name, **{"action": "store_true", **more}, default=default, help=meaning)
 
 
 def _microscope_options(command: argparse.ArgumentParser, rate: float, **defaults: int | None) -> None:
@@ -480,13 +479,13 @@ def _microscope_options(command: argparse.ArgumentParser, rate: float, **default
     ):
         default = defaults.get(name)
         told = meaning if default is not None else f"{meaning} (the story's, {usual})"
-        _option(command, f"--{name}", kind, metavar, told, default)
-    _option(command, "--rate", positive_number, "HZ", "frames a second", rate)
+        option(command, f"--{name}", kind, metavar, told, default)
+    option(command, "--rate", positive_number, "HZ", "frames a second", rate)
 
 
 def _model_options(command: argparse.ArgumentParser) -> None:
     """Which model, and what runs it."""
-    _option(command, "--bundle", Path, "DIR", "the model (the one that comes with the program)")
+    option(command, "--bundle", Path, "DIR", "the model (the one that comes with the program)")
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), help="what runs the network (auto)")
 
 
@@ -498,23 +497,23 @@ _RUNNING = ("workers", "dashboard", "port", "latest_first", "keep", "until_idle"
 
 def _analysis_options(command: argparse.ArgumentParser) -> None:
     """What says how a frame is analysed."""
-    _option(command, "--pixel-size", positive_number, "NM", "for frames that do not say theirs [nm/px]")
-    _option(command, "--force-pixel-size", positive_number, "NM", "in place of what frames say [nm/px]")
-    _option(command, "--material", str, "NAME", "what the particles are made of (any that is known)")
+    option(command, "--pixel-size", positive_number, "NM", "for frames that do not say theirs [nm/px]")
+    option(command, "--force-pixel-size", positive_number, "NM", "in place of what frames say [nm/px]")
+    option(command, "--material", str, "NAME", "what the particles are made of (any that is known)")
     _model_options(command)
 
 
 def _session_options(command: argparse.ArgumentParser) -> None:
     """Where a session lies, how its frames are analysed, and how it runs."""
-    _option(command, "--session", Path, "DIR", "the session's folder (sessions/<date>-<time>)")
+    option(command, "--session", Path, "DIR", "the session's folder (sessions/<date>-<time>)")
     _analysis_options(command)
-    _option(command, "--workers", positive, "N", "analysing processes")
-    _flag(command, "--no-dashboard", "without the page", None, dest="dashboard", action="store_false")
-    _flag(command, "--no-browser", "open no browser", True, dest="browser", action="store_false")
-    _option(command, "--port", port, "PORT", "of the page, 0 for any free one (5006)")
-    _flag(command, "--latest-first", "analyse the newest frame first", None)
-    _option(command, "--keep", keep, "all|none|GB", "how much of what sockets brought stays on disk (all)")
-    _option(command, "--until-idle", not_negative, "S", "end after S seconds with nothing to do (never)")
+    option(command, "--workers", positive, "N", "analysing processes")
+    flag(command, "--no-dashboard", "without the page", None, dest="dashboard", action="store_false")
+    flag(command, "--no-browser", "open no browser", True, dest="browser", action="store_false")
+    option(command, "--port", port, "PORT", "of the page, 0 for any free one (5006)")
+    flag(command, "--latest-first", "analyse the newest frame first", None)
+    option(command, "--keep", keep, "all|none|GB", "how much of what sockets brought stays on disk (all)")
+    option(command, "--until-idle", not_negative, "S", "end after S seconds with nothing to do (never)")
 
 
 def _given(options: argparse.Namespace, *names: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is done to training images: geometry, exposure, burnt-in marks, and frames that hold nothing."""
+"""What training images are made of besides the simulated ones: geometry, burnt-in marks, frames that hold nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from models.exposure import correlated_noise, smooth_field
 
 Image = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
@@ -30,33 +32,6 @@ def turn_and_scale(image: Image, labels: Labels, rng: np.random.Generator) -> tu
             labels, matrix, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT
         )
     return image, labels
-
-
-def correlated_noise(shape: tuple[int, int], length_px: float, rng: np.random.Generator) -> Image:
-    """Gaussian noise (H, W) of unit variance, correlated over `length_px`; 0 is white."""
-    noise = rng.standard_normal(shape, dtype=np.float32)
-    if length_px > 0.2:
-        noise = cv2.GaussianBlur(noise, (0, 0), length_px)
-        noise /= noise.std() + 1e-6
-    return noise
-
-
-def expose_again(image: Image, rng: np.random.Generator) -> Image:
-    """Further noise, blur, gamma or an uneven illumination whose noise rises with it; mean of the image about 1."""
-    if rng.random() < 0.25:
-        image = image + correlated_noise(
-            (image.shape[0], image.shape[1]), float(rng.choice([0, 0.5, 0.8, 1.5, 3])), rng
-        ) * float(image.std() * rng.uniform(0.1, 0.8))
-    if rng.random() < 0.12:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.1)))
-    if rng.random() < 0.15:
-        r, c = np.mgrid[-1 : 1 : image.shape[0] * 1j, -1 : 1 : image.shape[1] * 1j].astype(np.float32)
-        angle = rng.uniform(0, 2 * np.pi)
-        image = image * (1 + rng.uniform(0, 0.4) * (r * np.cos(angle) + c * np.sin(angle)).astype(np.float32))
-    if rng.random() < 0.1:
-        low, high = np.percentile(image[::4, ::4], [1, 99])
-        image = np.clip((image - low) / (high - low + 1e-6), 0, None) ** np.float32(rng.uniform(0.7, 1.4))
-    return np.asarray(image, dtype=np.float32)
 
 
 def burn_in(image: Image, labels: Labels, rng: np.random.Generator) -> tuple[Image, Labels]:
@@ -143,6 +118,62 @@ def curved_fringes(size: int, rng: np.random.Generator) -> Image:
     )
 
 
+def blurred_film(size: int, rng: np.random.Generator) -> Image:
+    """Empty amorphous film far out of focus: the grain that a large defocus lets through, with the camera's noise.
+
+    White scattering filtered by sin(π λ Δf k²) and an envelope (Kirkland, ch. 3), at 300 kV and 0.05 nm/px.
+    """
+    k = np.hypot(np.fft.fftfreq(size, 0.05)[:, None], np.fft.rfftfreq(size, 0.05)[None])  # [nm⁻¹]
+    defocus_nm = rng.uniform(100, 1500) * rng.choice([-1, 1])
+    transfer = np.sin(np.pi * 0.00197 * defocus_nm * k**2) * np.exp(-((k / rng.uniform(0.6, 2.5)) ** 2))
+    grain = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((size, size))) * transfer, s=(size, size))
+    grain = (grain / (grain.std() + 1e-9)).astype(np.float32)
+    noise = correlated_noise((size, size), float(rng.choice([0, 0.5, 1.0])), rng)
+    return np.asarray(grain + np.float32(10 ** rng.uniform(-1.3, 0.7)) * noise)
+
+
+def film_edge(size: int, rng: np.random.Generator) -> Image:
+    """The edge of a carbon film or of a hole in it: a step with Fresnel fringes, and no particle."""
+    r, c = np.mgrid[:size, :size].astype(np.float32) - size / 2
+    angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.45, 0.45) * size
+    if rng.random() < 0.5:
+        distance = r * np.cos(angle) + c * np.sin(angle) - offset
+    else:  # a round hole or a round film
+        radius = rng.uniform(0.3, 2.0) * size
+        centre = (radius + offset) * np.array([np.cos(angle), np.sin(angle)])
+        distance = radius - np.hypot(r - centre[0], c - centre[1])
+    distance = distance + np.float32(rng.uniform(0, 10)) * smooth_field(
+        (size, size), rng.uniform(15, 60), rng
+    )
+    width = np.float32(rng.uniform(1, 6))
+    film = 0.5 * (1 + np.tanh(distance / width))
+    # Fresnel: the phase of the fringe grows as the square of the distance; they fade within a few.
+    fresnel = np.float32(rng.uniform(6, 30))
+    fringes = np.cos(np.pi * (distance / fresnel) ** 2 + rng.uniform(0, 2 * np.pi)) * np.exp(
+        -np.abs(distance) / (1.5 * fresnel)
+    )
+    texture = correlated_noise((size, size), float(rng.uniform(0.8, 3)), rng)
+    image = rng.uniform(-3, 3) * film + rng.uniform(0, 2) * fringes + rng.uniform(0.1, 1) * film * texture
+    noise = correlated_noise((size, size), float(rng.choice([0, 0.5, 1.0])), rng)
+    return np.asarray(image + rng.uniform(0.2, 1.5) * noise, dtype=np.float32)
+
+
+def contamination(size: int, rng: np.random.Generator) -> Image:
+    """Hydrocarbons on a film: dark amorphous patches without a definite edge, over the film's grain."""
+    image = correlated_noise((size, size), float(rng.uniform(0.8, 3)), rng) * np.float32(rng.uniform(0.2, 1))
+    for _ in range(int(rng.integers(1, 4))):
+        field = smooth_field((size, size), float(rng.uniform(20, 70)), rng)
+        patch = 1 / (
+            1 + np.exp(-np.float32(rng.uniform(1, 3)) * (field - np.float32(rng.uniform(-0.5, 1.5))))
+        )
+        grain = correlated_noise((size, size), float(rng.uniform(0.8, 4)), rng)
+        image = (
+            image - np.float32(rng.uniform(0.5, 4)) * patch + np.float32(rng.uniform(0, 0.8)) * patch * grain
+        )
+    noise = correlated_noise((size, size), float(rng.choice([0, 0.5, 1.0])), rng)
+    return np.asarray(image + np.float32(rng.uniform(0.2, 1.5)) * noise, dtype=np.float32)
+
+
 #: Every kind of frame that holds no particle, by name.
 NEGATIVES: dict[str, Callable[[int, np.random.Generator], Image]] = {
     "noise": even_noise,
@@ -150,4 +181,7 @@ NEGATIVES: dict[str, Callable[[int, np.random.Generator], Image]] = {
     "dark": dark_frame,
     "saturated": saturated_frame,
     "fringes": curved_fringes,
+    "blurred": blurred_film,
+    "edge": film_edge,
+    "contamination": contamination,
 }

@@ -3,9 +3,11 @@
 ==================  ====================================================================================
 file                holds
 ==================  ====================================================================================
-`bundle.json`       format, name, settings, classes, features, rates, metrics, licence, SHA-256 of the rest
+`bundle.json`       format, name, version, parent, settings, classes, features, rates, metrics, licence,
+                    SHA-256 of the rest
 `unet.safetensors`  the network's weights, for torch
 `unet.onnx`         the same network, for ONNX Runtime
+`unet.int8.onnx`    the same in whole numbers, where it is as good and quicker (`models.quantise`)
 `forest.onnx`       the forest, for ONNX Runtime
 `forest.skops`      the same forest, for refitting
 ==================  ====================================================================================
@@ -16,26 +18,50 @@ from __future__ import annotations
 import ctypes.util
 import hashlib
 import json
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import BundleRefused
+from models.errors import BundleRefused, ModelError
 from models.features import feature_names
 from models.forest import sharpened
 from models.preprocess import Preprocessing
 from models.results import CLASSES
-from models.segment import Network, Segmentation
+from models.segment import Calibration, Network, Segmentation, calibrated
+
+if TYPE_CHECKING:  # torch is imported only where it is needed
+    from models.unet import Architecture
 
 FORMAT = "faultwatch bundle 1"
 FILES = ("unet.safetensors", "unet.onnx", "forest.onnx", "forest.skops")
+INT8 = "unet.int8.onnx"
 BUNDLES = Path(__file__).parent / "bundles"
 #: What a bundle's identity follows from: whatever can change what it says of a frame.
 _JUDGING = ("name", "sha256", "preprocessing", "segmentation", "features", "abstain_below", "sharpening")
+#: The same, of what a bundle need not have.
+_JUDGING_TOO = ("calibration", "preferred_backend")
+#: What else `bundle.json` may say; a field that this version does not know might change what is judged.
+_TOLD = (
+    *(
+        "format",
+        "classes",
+        "licence",
+        "unet",
+        "forest",
+        "rates",
+        "metrics",
+        "version",
+        "parent",
+        "provenance",
+    ),
+    "metrics_of",
+)
 SHIPPED = BUNDLES / "cdse-au-1"
 
 
@@ -49,6 +75,8 @@ class Bundle:
     """`bundle.json`, as it is."""
     preprocessing: Preprocessing
     segmentation: Segmentation
+    calibration: Calibration
+    """Part of `network` already."""
     feature_names: list[str]
     abstain_below: float
     """A particle whose likeliest class has a lower probability is marked as abstained."""
@@ -64,7 +92,9 @@ def _hash(path: Path) -> str:
 
 def write_manifest(folder: Path, name: str, details: dict[str, Any]) -> str:
     """Write `bundle.json` beside the finished files; returns the bundle's identity."""
-    hashes = {file: _hash(folder / file) for file in FILES}
+    hashes = {
+        file: _hash(folder / file) for file in (*FILES, INT8) if file in FILES or (folder / file).exists()
+    }
     details = {"format": FORMAT, "name": name, "classes": list(CLASSES), **details, "sha256": hashes}
     (folder / "bundle.json").write_text(json.dumps(details, indent=1) + "\n")
     return identity(details)
@@ -72,7 +102,7 @@ def write_manifest(folder: Path, name: str, details: dict[str, Any]) -> str:
 
 def identity(details: dict[str, Any]) -> str:
     """Name and eight digits that change with any weight or setting."""
-    judged = {k: details[k] for k in _JUDGING}
+    judged = {k: details[k] for k in _JUDGING} | {k: details[k] for k in _JUDGING_TOO if k in details}
     return f"{details['name']}-{hashlib.sha256(json.dumps(judged, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
@@ -98,6 +128,11 @@ def describe(path: Path | None = None) -> tuple[str, dict[str, Any]]:
             raise ValueError("hashes or features are missing")
         if details["classes"] != list(CLASSES):
             raise BundleRefused(f"{folder} knows the classes {details['classes']}, not {list(CLASSES)}")
+        unknown = details.keys() - {*_JUDGING, *_JUDGING_TOO, *_TOLD}
+        if unknown:
+            raise BundleRefused(
+                f"{manifest} says what this version does not know: {', '.join(sorted(unknown))}"
+            )
         return identity(details), details
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BundleRefused(f"{manifest} is damaged: {error}") from error
@@ -118,7 +153,7 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
     """
     folder = path or SHIPPED
     bundle_id, details = describe(folder)
-    for file in FILES:
+    for file in (*FILES, *(details["sha256"].keys() & {INT8})):
         if not (folder / file).is_file():
             raise BundleRefused(f"{folder} lacks {file}")
         if _hash(folder / file) != details["sha256"].get(file):
@@ -131,6 +166,7 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
     try:
         preprocessing = Preprocessing(**details["preprocessing"])
         segmentation = Segmentation(**details["segmentation"])
+        calibration = Calibration(**details.get("calibration", {}))
         names = [str(name) for name in details["features"]]
         abstain_below = float(details["abstain_below"])
         sharpening = float(details["sharpening"])
@@ -138,16 +174,17 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
         raise BundleRefused(f"{folder / 'bundle.json'} is damaged: {error}") from error
     backend, network = load_network(folder, details, device, threads)
     return Bundle(
-        bundle_id,
-        folder,
-        details,
-        preprocessing,
-        segmentation,
-        names,
-        abstain_below,
-        backend,
-        network,
-        _onnx_forest(folder / "forest.onnx", sharpening),
+        id=bundle_id,
+        path=folder,
+        details=details,
+        preprocessing=preprocessing,
+        segmentation=segmentation,
+        calibration=calibration,
+        feature_names=names,
+        abstain_below=abstain_below,
+        backend=backend,
+        network=calibrated(network, calibration),
+        forest=_onnx_forest(folder / "forest.onnx", len(names), sharpening),
     )
 
 
@@ -161,19 +198,38 @@ def cuda_there() -> bool:
 
 
 def load_network(folder: Path, details: dict[str, Any], device: str, threads: int) -> tuple[str, Network]:
-    """The network on a device: ("onnxruntime-cpu" or "torch-cuda", callable)."""
+    """The network on a device, not calibrated: ("onnxruntime-cpu", "onnx-int8" or "torch-cuda", callable).
+
+    The form in whole numbers is taken on a CPU where the bundle says that it is to be preferred.
+    """
     if device not in ("auto", "cpu", "cuda"):
         raise BundleRefused(f"no device {device}; there are auto, cpu and cuda")
     if device == "cuda" and not cuda_there():
         raise BundleRefused("there is no usable CUDA device; use --device cpu")
     if device == "cuda" or (device == "auto" and cuda_there()):
-        return "torch-cuda", torch_network(folder, int(details["unet"]["width"]), "cuda")
+        from models.unet import architecture_of
+
+        try:
+            architecture = architecture_of(details["unet"])
+        except (ModelError, KeyError, TypeError) as error:
+            raise BundleRefused(f"{folder / 'bundle.json'} is damaged: {error}") from error
+        return "torch-cuda", torch_network(folder, architecture, "cuda")
+    if details.get("preferred_backend") == "onnx-int8":
+        return "onnx-int8", onnx_network(folder / INT8, threads)
     return "onnxruntime-cpu", onnx_network(folder / "unet.onnx", threads)
 
 
 def onnx_network(path: Path, threads: int = 1) -> Network:
-    """The network in ONNX Runtime on the CPU."""
+    """The network in ONNX Runtime on the CPU.
+
+    Raises
+    ------
+    BundleRefused
+        The file holds something else.
+    """
     session = _session(path, threads)
+    if [(i.name, len(i.shape)) for i in session.get_inputs()] != [("image", 4)]:
+        raise BundleRefused(f"{path} holds no network that takes an image")
 
     def run(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return np.asarray(session.run(None, {"image": image})[0], dtype=np.float32)
@@ -181,15 +237,26 @@ def onnx_network(path: Path, threads: int = 1) -> Network:
     return run
 
 
-def torch_network(folder: Path, width: int, device: str) -> Network:
-    """The network in torch, from its safetensors."""
+def torch_network(folder: Path, architecture: Architecture, device: str) -> Network:
+    """The network in torch, from its safetensors.
+
+    Raises
+    ------
+    BundleRefused
+        The weights can't be read, or are those of another network.
+    """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from models.unet import UNet
 
-    net = UNet(width)
-    net.load_state_dict(load_file(folder / "unet.safetensors"))
+    net = UNet(architecture)
+    try:
+        net.load_state_dict(load_file(folder / "unet.safetensors"))
+    except (SafetensorError, OSError, RuntimeError) as error:  # RuntimeError: weights of another net
+        said = " ".join(str(error).split())[:160]
+        raise BundleRefused(f"{folder / 'unet.safetensors'} does not hold this network: {said}") from error
     net = net.to(device).eval()
 
     @torch.inference_mode()
@@ -209,14 +276,20 @@ def _session(path: Path, threads: int) -> Any:
     options.log_severity_level = 3
     # The arena keeps the largest frame's memory for the next one: quicker, and the footprint stays at its height.
     options.enable_cpu_mem_arena = True
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own errors have no common root but this
+        raise BundleRefused(f"{path} can't be loaded: {' '.join(str(error).split())[:160]}") from error
 
 
 def _onnx_forest(
-    path: Path, sharpening: float
+    path: Path, features: int, sharpening: float
 ) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
     session = _session(path, 1)
-    name = session.get_inputs()[0].name
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or inputs[0].shape[1:] != [features] or len(session.get_outputs()) != 2:
+        raise BundleRefused(f"{path} holds no forest of {features} features")
+    name = inputs[0].name
 
     def run(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if len(rows) == 0:
@@ -224,3 +297,65 @@ def _onnx_forest(
         return sharpened(np.asarray(session.run(None, {name: rows})[1], dtype=np.float32), sharpening)
 
     return run
+
+
+def derive(
+    bundle: Path,
+    out: Path,
+    *,
+    provenance: dict[str, Any],
+    unet_weights: Path | None = None,
+    calibration: Calibration | None = None,
+    segmentation: Segmentation | None = None,
+) -> Path:
+    """Make a new version of a bundle: other weights or settings, everything else carried over; returns `out`.
+
+    The forest, its rates and the metrics are the parent's: `metrics_of` names the bundle on which they were measured.
+
+    Parameters
+    ----------
+    provenance : what was done and with what; kept as `provenance`.
+    unet_weights : a safetensors file of the same architecture; `None`: the parent's.
+    calibration, segmentation : `None`: the parent's.
+
+    Raises
+    ------
+    BundleRefused
+        The parent is refused, the weights do not fit it, or there is something at `out` already.
+    """
+    parent, details = describe(bundle)
+    load_bundle(bundle, "cpu")  # nothing is derived from what would not be loaded
+    if out.exists():
+        raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
+    version = int(details.get("version", 1)) + 1
+    name = re.sub(r"-v\d+$", "", str(details["name"])) + f"-v{version}"
+    changed = {k: v for k, v in details.items() if k not in ("sha256", "format", "name", "classes")}
+    changed |= {"version": version, "parent": parent, "provenance": provenance}
+    changed.setdefault("metrics_of", parent)
+    if calibration is not None:
+        changed["calibration"] = calibration.as_dict()
+    if segmentation is not None:
+        changed["segmentation"] = segmentation.as_dict()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        kept = FILES if unet_weights is None else ("forest.onnx", "forest.skops")
+        if unet_weights is None and INT8 in details["sha256"]:
+            kept = (*kept, INT8)
+        for file in kept:
+            shutil.copyfile(bundle / file, partial / file)
+        if unet_weights is not None:
+            from models.export import export_unet
+            from models.unet import architecture_of
+
+            changed.pop("preferred_backend", None)  # the new weights have not been quantised
+            changed["metrics"] = {k: v for k, v in details["metrics"].items() if k != "backends"}
+            export_unet(unet_weights, architecture_of(details["unet"]), partial)
+        write_manifest(partial, name, changed)
+        load_bundle(partial, "cpu")
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out

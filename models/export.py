@@ -9,18 +9,30 @@ from pathlib import Path
 
 import onnx
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from models.unet import UNet
+from models.errors import BundleRefused
+from models.unet import Architecture, UNet
 
 
-def export_unet(weights: Path, width: int, folder: Path) -> None:
-    """Copy `unet.safetensors` into the folder and write `unet.onnx` beside it (any height and width, batch 1)."""
+def export_unet(weights: Path, architecture: Architecture, folder: Path) -> None:
+    """Copy `unet.safetensors` into the folder and write `unet.onnx` beside it (any height and width, batch 1).
+
+    Raises
+    ------
+    BundleRefused
+        The weights can't be read, or are those of another network.
+    """
+    net = UNet(architecture)
+    try:
+        net.load_state_dict(load_file(weights))
+    except (SafetensorError, OSError, RuntimeError) as error:  # RuntimeError: weights of another net
+        said = " ".join(str(error).split())[:160]
+        raise BundleRefused(f"{weights} does not hold this network: {said}") from error
+    net.eval()
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(weights, folder / "unet.safetensors")
-    net = UNet(width)
-    net.load_state_dict(load_file(weights))
-    net.eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
@@ -36,10 +48,10 @@ def export_unet(weights: Path, width: int, folder: Path) -> None:
         )  # fmt: skip
     assert program is not None
     program.save(folder / "unet.onnx", external_data=False)
-    _strip_notes(folder / "unet.onnx")
+    strip_notes(folder / "unet.onnx")
 
 
-def _strip_notes(path: Path) -> None:
+def strip_notes(path: Path) -> None:
     """Take out what the exporter noted of the source lines: a model says nothing of where it was made."""
     model = onnx.load(path)
     for part in (

@@ -1,4 +1,4 @@
-"""Particles in a standardised frame: the network's two maps, and the regions made of them."""
+"""Particles in a standardised frame: the network's two maps, calibrated, and the regions made of them."""
 
 from __future__ import annotations
 
@@ -40,16 +40,61 @@ class Segmentation:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """A rising straight line for each output's logit, z ↦ scale · z + bias (Platt 1999); stored in the bundle.
+
+    It is fitted on the validation split (`models.calibrate`), so that of the pixels that are given a probability p a
+    share p lies inside a particle.
+    """
+
+    scale: tuple[float, ...] = (1.0, 1.0)
+    """Of the logits of `particle` and `core`."""
+    bias: tuple[float, ...] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        """Lists, as JSON gives them, become tuples; raises ValueError where the map does not rise."""
+        object.__setattr__(self, "scale", tuple(float(x) for x in self.scale))
+        object.__setattr__(self, "bias", tuple(float(x) for x in self.bias))
+        if len(self.scale) != 2 or len(self.bias) != 2 or not np.isfinite([*self.scale, *self.bias]).all():
+            raise ValueError(f"a calibration of {self.scale} and {self.bias} is not two finite pairs")
+        if min(self.scale) <= 0:
+            raise ValueError(f"a calibration of scale {self.scale} does not rise")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {"scale": list(self.scale), "bias": list(self.bias)}
+
+    def undone(self, logits: Image) -> Image:
+        """(2, h, w) logits before calibration from those after it."""
+        scale, bias = (np.array(x, np.float32)[:, None, None] for x in (self.scale, self.bias))
+        return np.asarray((logits - bias) / scale, dtype=np.float32)
+
+
+def calibrated(network: Network, calibration: Calibration) -> Network:
+    """The network with calibrated logits; itself where there is nothing to change."""
+    if calibration == Calibration():
+        return network
+    scale, bias = (
+        np.array(x, np.float32)[None, :, None, None] for x in (calibration.scale, calibration.bias)
+    )
+
+    def run(image: Image) -> Image:
+        return network(image) * scale + bias
+
+    return run
+
+
 def _padded(image: Image) -> Image:
     h, w = image.shape
     return np.pad(image, ((0, (-h) % STRIDE), (0, (-w) % STRIDE)), mode="symmetric")
 
 
-def probability_maps(image: Image, network: Network) -> Image:
-    """(2, h, w) probabilities of `particle` and `core` for a standardised frame (h, w) of any size."""
+def logit_maps(image: Image, network: Network) -> Image:
+    """(2, h, w) logits of `particle` and `core` for a standardised frame (h, w) of any size."""
     h, w = image.shape
     if max(h, w) <= TILE:
-        return _sigmoid(network(_padded(image)[None, None])[0, :, :h, :w])
+        return network(_padded(image)[None, None])[0, :, :h, :w]
     maps = np.zeros((2, h, w), np.float32)
     step = TILE - 2 * OVERLAP
     for r in range(0, max(1, h - 2 * OVERLAP), step):
@@ -60,12 +105,18 @@ def probability_maps(image: Image, network: Network) -> Image:
             top, left = (0 if r == 0 else OVERLAP), (0 if c == 0 else OVERLAP)
             bottom = tile.shape[0] if r + TILE >= h else TILE - OVERLAP
             right = tile.shape[1] if c + TILE >= w else TILE - OVERLAP
-            maps[:, r + top : r + bottom, c + left : c + right] = _sigmoid(logits[:, top:bottom, left:right])
+            maps[:, r + top : r + bottom, c + left : c + right] = logits[:, top:bottom, left:right]
     return maps
 
 
-def _sigmoid(logits: Image) -> Image:
+def probabilities(logits: Image) -> Image:
+    """The logistic function of logits of any shape."""
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), dtype=np.float32)
+
+
+def probability_maps(image: Image, network: Network) -> Image:
+    """(2, h, w) probabilities of `particle` and `core` for a standardised frame (h, w) of any size."""
+    return probabilities(logit_maps(image, network))
 
 
 def regions(maps: Image, pixel_size_nm: float, settings: Segmentation) -> Labels:

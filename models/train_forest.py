@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from models.features import measure
 from models.forest import as_rows, new_forest, save_forest, sharpened
 from models.preprocess import Preprocessing, standardise
 from models.results import CLASSES
-from models.segment import Network, Segmentation, probability_maps, regions
+from models.segment import Calibration, Image, Network, Segmentation, calibrated, probability_maps, regions
 from models.shards import open_shard, shards_of
+from models.unet import architecture_of
 
 COVERS = 0.5
 """A region stands for a true particle if their intersection over union is at least this."""
@@ -38,6 +39,24 @@ ABSTAIN_BELOW = 0.6
 """A particle whose likeliest class has a lower probability is marked as abstained."""
 REFITS = 5
 """Folds of the cross-validation."""
+
+
+@dataclass(frozen=True)
+class Finder:
+    """What finds regions: a network's file and everything that goes with it."""
+
+    onnx: Path
+    preprocessing: Preprocessing
+    calibration: Calibration
+    segmentation: Segmentation
+
+    def network(self) -> Network:
+        """Opened in this process; an open one can't be sent to another."""
+        return calibrated(onnx_network(self.onnx), self.calibration)
+
+    def regions(self, image: Image, network: Network) -> npt.NDArray[np.int32]:
+        """(H, W) standardised image → (H, W) regions."""
+        return regions(probability_maps(image, network), self.preprocessing.pixel_size_nm, self.segmentation)
 
 
 @dataclass(frozen=True)
@@ -112,15 +131,14 @@ def background_patch(
 
 
 def _rows_of_shard(
-    task: tuple[str, str, list[str], int, int],
+    task: tuple[Path, Finder, list[str], int, int],
 ) -> list[tuple[dict[str, float], str, str, str, float, str]]:
     """Every scored region of one shard's chosen images: (features, class, particle, specimen, dose, microscope)."""
     cv2.setNumThreads(1)
-    shard_path, onnx, splits, draws, seed = task
-    network: Network = onnx_network(Path(onnx))
-    preprocessing, settings = Preprocessing(), Segmentation()
+    shard_path, finder, splits, draws, seed = task
+    network = finder.network()
     out = []
-    with open_shard(Path(shard_path)) as shard:
+    with open_shard(shard_path) as shard:
         step = float(shard.attrs["pixel_size_nm"])
         taken: dict[str, int] = {}
         for i, text in enumerate(shard["about"].asstr()[:]):
@@ -129,9 +147,9 @@ def _rows_of_shard(
             taken[specimen] = taken.get(specimen, 0) + 1
             if about["split"] not in splits or taken[specimen] > draws:
                 continue
-            image = standardise(shard["images"][i].astype(np.float32), preprocessing)
+            image = standardise(shard["images"][i].astype(np.float32), finder.preprocessing)
             truth = shard["labels"][i]
-            found = regions(probability_maps(image, network), step, settings)
+            found = finder.regions(image, network)
             rng = np.random.default_rng([seed, i])
             scored = list(truth_of_regions(found, truth, about["particles"]))
             if rng.random() < 0.25:
@@ -159,17 +177,16 @@ def _rows_of_shard(
 
 
 def _rows_of_negatives(
-    onnx: Path, count: int, seed: int
+    finder: Finder, count: int, seed: int
 ) -> list[tuple[dict[str, float], str, str, str, float, str]]:
     """False regions that the network finds on frames that hold nothing."""
-    network = onnx_network(onnx)
-    preprocessing, settings = Preprocessing(), Segmentation()
+    network, preprocessing = finder.network(), finder.preprocessing
     out = []
     for kind, make in NEGATIVES.items():
         for n in range(count):
             rng = np.random.default_rng([seed, n, list(NEGATIVES).index(kind)])
             image = standardise(make(256, rng), preprocessing)
-            found = regions(probability_maps(image, network), preprocessing.pixel_size_nm, settings)
+            found = finder.regions(image, network)
             for region, measured in enumerate(measure(image, found, preprocessing.pixel_size_nm)):
                 name = f"negative-{kind}-{seed}-{n}"
                 out.append((measured.values, "empty", f"{name}/{region}", name, 0.0, "none"))
@@ -177,13 +194,13 @@ def _rows_of_negatives(
 
 
 def collect(
-    data: Path, onnx: Path, splits: Sequence[str], *, draws: int = 8, seed: int = 1, processes: int = 1
+    data: Path, finder: Finder, splits: Sequence[str], *, draws: int = 8, seed: int = 1, processes: int = 1
 ) -> Rows:
     """Rows of all scored regions of the given splits, with a progress bar."""
     from tqdm import tqdm
 
-    tasks = [(str(shard), str(onnx), list(splits), draws, seed) for shard in shards_of(data)]
-    raw = _rows_of_negatives(onnx, 30, seed if "train" in splits else seed + 1)
+    tasks = [(shard, finder, list(splits), draws, seed) for shard in shards_of(data)]
+    raw = _rows_of_negatives(finder, 30, seed if "train" in splits else seed + 1)
     with tqdm(total=len(tasks), unit="shard", desc="features", disable=None) as bar:
         if processes <= 1:
             for task in tasks:
@@ -303,6 +320,8 @@ def train(
 ) -> dict[str, Any]:
     """Train the forest on the regions of a trained network and write the bundle; returns its manifest.
 
+    The network is calibrated first, on the validation split (`models.calibrate`): outlines follow from that.
+
     Parameters
     ----------
     data : labelled data set with all three splits.
@@ -316,10 +335,11 @@ def train(
     """
     training = _training_of(unet)
     out.mkdir(parents=True, exist_ok=True)
-    export_unet(unet / "unet.safetensors", training["settings"]["width"], out)
-    learn = collect(data, out / "unet.onnx", ["train"], draws=draws, seed=seed, processes=processes)
-    check = collect(
-        data, out / "unet.onnx", ["validation", "test"], draws=draws, seed=seed, processes=processes
+    export_unet(unet / "unet.safetensors", architecture_of(training), out)
+    finder = calibrated_finder(out / "unet.onnx", Preprocessing(**training["preprocessing"]), data)
+    learn, check = (
+        collect(data, finder, splits, draws=draws, seed=seed, processes=processes)
+        for splits in (["train"], ["validation", "test"])
     )
     np.savez_compressed(
         rows_file(out),
@@ -327,7 +347,22 @@ def train(
         **{f"check_{k}": v for k, v in vars(check).items() if k != "names"},
         names=learn.names,
     )
-    return fit(learn, check, training, out, name=name, trees=trees, seed=seed)
+    return fit(learn, check, training, finder, out, name=name, trees=trees, seed=seed)
+
+
+def calibrated_finder(onnx: Path, preprocessing: Preprocessing, data: Path, most: int = 600) -> Finder:
+    """A network calibrated on the validation split of a data set, marking from where Dice is largest there."""
+    from models.calibrate import fit as calibrate
+    from models.judge import Judge, choose
+    from models.shards import examples_by_split
+
+    check = examples_by_split(data, ["validation"])
+    plain = Segmentation()
+    try:
+        found = calibrate(Judge(onnx_network(onnx), preprocessing, plain), check, choose(check, most, 0))
+    except ModelError:  # a data set too small, or a network too young, to tell
+        return Finder(onnx, preprocessing, Calibration(), plain)
+    return Finder(onnx, preprocessing, found.calibration, replace(plain, threshold=found.threshold))
 
 
 def _training_of(unet: Path) -> dict[str, Any]:
@@ -340,7 +375,15 @@ def _training_of(unet: Path) -> dict[str, Any]:
 
 
 def fit(
-    learn: Rows, check: Rows, training: dict[str, Any], out: Path, *, name: str, trees: int, seed: int
+    learn: Rows,
+    check: Rows,
+    training: dict[str, Any],
+    finder: Finder,
+    out: Path,
+    *,
+    name: str,
+    trees: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Fit the forest, score it on `check` and complete the bundle in `out`."""
     missing = [name for i, name in enumerate(CLASSES) if not (learn.classes == i).any()]
@@ -360,9 +403,10 @@ def fit(
     importance = dict(zip(learn.names, forest.feature_importances_.tolist(), strict=True))
     details = {
         "licence": "GPL-3.0-or-later",
-        "unet": {"width": training["settings"]["width"], "training": training},
-        "preprocessing": Preprocessing().as_dict(),
-        "segmentation": Segmentation().as_dict(),
+        "unet": {"architecture": architecture_of(training).as_dict(), "training": training},
+        "preprocessing": finder.preprocessing.as_dict(),
+        "calibration": finder.calibration.as_dict(),
+        "segmentation": finder.segmentation.as_dict(),
         "features": learn.names,
         "abstain_below": ABSTAIN_BELOW,
         "sharpening": sharpening,

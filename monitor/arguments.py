@@ -1,9 +1,44 @@
-"""What may be typed for an option: each function turns the text into a value, or says in a sentence what is wrong."""
+"""The command line's parts: commands, options, and what may be typed for one.
+
+Functions of a text turn it into a value, or say in a sentence what is wrong with it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
+from typing import Any
+
+
+def command_of(commands: Any, name: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    """A command that runs a function, its help taken from the function's docstring."""
+    first, _, rest = (run.__doc__ or name).partition("\n")
+    about = " ".join([first, *rest.split()])
+    short = f"{first[0].lower()}{first[1:].rstrip('.')}"
+    command: argparse.ArgumentParser = commands.add_parser(name, help=short, description=about)
+    command.set_defaults(run=run)
+    return command
+
+
+def option(
+    command: argparse.ArgumentParser,
+    name: str,
+    kind: Callable[[str], Any],
+    metavar: str,
+    meaning: str,
+    default: Any = None,
+) -> None:
+    """An option with a value; its default, where it has one, stands in its help."""
+    told = meaning if default is None else f"{meaning} ({default})"
+    command.add_argument(name, type=kind, metavar=metavar, default=default, help=told)
+
+
+def flag(
+    command: argparse.ArgumentParser, name: str, meaning: str, default: bool | None = False, **more: Any
+) -> None:
+    """An option without a value; a default of None leaves the matter to the settings."""
+    command.add_argument(name, **{"action": "store_true", **more}, default=default, help=meaning)
 
 
 def number(text: str) -> float:

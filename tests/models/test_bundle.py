@@ -2,18 +2,21 @@
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from models.analysis import analyse
 from models.augment import NEGATIVES
-from models.bundle import FILES, SHIPPED, describe, load_bundle, onnx_network, torch_network
+from models.bundle import FILES, SHIPPED, derive, describe, identity, load_bundle, onnx_network, torch_network
 from models.errors import BundleRefused, CannotAnalyse, ModelError
 from models.forest import as_rows, load_forest, sharpened
 from models.results import CLASSES
 from models.shards import examples_by_split
+from models.unet import architecture_of
 from sim.library import load_library
 from sim.microscope import Story, take_frames
 
@@ -25,7 +28,7 @@ def bundle():
 
 @pytest.fixture(scope="module")
 def taken():
-    return next(take_frames(Story(frames=1, size=1024, seed=11), load_library()))
+    return next(take_frames(Story(frames=1, size=1024, seed=42), load_library()))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def analysis(bundle, taken):
 def test_onnx_and_torch_agree() -> None:
     _, details = describe()
     onnx = onnx_network(SHIPPED / "unet.onnx")
-    torch = torch_network(SHIPPED, details["unet"]["width"], "cpu")
+    torch = torch_network(SHIPPED, architecture_of(details["unet"]), "cpu")
     rng = np.random.default_rng(0)
     for shape in ((64, 64), (256, 320)):
         image = rng.normal(size=(1, 1, *shape)).astype(np.float32)
@@ -76,6 +79,11 @@ def test_a_damaged_file_is_refused(tmp_path: Path, file: str) -> None:
         ({"classes": ["a", "b"]}, "classes"),
         ({"sha256": None}, "damaged"),
         ({"preprocessing": {"colour": 3}}, "damaged"),
+        ({"segmentation": {"threshold": 0.5, "sound": 1}}, "damaged"),
+        ({"calibration": {"scale": [0, 1]}}, "damaged"),
+        ({"calibration": {"warp": [1, 1]}}, "damaged"),
+        ({"format": "faultwatch bundle 2"}, "'faultwatch bundle 2'"),
+        ({"mirrored": True}, "does not know: mirrored"),
         ({"features": ["hue"]}, "does not measure: hue"),
     ],
 )
@@ -85,6 +93,82 @@ def test_a_foreign_manifest_is_refused(tmp_path: Path, change: dict, says: str) 
     (copy / "bundle.json").write_text(json.dumps(details | change))
     with pytest.raises(BundleRefused, match=says):
         load_bundle(copy, "cpu")
+
+
+def with_hashes(folder: Path) -> None:
+    """Make the manifest's hashes those of the files as they are."""
+    details = json.loads((folder / "bundle.json").read_text())
+    details["sha256"] = {f: sha256((folder / f).read_bytes()).hexdigest() for f in details["sha256"]}
+    (folder / "bundle.json").write_text(json.dumps(details))
+
+
+def test_truncated_weights_are_refused(tmp_path: Path) -> None:
+    """Also by what reads them, should the manifest know no better."""
+    copy = copy_of_the_shipped(tmp_path)
+    weights = copy / "unet.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(BundleRefused, match="damaged"):
+        load_bundle(copy, "cpu")
+    _, details = describe(copy)
+    with pytest.raises(BundleRefused, match="does not hold this network"):
+        torch_network(copy, architecture_of(details["unet"]), "cpu")
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_swapped_files_are_refused(tmp_path: Path, hashed: bool) -> None:
+    copy = copy_of_the_shipped(tmp_path)
+    shutil.copyfile(SHIPPED / "forest.onnx", copy / "unet.onnx")
+    shutil.copyfile(SHIPPED / "unet.onnx", copy / "forest.onnx")
+    if hashed:
+        with_hashes(copy)
+    with pytest.raises(BundleRefused, match=r"takes an image" if hashed else "damaged"):
+        load_bundle(copy, "cpu")
+    shutil.copyfile(SHIPPED / "unet.onnx", copy / "unet.onnx")
+    if hashed:
+        with_hashes(copy)
+    with pytest.raises(BundleRefused, match=r"no forest of \d+ features" if hashed else "damaged"):
+        load_bundle(copy, "cpu")
+    (copy / "unet.onnx").write_bytes(b"no graph at all")
+    if hashed:
+        with_hashes(copy)
+    with pytest.raises(BundleRefused, match=r"can't be loaded" if hashed else "damaged"):
+        load_bundle(copy, "cpu")
+
+
+def test_optional_fields_change_the_identity_only_where_they_are_there() -> None:
+    _, details = describe()
+    judged = dict(details)
+    assert identity({**judged, "provenance": {"made_by": "somebody"}}) == identity(judged)
+    assert identity({**judged, "calibration": {"scale": [2, 1], "bias": [0, 0]}}) != identity(judged)
+
+
+def test_a_new_version_is_derived(tmp_path: Path) -> None:
+    """Other weights, the rest carried over, and the parent is named; nothing is overwritten."""
+    state = load_file(SHIPPED / "unet.safetensors")
+    state["head.bias"] = state["head.bias"] + 0.5
+    save_file(state, tmp_path / "mine.safetensors")
+    out = tmp_path / "bundles" / "mine"
+    assert (
+        derive(SHIPPED, out, unet_weights=tmp_path / "mine.safetensors", provenance={"made_by": "me"}) == out
+    )
+    old, new = load_bundle(SHIPPED, "cpu"), load_bundle(out, "cpu")
+    assert new.id.startswith("cdse-au-1-v2-")
+    assert new.details["parent"] == new.details["metrics_of"] == old.id
+    assert new.details["provenance"] == {"made_by": "me"}
+    assert new.details["rates"] == old.details["rates"]
+    assert (out / "forest.skops").read_bytes() == (SHIPPED / "forest.skops").read_bytes()
+    image = np.random.default_rng(0).normal(size=(1, 1, 64, 64)).astype(np.float32)
+    np.testing.assert_allclose(new.network(image), old.network(image) + 0.5, atol=1e-4)
+    with pytest.raises(BundleRefused, match="never overwritten"):
+        derive(SHIPPED, out, provenance={})
+    again = derive(out, tmp_path / "third", provenance={})
+    assert describe(again)[0].startswith("cdse-au-1-v3-")
+    assert describe(again)[1]["metrics_of"] == old.id
+    del state["head.bias"]
+    save_file(state, tmp_path / "mine.safetensors")
+    with pytest.raises(BundleRefused, match="does not hold this network"):
+        derive(SHIPPED, tmp_path / "none", unet_weights=tmp_path / "mine.safetensors", provenance={})
+    assert not list(tmp_path.glob("none*"))
 
 
 def test_no_bundle_at_all(tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
-"""Regions from the network's maps, tiling, and the scores that judge them."""
+"""Regions from the network's maps, and tiling."""
 
 import numpy as np
-import pytest
 
-from models.evaluate import dice, matched_instances
+from models.examples import targets
 from models.segment import OVERLAP, STRIDE, TILE, Segmentation, probability_maps, regions
-from models.train_unet import targets
 
 STEP = 0.05
 
@@ -73,16 +71,3 @@ def test_training_targets_part_touching_particles() -> None:
     assert particle[30, 31] == particle[30, 32] == 1
     assert core[30, 31] == core[30, 32] == 0
     assert core[30, 21] == core[30, 43] == 1
-
-
-def test_dice_and_instances() -> None:
-    a, b = disc(64, 30, 30, 10), disc(64, 30, 30, 10)
-    assert dice(a, b) == 1.0
-    assert dice(a, ~a) == 0.0
-    assert dice(np.zeros(3, bool), np.zeros(3, bool)) == 1.0
-    found = np.zeros((64, 64), np.int32)
-    found[disc(64, 20, 20, 8)], found[disc(64, 50, 50, 8)] = 1, 2
-    truth = np.zeros((64, 64), np.uint8)
-    truth[disc(64, 20, 21, 8)], truth[disc(64, 20, 50, 8)] = 1, 2
-    assert matched_instances(found, truth) == (1, 2, 2)
-    assert dice(found > 0, truth > 0) == pytest.approx(0.46, abs=0.03)

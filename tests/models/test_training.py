@@ -2,16 +2,24 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from models.augment import NEGATIVES
 from models.bundle import SHIPPED, describe, load_bundle
 from models.errors import ModelError
 from models.evaluate import as_text, evaluate
+from models.examples import Drawing, Pool, batches, targets
 from models.preprocess import Preprocessing
+from models.progress import score
 from models.shards import examples_by_split
+from models.strata import preset_of
 from models.train_forest import (
     background_patch,
     calibration_error,
@@ -21,7 +29,8 @@ from models.train_forest import (
     truth_of_regions,
 )
 from models.train_forest import train as train_forest
-from models.train_unet import Settings, batches, train
+from models.train_unet import Run, Settings, learning_rate, loss_of, train
+from models.unet import Architecture, architecture_of
 from sim.dataset import simulate
 from sim.presets import Order
 
@@ -46,31 +55,128 @@ def test_splits_share_no_specimen(data: Path) -> None:
     assert not specimens[0] & specimens[2]
 
 
-def test_a_training_learns_goes_on_and_follows_its_seed(data: Path, tmp_path: Path) -> None:
-    settings = Settings(width=4, steps=6, batch=2, round_steps=3)
-    whole = train(data, tmp_path / "whole", settings)
-    # The same, interrupted after its first round: the rest of the files of an interrupted training stay.
-    train(data, tmp_path / "parts", settings)
-    again = (tmp_path / "parts" / "unet.safetensors").read_bytes()
-    assert again == whole.read_bytes()
-    curves = json.loads((tmp_path / "whole" / "checkpoint.json").read_text())["curves"]
-    assert [c["step"] for c in curves] == [3, 6]
-    assert all(np.isfinite(c["loss"]) for c in curves)
+TINY = Architecture(width=4, levels=2)
+
+
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(discs: Path, tmp_path: Path) -> None:
+    settings = Settings(TINY, steps=6, batch=2, round_steps=2)
+    whole = train(discs, tmp_path / "whole", settings)
+
+    class Stopped(Exception):
+        pass
+
+    steps = 0
+
+    def stop_at_the_sixth(logits: torch.Tensor, wanted: torch.Tensor, boundary: float) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps == 6:
+            raise Stopped
+        return loss_of(logits, wanted, boundary)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.train_unet.loss_of", stop_at_the_sixth)
+        with pytest.raises(Stopped):
+            train(discs, tmp_path / "parts", settings)
+    assert not (tmp_path / "parts" / "unet.safetensors").exists()
+    again = train(discs, tmp_path / "parts", settings)
+    assert again.read_bytes() == whole.read_bytes()
+    with (tmp_path / "whole" / "curves.csv").open() as one, (tmp_path / "parts" / "curves.csv").open() as two:
+        assert one.read() == two.read()
     with pytest.raises(ModelError, match="other settings"):
-        train(data, tmp_path / "whole", Settings(width=8, steps=6))
+        train(discs, tmp_path / "whole", replace(settings, seed=2))
+
+
+def test_a_training_learns(discs: Path, tmp_path: Path) -> None:
+    """Dark discs on noise are an easy thing to learn."""
+    settings = Settings(
+        Architecture(width=6, levels=3), steps=60, batch=4, round_steps=20, learning_rate=1e-2, average=0.9,
+        drawing=Drawing(negatives=0.1, randomise=False),
+    )  # fmt: skip
+    train(discs, tmp_path, settings)
+    told = json.loads((tmp_path / "training.json").read_text())
+    assert told["validation"]["dice_lattice"] > 0.8
+    assert architecture_of(told) == settings.architecture
+    assert {"false_bare", "false_noise", "score"} <= set(told["validation"])
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.size[0] > 1000
+
+
+def test_a_damaged_checkpoint_is_said(discs: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"no tensors at all")
+    with pytest.raises(ModelError, match="is damaged"):
+        train(discs, tmp_path, Settings(TINY, steps=2))
+
+
+def test_it_ends_early_without_progress() -> None:
+    run = Run({}, Path("none"))
+    run.curves += [{"score": reached} for reached in (0.1, 0.5, 0.4, 0.3)]
+    assert run.stopped(2)
+    assert not run.stopped(3)
+
+
+def test_the_score_falls_when_any_one_thing_collapses() -> None:
+    good = {"dice_lattice": 0.9, "dice_overview": 0.9, "false_noise": 0.001, "false_bare": 0.001}
+    for name, bad in (
+        ("dice_lattice", 0.3),
+        ("dice_overview", 0.3),
+        ("false_noise", 0.3),
+        ("false_bare", 0.3),
+    ):
+        assert score({**good, name: bad}) < score(good) - 0.2
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    settings = Settings(steps=100, learning_rate=1.0)
+    rates = [learning_rate(step, settings) for step in range(100)]
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) in (4, 5)
+    assert rates[-1] < 0.02
+    assert all(a >= b for a, b in pairwise(rates[5:]))
+
+
+def test_pixels_at_an_outline_weigh_more_where_asked() -> None:
+    wanted = torch.zeros(1, 2, 32, 32)
+    wanted[..., 8:24, 8:24] = 1
+    wrong_at_border, wrong_inside = (torch.full((1, 2, 32, 32), 8.0) * (2 * wanted - 1) for _ in range(2))
+    wrong_at_border[:, 0, 8, 8:24] = -8
+    wrong_inside[:, 0, 15, 8:24] = -8
+    wrong_inside[:, 0, 15, 8:11] = 8
+    wrong_inside[:, 0, 15, 21:24] = 8
+    plain = [float(loss_of(x, wanted)) for x in (wrong_at_border, wrong_inside)]
+    weighed = [float(loss_of(x, wanted, 4.0)) for x in (wrong_at_border, wrong_inside)]
+    assert weighed[0] - plain[0] > 3 * (weighed[1] - plain[1])
 
 
 def test_batches_depend_on_seed_and_step_alone(data: Path) -> None:
     examples = examples_by_split(data, ["train"])
-    settings, preprocessing = Settings(batch=2), Preprocessing()
-    stream = batches(examples, settings, preprocessing, 0)
+    drawing, preprocessing = Drawing(), Preprocessing()
+    pool = Pool(examples, drawing.weights)
+    stream = batches(pool, drawing, preprocessing, 2, 1, 0)
     next(stream)
     second = next(stream)
-    (image, wanted) = next(batches(examples, settings, preprocessing, 1))
+    (image, wanted) = next(batches(pool, drawing, preprocessing, 2, 1, 1))
     np.testing.assert_array_equal(image, second[0])
     np.testing.assert_array_equal(wanted, second[1])
     assert image.shape == (2, 1, 256, 256)
     assert wanted.shape == (2, 2, 256, 256)
+
+
+def test_presets_come_as_often_as_they_weigh(discs: Path) -> None:
+    pool = Pool(examples_by_split(discs, ["train"]), {"lattice": 0.9, "bare": 0.1, "soot": 5.0})
+    rng = np.random.default_rng(0)
+    drawn = [preset_of(pool.data.about[pool.draw(rng)]) for _ in range(500)]
+    assert drawn.count("lattice") / 500 == pytest.approx(0.9, abs=0.04)
+    assert set(drawn) == {"lattice", "bare"}
+
+
+def test_touching_particles_have_cores_apart() -> None:
+    labels = np.zeros((64, 64), np.uint8)
+    labels[10:50, 10:30], labels[10:50, 30:52] = 1, 2
+    particle, core = targets(labels, 0.05)
+    assert particle[30, 29] == particle[30, 30] == 1
+    assert core[30, 29] == core[30, 30] == 0
+    assert core[30, 20] == core[30, 41] == 1
 
 
 def test_a_forest_makes_a_bundle_that_loads_and_scores_itself(data: Path, tmp_path: Path) -> None:
@@ -85,8 +191,8 @@ def test_a_forest_makes_a_bundle_that_loads_and_scores_itself(data: Path, tmp_pa
     assert learn.features.shape == (len(learn.classes), len(bundle.feature_names))
     assert not set(learn.specimen) & set(check.specimen)
     measured = evaluate(out, data, most=8)
-    assert 0 <= measured["segmentation"]["dice"] <= 1
-    assert set(measured["false_area"]) == {"noise", "ramp", "dark", "saturated", "fringes"}
+    assert measured["data"]["specimens"] == 1
+    assert set(measured["false_area"]) == set(NEGATIVES)
     with pytest.raises(ModelError, match="holds no trained network"):
         train_forest(data, tmp_path, out, name="mine")
 
