@@ -62,7 +62,7 @@ _TOLD = (
     ),
     "metrics_of",
 )
-SHIPPED = BUNDLES / "cdse-au-1"
+SHIPPED = BUNDLES / "cdse-au-2"
 
 
 @dataclass(frozen=True)

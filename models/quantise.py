@@ -1,7 +1,8 @@
 """The network in whole numbers of eight bits: `python -m models.quantise BUNDLE --data D`.
 
 Static quantisation by ONNX Runtime (QDQ, weights channel by channel), its ranges taken from images of the training
-split; the first and the last convolution stay in single precision. It is kept in the bundle, and preferred on a CPU,
+split; the first and the last convolution stay in single precision. Weights have seven bits, so that sums do not
+overflow on processors without VNNI either. It is kept in the bundle, and preferred on a CPU,
 only where Dice on the validation split falls by no more than `MAY_LOSE` and a frame takes less time; what was measured
 of both forms is written into the manifest either way.
 """
@@ -67,6 +68,7 @@ def quantise(onnx: Path, out: Path, images: Sequence[npt.NDArray[np.float32]]) -
                 Images(),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
+                reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 nodes_to_exclude=[nodes[0], nodes[-1]],

@@ -1,10 +1,14 @@
 """What tests of several rooms share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# Small networks and pictures only lose by being shared out over cores, on a busy machine many times over.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

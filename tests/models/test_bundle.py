@@ -11,7 +11,17 @@ from safetensors.torch import load_file, save_file
 
 from models.analysis import analyse
 from models.augment import NEGATIVES
-from models.bundle import FILES, SHIPPED, derive, describe, identity, load_bundle, onnx_network, torch_network
+from models.bundle import (
+    FILES,
+    INT8,
+    SHIPPED,
+    derive,
+    describe,
+    identity,
+    load_bundle,
+    onnx_network,
+    torch_network,
+)
 from models.errors import BundleRefused, CannotAnalyse, ModelError
 from models.forest import as_rows, load_forest, sharpened
 from models.results import CLASSES
@@ -117,6 +127,7 @@ def test_truncated_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("hashed", [False, True])
 def test_swapped_files_are_refused(tmp_path: Path, hashed: bool) -> None:
     copy = copy_of_the_shipped(tmp_path)
+    without_int8(copy)
     shutil.copyfile(SHIPPED / "forest.onnx", copy / "unet.onnx")
     shutil.copyfile(SHIPPED / "unet.onnx", copy / "forest.onnx")
     if hashed:
@@ -133,6 +144,15 @@ def test_swapped_files_are_refused(tmp_path: Path, hashed: bool) -> None:
         with_hashes(copy)
     with pytest.raises(BundleRefused, match=r"can't be loaded" if hashed else "damaged"):
         load_bundle(copy, "cpu")
+
+
+def without_int8(folder: Path) -> None:
+    """Take the eight-bit form out of a bundle."""
+    (folder / INT8).unlink(missing_ok=True)
+    details = json.loads((folder / "bundle.json").read_text())
+    details.pop("preferred_backend", None)
+    details["sha256"].pop(INT8, None)
+    (folder / "bundle.json").write_text(json.dumps(details))
 
 
 def test_optional_fields_change_the_identity_only_where_they_are_there() -> None:
@@ -152,17 +172,19 @@ def test_a_new_version_is_derived(tmp_path: Path) -> None:
         derive(SHIPPED, out, unet_weights=tmp_path / "mine.safetensors", provenance={"made_by": "me"}) == out
     )
     old, new = load_bundle(SHIPPED, "cpu"), load_bundle(out, "cpu")
-    assert new.id.startswith("cdse-au-1-v2-")
+    assert new.id.startswith("cdse-au-2-v2-")
     assert new.details["parent"] == new.details["metrics_of"] == old.id
     assert new.details["provenance"] == {"made_by": "me"}
     assert new.details["rates"] == old.details["rates"]
     assert (out / "forest.skops").read_bytes() == (SHIPPED / "forest.skops").read_bytes()
     image = np.random.default_rng(0).normal(size=(1, 1, 64, 64)).astype(np.float32)
-    np.testing.assert_allclose(new.network(image), old.network(image) + 0.5, atol=1e-4)
+    before, after = (onnx_network(folder / "unet.onnx")(image) for folder in (SHIPPED, out))
+    np.testing.assert_allclose(after, before + 0.5, atol=1e-4)
+    assert new.backend == "onnxruntime-cpu"  # new weights have not been quantised
     with pytest.raises(BundleRefused, match="never overwritten"):
         derive(SHIPPED, out, provenance={})
     again = derive(out, tmp_path / "third", provenance={})
-    assert describe(again)[0].startswith("cdse-au-1-v3-")
+    assert describe(again)[0].startswith("cdse-au-2-v3-")
     assert describe(again)[1]["metrics_of"] == old.id
     del state["head.bias"]
     save_file(state, tmp_path / "mine.safetensors")
