@@ -22,14 +22,14 @@ CAPTION = 30
 def contact_sheet(shards: Sequence[Path]) -> Image.Image:
     """Forty images spread over the shards, captioned, particles outlined in the colour of their true class."""
     chosen = _spread(shards, COLUMNS * ROWS)
-    side = 256
-    sheet = Image.new("RGB", (COLUMNS * (side + 4), ROWS * (side + CAPTION + 4) + CAPTION), (16, 18, 24))
+    side, rows = 256, -(-len(chosen) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * (side + 4), rows * (side + CAPTION + 4) + CAPTION), (16, 18, 24))
     pen = ImageDraw.Draw(sheet)
     for n, (image, labels, about) in enumerate(chosen):
         left, top = n % COLUMNS * (side + 4), n // COLUMNS * (side + CAPTION + 4)
         sheet.paste(Image.fromarray(_outlined(image, labels, about)), (left, top))
         pen.multiline_text((left + 2, top + side + 2), caption(about), fill=(220, 220, 220), spacing=1)
-    foot = (2, ROWS * (side + CAPTION + 4) + 4)
+    foot = (2, rows * (side + CAPTION + 4) + 4)
     pen.text(
         foot,
         "outlines: yes orange, no blue, null violet, not scored grey; 12.8 nm a side",
