@@ -303,8 +303,10 @@ def train_unet(options: argparse.Namespace) -> int:
     if options.data.is_dir() and not any(options.data.glob("*.h5")):
         from models.bundle import SHIPPED
         from models.finetune import finetune
+        from monitor.pictures import read_frame
 
         how = {"pixel_size_nm": options.pixel_size, "replay": options.replay, "device": options.device}
+        how["read"] = read_frame
         print(finetune(options.start_from or SHIPPED, options.data, options.out, **given, **how).verdict)
         return 0
     settings = Settings(Architecture(**_given(options, ("width", "levels", "stem", "norm"))), **given)
@@ -334,9 +336,16 @@ def evaluate(options: argparse.Namespace) -> int:
     from models.evaluate import as_text
     from models.evaluate import evaluate as run
     from models.real import RealFrames
+    from monitor.pictures import read_frame
 
     real, blank = ([RealFrames.parse(text) for text in given] for given in (options.real, options.blank))
-    how = {"seed": options.seed, "real": real, "blank": blank, "pictures": options.pictures}
+    how = {
+        "seed": options.seed,
+        "real": real,
+        "blank": blank,
+        "read": read_frame,
+        "pictures": options.pictures,
+    }
     return _tell(run(options.bundle, options.data, options.images, **how), as_text, options.json)
 
 

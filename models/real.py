@@ -24,6 +24,9 @@ from models.segment import probability_maps
 NEARLY_EMPTY = 0.005
 """A mask that covers a smaller share of its frame is judged by the false area, not by Dice."""
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".npy")
+"""What `read_picture` reads."""
+FRAMES = (*PICTURES, ".dm3", ".dm4", ".mrc", ".emd", ".ser", ".hspy", ".h5", ".hdf5", ".tvips")
+"""What may be a frame; the others need a reader that knows the microscope's formats."""
 
 #: A file → (H, W) or (H, W, C) of any real type.
 Reader = Callable[[Path], npt.NDArray[Any]]
@@ -74,7 +77,7 @@ class RealFrames:
             found = [self.where]
         else:
             found = list(self.where.parent.glob(self.where.name))
-        pictures = sorted(p for p in found if p.suffix.lower() in PICTURES)
+        pictures = sorted(p for p in found if p.suffix.lower() in FRAMES)
         if not pictures:
             raise ModelError(f"{self.where} holds no picture")
         return pictures
@@ -101,7 +104,7 @@ def _mask_of(frame: Path) -> Path | None:
         masks = frame.parent.with_name("masks")
         places += [masks / frame.stem, *(masks / stem for stem in stems)]
     for place in places:
-        for suffix in (frame.suffix, *PICTURES):
+        for suffix in dict.fromkeys((frame.suffix, *FRAMES)):
             candidate = place.with_name(place.name + suffix)
             if candidate.is_file():
                 return candidate

@@ -19,11 +19,13 @@ from models.export import export_unet
 from models.finetune import finetune, freeze_statistics, train_on, verdict_of
 from models.own_frames import TILE, OwnFrame, as_examples, instances_of, split_frames, tiles_of
 from models.preprocess import Preprocessing
+from models.segment import Segmentation
 from models.shards import examples_by_split
 from models.train_unet import Settings, train
 from models.unet import Architecture, UNet
 
 SHAPE = (200, 280)
+LEFT_OUT = ("sha256", "name", "format", "classes", "preferred_backend", "calibration", "segmentation")
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +42,9 @@ def tiny(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("forest.onnx", "forest.skops"):
         (folder / name).write_bytes((SHIPPED / name).read_bytes())
     _, details = describe(SHIPPED)
-    kept = {k: v for k, v in details.items() if k not in ("sha256", "name", "format", "classes")}
-    write_manifest(folder, "tiny", kept | {"unet": {"architecture": architecture.as_dict()}})
+    kept = {k: v for k, v in details.items() if k not in LEFT_OUT}
+    plain = {"unet": {"architecture": architecture.as_dict()}, "segmentation": Segmentation().as_dict()}
+    write_manifest(folder, "tiny", kept | plain)
     return folder
 
 

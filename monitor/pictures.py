@@ -1,0 +1,30 @@
+"""Reads a frame's file for those who want an array and nothing else: a picture, or any format of a microscope."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from models.errors import ModelError
+from models.real import PICTURES, read_picture
+from monitor.errors import UnreadableFrame
+from monitor.read import open_frames
+
+
+def read_frame(path: Path) -> npt.NDArray[Any]:
+    """The pixels of a file, its first frame if it has several; of a picture with its colours, as it is.
+
+    Raises
+    ------
+    ModelError
+        It can't be read.
+    """
+    if path.suffix.lower() in PICTURES:
+        return read_picture(path)
+    try:
+        with open_frames(path) as file:
+            return file.frame(0).pixels
+    except UnreadableFrame as error:
+        raise ModelError(f"{path} can't be read: {error.reason}") from error
