@@ -1,4 +1,7 @@
-"""The picture of `docs/physics.md` and the numbers in it: `python -m sim.checks_figure docs/physics.png`."""
+"""The pictures of `docs/physics.md` and the numbers in them.
+
+`python -m sim.checks_figure docs/physics.png docs/carbon.png`; the second is optional.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from sim.carbon import amorphous_slab
+from sim.carbon import amorphous_slab, coordination, radial_distribution
 from sim.checks import (
     DIAMOND,
     beams,
@@ -207,5 +210,29 @@ def draw(path: Path, say: Callable[[str], None] = print) -> None:
     figure.savefig(path)
 
 
+def draw_carbon(path: Path, say: Callable[[str], None] = print) -> None:
+    """The radial distribution of amorphous carbon at three densities."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.4), dpi=100, layout="constrained")
+    ax = figure.subplots()
+    box = np.full(3, 6.0)
+    for density in (1.7, 1.9, 2.2):
+        slab = amorphous_slab(6.0, 6.0, seed=1, density_g_cm3=density)
+        r, g = radial_distribution(slab, box, 1.0, 250)
+        ax.plot(r, g, lw=1, label=f"{density} g/cm³")
+        near = r < 0.2
+        say(
+            f"carbon, {density} g/cm³: first peak {r[near][g[near].argmax()]:.3f} nm, "
+            f"{coordination(slab, box):.2f} neighbours, second peak {r[~near][g[~near].argmax()]:.3f} nm"
+        )
+    ax.axhline(1, color="0.6", lw=0.8)
+    ax.set(title="amorphous carbon", xlabel="distance [nm]", ylabel="g(r)", ylim=(0, None))
+    ax.legend(fontsize=8)
+    figure.savefig(path)
+
+
 if __name__ == "__main__":
     draw(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        draw_carbon(Path(sys.argv[2]))

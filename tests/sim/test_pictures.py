@@ -1,10 +1,13 @@
 """The gallery, and what frames are compared by."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from sim.carbon import amorphous_slab
+from sim.checks_figure import draw_carbon
 from sim.gallery import CONDITIONS, Film, image, kinds
 from sim.likeness import PIXEL_NM, draw, evened, figures, power_spectrum, real
 from sim.specimen import SlabOfCarbon
@@ -44,3 +47,13 @@ def test_real_frames_come_at_the_common_sampling(tmp_path) -> None:
     assert real(tmp_path / "frame.png", 0.1).shape == (256, 256)
     figure = draw([("noise", evened(picture), evened(picture))])
     assert len(figure.axes) == 4
+
+
+def test_the_picture_of_carbon_says_its_peaks(tmp_path: Path) -> None:
+    said: list[str] = []
+    draw_carbon(tmp_path / "carbon.png", said.append)
+    assert len(said) == 3
+    peaks = [float(line.split("first peak ")[1].split()[0]) for line in said]
+    assert all(0.142 <= peak <= 0.152 for peak in peaks)
+    with Image.open(tmp_path / "carbon.png") as picture:
+        assert picture.size == (700, 340)
