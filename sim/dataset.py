@@ -280,7 +280,8 @@ def simulate(
                         done.result()
                         bar.update(running[done][1])
                 except KeyboardInterrupt:
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    for waiting in running:
+                        waiting.cancel()
                     raise
     contact_sheet(
         [shard_path(out, order.preset, first) for first in range(0, specimens, SPECIMENS_A_SHARD)]
