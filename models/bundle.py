@@ -246,18 +246,10 @@ def torch_network(folder: Path, architecture: Architecture, device: str) -> Netw
         The weights can't be read, or are those of another network.
     """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
-    from models.unet import UNet
+    from models.export import read_unet
 
-    net = UNet(architecture)
-    try:
-        net.load_state_dict(load_file(folder / "unet.safetensors"))
-    except (SafetensorError, OSError, RuntimeError) as error:  # RuntimeError: weights of another net
-        said = " ".join(str(error).split())[:160]
-        raise BundleRefused(f"{folder / 'unet.safetensors'} does not hold this network: {said}") from error
-    net = net.to(device).eval()
+    net = read_unet(folder / "unet.safetensors", architecture).to(device).eval()
 
     @torch.inference_mode()
     def run(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -16,8 +16,8 @@ from models.errors import BundleRefused
 from models.unet import Architecture, UNet
 
 
-def export_unet(weights: Path, architecture: Architecture, folder: Path) -> None:
-    """Copy `unet.safetensors` into the folder and write `unet.onnx` beside it (any height and width, batch 1).
+def read_unet(weights: Path, architecture: Architecture) -> UNet:
+    """The network that a safetensors file holds.
 
     Raises
     ------
@@ -30,7 +30,18 @@ def export_unet(weights: Path, architecture: Architecture, folder: Path) -> None
     except (SafetensorError, OSError, RuntimeError) as error:  # RuntimeError: weights of another net
         said = " ".join(str(error).split())[:160]
         raise BundleRefused(f"{weights} does not hold this network: {said}") from error
-    net.eval()
+    return net
+
+
+def export_unet(weights: Path, architecture: Architecture, folder: Path) -> None:
+    """Copy `unet.safetensors` into the folder and write `unet.onnx` beside it (any height and width, batch 1).
+
+    Raises
+    ------
+    BundleRefused
+        The weights can't be read, or are those of another network.
+    """
+    net = read_unet(weights, architecture).eval()
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(weights, folder / "unet.safetensors")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

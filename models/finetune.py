@@ -32,7 +32,7 @@ from models.real import Reader, RealFrames, marked_on, read_picture, scored
 from models.segment import calibrated
 from models.shards import Examples, examples_by_split
 from models.strata import EMPTY_PRESETS, preset_of
-from models.train_unet import Settings, learning_rate, loss_of
+from models.train_unet import Settings, learn_from
 from models.unet import UNet, architecture_of
 
 REPLAY_SHARDS = 4
@@ -163,14 +163,7 @@ def train_on(
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-4)
     source = batches(pool, drawing, preprocessing, settings.batch, settings.seed, 0)
     for step in tqdm(range(settings.steps), unit="step", disable=None):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, settings)
-        images, wanted = next(source)
-        loss = loss_of(net(images.to(device)), wanted.to(device), settings.boundary)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-        optimiser.step()
+        learn_from(next(source), net, optimiser, step, settings, device)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in net.state_dict().values()):
         raise ModelError(f"the training ran away at a learning rate of {settings.learning_rate:g}; lower it")
     out.mkdir(parents=True)

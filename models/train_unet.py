@@ -86,6 +86,26 @@ def loss_of(logits: Tensor, wanted: Tensor, boundary: float = 0.0) -> Tensor:
     return cross + 0.5 * (1 - dice)
 
 
+def learn_from(
+    batch: tuple[Tensor, Tensor],
+    net: UNet,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    settings: Settings,
+    device: str,
+) -> float:
+    """One step of the training on images (B, 1, H, W) and targets (B, 2, H, W); returns the loss."""
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(step, settings)
+    images, wanted = batch
+    loss = loss_of(net(images.to(device)), wanted.to(device), settings.boundary)
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+    optimiser.step()
+    return float(loss.detach())
+
+
 def train(
     data: Path,
     out: Path,
@@ -135,17 +155,9 @@ def train(
     with tqdm(total=settings.steps, initial=begun.step, unit="step", disable=None) as bar:
         while begun.step < settings.steps and not begun.stopped(settings.patience):
             net.train()
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(begun.step, settings)
-            images, wanted = next(source)
-            loss = loss_of(net(images.to(device)), wanted.to(device), settings.boundary)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            optimiser.step()
+            losses.append(learn_from(next(source), net, optimiser, begun.step, settings, device))
             begun.step += 1
             _follow(averaged, net, min(settings.average, (1 + begun.step) / (10 + begun.step)))
-            losses.append(float(loss.detach()))
             bar.update()
             if begun.step % settings.round_steps == 0 or begun.step == settings.steps:
                 figures = validate(averaged, check, preprocessing)
