@@ -232,7 +232,7 @@ def _write(
             }
         )
         shard.create_dataset("images", data=images, chunks=(1, TILE, TILE))
-        shard.flush()  # or its place in the file would hang on when the last reference to it goes (a profiler holds one)
+        shard.flush()  # or where it lies would hang on when the last reference to it goes (a profiler holds one)
         shard.create_dataset("labels", data=labels, chunks=(1, TILE, TILE), compression="gzip")
         shard.flush()
         shard.create_dataset("about", data=about, dtype=h5py.string_dtype())
