@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -41,7 +42,11 @@ def layer_frequencies(material: str | None) -> list[float] | None:
 
 
 def analyse(
-    image: npt.NDArray[Any], pixel_size_nm: float, bundle: Bundle, material: str | None = None
+    image: npt.NDArray[Any],
+    pixel_size_nm: float,
+    bundle: Bundle,
+    material: str | None = None,
+    keep: bool = False,
 ) -> Analysis:
     """Everything that the models say of one frame.
 
@@ -50,6 +55,7 @@ def analyse(
     image : (H, W) counts of any real type; gain and offset do not matter.
     pixel_size_nm : of the frame [nm].
     material : restricts the stacking reading to this material's layer spacing.
+    keep : every particle with what its features were read from, so that it can be explained.
 
     Raises
     ------
@@ -71,17 +77,21 @@ def analyse(
     image, unit = _within_reach(image)
     blocks = blocks_of((image.shape[0], image.shape[1]), pixel_size_nm / bundle.preprocessing.pixel_size_nm)
     if len(blocks) == 1:
-        result = _analyse_whole(image, pixel_size_nm, bundle, frequencies)
+        result = _analyse_whole(image, pixel_size_nm, bundle, frequencies, keep)
     else:
         result = analyse_in_blocks(
-            image, blocks, lambda part: _analyse_whole(part, pixel_size_nm, bundle, frequencies)
+            image, blocks, lambda part: _analyse_whole(part, pixel_size_nm, bundle, frequencies, keep)
         )
     result.quality["mean_counts"] = float(result.quality["mean_counts"]) * unit
     return result
 
 
 def _analyse_whole(
-    image: npt.NDArray[Any], pixel_size_nm: float, bundle: Bundle, frequencies: list[float] | None
+    image: npt.NDArray[Any],
+    pixel_size_nm: float,
+    bundle: Bundle,
+    frequencies: list[float] | None,
+    keep: bool,
 ) -> Analysis:
     """A frame, or a block of one, that is known to be a picture of a size that can be held."""
     timings: dict[str, float] = {}
@@ -104,7 +114,7 @@ def _analyse_whole(
         labels = regions(probability_maps(prepared.image, bundle.network), step, bundle.segmentation)
     lap("segment")
 
-    measured = measure(prepared.image, labels, step, frequencies)
+    measured = measure(prepared.image, labels, step, frequencies, keep)
     on_frame = prepared.to_frame(labels)
     boxes = ndimage.find_objects(on_frame, max_label=len(measured))
     lap("measure")
@@ -125,6 +135,8 @@ def _analyse_whole(
         )
         if found.reading is not None and best == "yes":
             particles[-1].features["stack_place"] = found.reading.place
+        if keep:
+            particles[-1] = replace(particles[-1], measured=found)
     lap("classify")
     return Analysis(
         shape=(image.shape[0], image.shape[1]),

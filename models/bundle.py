@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # torch is imported only where it is needed
 
 FORMAT = "faultwatch bundle 1"
 FILES = ("unet.safetensors", "unet.onnx", "forest.onnx", "forest.skops")
+FORMS_OF_FOREST = ("forest.onnx", "forest.skops")
 INT8 = "unet.int8.onnx"
 BUNDLES = Path(__file__).parent / "bundles"
 #: What a bundle's identity follows from: whatever can change what it says of a frame.
@@ -62,7 +63,7 @@ _TOLD = (
     ),
     "metrics_of",
 )
-SHIPPED = BUNDLES / "cdse-au-2"
+SHIPPED = BUNDLES / "cdse-au-3"
 
 
 @dataclass(frozen=True)
@@ -297,17 +298,21 @@ def derive(
     *,
     provenance: dict[str, Any],
     unet_weights: Path | None = None,
+    forest: Path | None = None,
+    figures: dict[str, Any] | None = None,
     calibration: Calibration | None = None,
     segmentation: Segmentation | None = None,
 ) -> Path:
     """Make a new version of a bundle: other weights or settings, everything else carried over; returns `out`.
 
-    The forest, its rates and the metrics are the parent's: `metrics_of` names the bundle on which they were measured.
+    The metrics are the parent's: `metrics_of` names the bundle on which they were measured.
 
     Parameters
     ----------
     provenance : what was done and with what; kept as `provenance`.
     unet_weights : a safetensors file of the same architecture; `None`: the parent's.
+    forest : folder with both forms of a forest of the same features; `None`: the parent's.
+    figures : what the manifest says of it: `rates`, `forest`; what is not given is the parent's.
     calibration, segmentation : `None`: the parent's.
 
     Raises
@@ -328,16 +333,19 @@ def derive(
         changed["calibration"] = calibration.as_dict()
     if segmentation is not None:
         changed["segmentation"] = segmentation.as_dict()
+    changed |= figures or {}
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        kept = FILES if unet_weights is None else ("forest.onnx", "forest.skops")
-        if unet_weights is None and INT8 in details["sha256"]:
-            kept = (*kept, INT8)
-        for file in kept:
-            shutil.copyfile(bundle / file, partial / file)
+        kept = {file: bundle for file in (*FILES, INT8) if file in details["sha256"]}
+        for file in FORMS_OF_FOREST:
+            kept[file] = forest or bundle
+        if unet_weights is not None:
+            kept = {file: folder for file, folder in kept.items() if file in FORMS_OF_FOREST}
+        for file, folder in kept.items():
+            shutil.copyfile(folder / file, partial / file)
         if unet_weights is not None:
             from models.export import export_unet
             from models.unet import architecture_of

@@ -34,8 +34,12 @@ class Drawing:
         default_factory=lambda: {"lattice": 0.42, "overview": 0.2, "grains": 0.2, "bare": 0.1, "soot": 0.08}
     )
     """How often images of each preset come; those that the data set has not got are left out."""
-    negatives: float = 0.1
+    negatives: float = 0.18
     """Share of examples that are made to hold nothing (`models.augment.NEGATIVES`)."""
+    kinds: dict[str, float] = field(
+        default_factory=lambda: {"fringes": 4.0, "edge": 3.0, "contamination": 2.0}
+    )
+    """How often a kind of them comes, against 1 for one not named: those hard to tell from a particle more."""
     marks: float = 0.04
     """Share with a burnt-in scale bar or data line."""
     randomise: bool = True
@@ -88,7 +92,8 @@ def example(
     """One training example: standardised image (H, W), targets (2, H, W)."""
     if rng.random() < drawing.negatives:
         size = pool.data.images.shape[1]
-        kind = list(NEGATIVES)[int(rng.integers(len(NEGATIVES)))]
+        shares = np.array([drawing.kinds.get(kind, 1.0) for kind in NEGATIVES])
+        kind = str(rng.choice(list(NEGATIVES), p=shares / shares.sum()))
         image, labels = NEGATIVES[kind](size, rng), np.zeros((size, size), np.uint8)
     else:
         number = pool.draw(rng)

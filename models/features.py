@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
+from models.axes import Axis, stacking_axes
 from models.stack import Reading, read_stack
 
 Image = npt.NDArray[np.float32]
@@ -25,6 +26,8 @@ RINGS = np.arange(0.5, 8.51, 0.5)
 TRANSFORM = 256
 """Side of the (zero-padded) transform [px]; larger regions are cut to it."""
 PEAKS = 6
+STRONG = 6.0
+"""Power over the background's from which a peak is a Bragg spot."""
 
 #: Known close-packed layer frequencies [nm⁻¹] by material; the window around each covers the pixel size's error.
 LAYER_FREQUENCIES: dict[str, float] = {"CdSe": 2.850, "Au": 4.247, "Ag": 4.240, "Pt": 4.414}
@@ -32,6 +35,21 @@ PLAIN = 12.0
 """`Reading.significance` from which a fault is taken as plain when an axis is chosen to be shown."""
 WINDOW = 0.05
 """Half width of the window around a layer frequency, relative."""
+READ = (
+    "perfect_h",
+    "perfect_c",
+    "faulted",
+    "gain",
+    "significance",
+    "row_power",
+    "turn_mean",
+    "turn_spread",
+    "depth",
+    "misfit_perfect",
+    "misfit_faulted",
+    "evidence",
+)
+"""Figures of a reading that become features."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,42 @@ class Measured:
     values: dict[str, float]
     reading: Reading | None
     """The stack along the best axis; `None` where no axis was found."""
+    seen: Seen | None = None
+    """What all of it was read from, where that is asked for."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """A region's power spectrum: `TRANSFORM`² bins of 1 / (`TRANSFORM` · pixel size) [nm⁻¹], 0 in the middle."""
+
+    power: npt.NDArray[np.float64]
+    """Per unit of window area."""
+    ratio: npt.NDArray[np.float64]
+    """The same over the background's mean at that frequency; 0 beyond the `RINGS`."""
+    peaks: list[tuple[float, float, float, float]]
+    """The strongest Bragg spots of a half plane: (row bin, column bin, |k| [nm⁻¹], power over the background)."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One region as it is measured."""
+
+    crop: Image
+    """(h, w) of the standardised frame."""
+    detail: Image
+    """(h, w) the same without its slow variation, within the region's soft window."""
+    soft: Image
+    """(h, w) that window."""
+    mask: npt.NDArray[np.bool_]
+    background: npt.NDArray[np.float64]
+    """Mean power of the frame's ground in each of the `RINGS`."""
+    pixel_size_nm: float
+    readings: tuple[Reading, ...]
+    """The stack along every axis that was tried."""
+
+    def spectrum(self) -> Spectrum:
+        """The spectrum from which the features were taken."""
+        return _spectrum(self.detail, self.soft, self.background, *_radii(self.pixel_size_nm))
 
 
 def background_profile(image: Image, labels: Labels, pixel_size_nm: float) -> npt.NDArray[np.float64]:
@@ -84,12 +138,14 @@ def measure(
     labels: Labels,
     pixel_size_nm: float,
     layer_frequencies: Sequence[float] | None = None,
+    keep: bool = False,
 ) -> list[Measured]:
     """Features of every region 1, 2, … of a label image (h, w), from the standardised frame (h, w).
 
     Parameters
     ----------
     layer_frequencies : of the materials that may be there [nm⁻¹]; all known ones if not given.
+    keep : with what was seen, to explain it.
     """
     frequencies = sorted(set(layer_frequencies or LAYER_FREQUENCIES.values()))
     count = int(labels.max(initial=0))
@@ -107,7 +163,7 @@ def measure(
         found.append(
             _measure_one(
                 image, slow, gradients, outside_gradient, region, labels, label, background, radius, ring,
-                pixel_size_nm, frequencies,
+                pixel_size_nm, frequencies, keep,
             )
         )  # fmt: skip
     return found
@@ -170,13 +226,13 @@ def _measure_one(
     ring: npt.NDArray[np.intp],
     pixel_size_nm: float,
     frequencies: Sequence[float],
+    keep: bool,
 ) -> Measured:
     h, w = region.soft.shape
     here = (slice(region.top, region.top + h), slice(region.left, region.left + w))
     detail = (image[here] - slow[here]) * region.soft
-    area = float((region.soft**2).sum()) + 1e-6
-    spectrum = fft.fftshift(fft.fft2(detail, s=(TRANSFORM, TRANSFORM)))
-    power = (spectrum.real**2 + spectrum.imag**2) / area
+    spectrum = _spectrum(detail, region.soft, background, radius, ring)
+    power, ratio, peaks = spectrum.power, spectrum.ratio, spectrum.peaks
     values: dict[str, float] = {}
 
     # Radial profile over the background's: what the region adds at each spatial frequency.
@@ -191,8 +247,6 @@ def _measure_one(
     for i in range(2, len(RINGS) - 3):
         values[f"uneven_{RINGS[i]:.1f}"] = float(np.log(square[i] / (2 * mean[i] ** 2) + 1e-6))
 
-    ratio = power / np.where(inside, background[np.clip(ring, 0, len(RINGS) - 2)], np.inf)
-    peaks = _peaks(ratio, radius)
     values |= _peak_features(peaks)
     values |= _edge_features(gradients[here], image[here], region, outside_gradient, pixel_size_nm)
     values |= _contrast(image, labels, label, region, pixel_size_nm)
@@ -202,13 +256,33 @@ def _measure_one(
     rows_nm = pixels[0].astype(np.float64) * pixel_size_nm
     cols_nm = pixels[1].astype(np.float64) * pixel_size_nm
     readings = []
-    for axis in _axes(power, ratio, radius, pixel_size_nm, frequencies):
-        refined = _refine(detail, region.mask, pixel_size_nm, axis)
+    axes = stacking_axes(ratio, 1 / (TRANSFORM * pixel_size_nm), frequencies)
+    for axis in axes:
+        refined = refine(detail, region.mask, pixel_size_nm, (axis.row, axis.col))
         reading = read_stack(levels, rows_nm, cols_nm, refined)
         if reading is not None:
             readings.append(reading)
-    values |= _stack_features(readings)
-    return Measured(values, _telling(readings))
+    values |= _axis_features(axes) | _stack_features(readings)
+    seen = None
+    if keep:
+        here_seen = (image[here], detail, region.soft, region.mask)
+        seen = Seen(*here_seen, background, pixel_size_nm, tuple(readings))
+    return Measured(values, _telling(readings), seen)
+
+
+def _spectrum(
+    detail: Image,
+    soft: Image,
+    background: npt.NDArray[np.float64],
+    radius: npt.NDArray[np.float64],
+    ring: npt.NDArray[np.intp],
+) -> Spectrum:
+    area = float((soft**2).sum()) + 1e-6
+    transform = fft.fftshift(fft.fft2(detail, s=(TRANSFORM, TRANSFORM)))
+    power = (transform.real**2 + transform.imag**2) / area
+    inside = (ring >= 0) & (ring < len(RINGS) - 1)
+    ratio = power / np.where(inside, background[np.clip(ring, 0, len(RINGS) - 2)], np.inf)
+    return Spectrum(power, ratio, _peaks(ratio, radius))
 
 
 def _sobel(image: Image) -> Image:
@@ -239,7 +313,7 @@ def _peak_features(peaks: list[tuple[float, float, float, float]]) -> dict[str, 
     for i in range(4):
         values[f"peak_{i}"] = float(np.log(peaks[i][3] + 1e-3)) if i < len(peaks) else -5.0
     values["peak_first_k"] = peaks[0][2] if peaks else 0.0
-    strong = [p for p in peaks if p[3] > 6.0]
+    strong = [p for p in peaks if p[3] > STRONG]
     values["peak_count"] = float(len(strong))
     # The strongest spot that is not a multiple of the first: two directions make columns of fringes.
     second = 0.0
@@ -289,29 +363,7 @@ def _contrast(
     }
 
 
-def _axes(
-    power: npt.NDArray[np.float64],
-    ratio: npt.NDArray[np.float64],
-    radius: npt.NDArray[np.float64],
-    pixel_size_nm: float,
-    frequencies: Sequence[float],
-) -> list[tuple[float, float]]:
-    """Candidate reflections of the layers [nm⁻¹]: spots within the window around a known frequency, strongest first."""
-    smooth = cv2.GaussianBlur(ratio.astype(np.float32), (0, 0), 1.0)
-    top = smooth >= cv2.dilate(smooth, np.ones((7, 7), np.uint8))
-    near = np.zeros(radius.shape, bool)
-    for f in frequencies:
-        near |= np.abs(radius / f - 1) < WINDOW
-    centre = TRANSFORM // 2
-    rows, cols = np.nonzero(top & near & (smooth > 3.0))
-    half = (rows > centre) | ((rows == centre) & (cols > centre))
-    rows, cols = rows[half], cols[half]
-    order = np.argsort(smooth[rows, cols])[::-1][:3]
-    step = 1 / (TRANSFORM * pixel_size_nm)
-    return [(float(rows[i] - centre) * step, float(cols[i] - centre) * step) for i in order]
-
-
-def _refine(
+def refine(
     detail: Image, mask: npt.NDArray[np.bool_], pixel_size_nm: float, axis: tuple[float, float]
 ) -> tuple[float, float]:
     """The reflection's place between the bins: a quadratic through the transform at nine points, twice."""
@@ -337,38 +389,39 @@ def _trust(reading: Reading) -> float:
     return max(reading.perfect_h, reading.perfect_c, reading.faulted) * max(reading.row_power, 0.0)
 
 
-def _most_faulted(readings: list[Reading]) -> Reading | None:
+def most_trusted(readings: Sequence[Reading]) -> Reading | None:
+    """The axis of which the words explain most; `None` where there is none."""
+    return max(readings, key=_trust, default=None)
+
+
+def most_faulted(readings: Sequence[Reading]) -> Reading | None:
     """The axis along which a fault is best attested: in cubic crystals only one of two visible {111} may carry it."""
     return max(readings, key=lambda r: r.significance * max(r.faulted, 0.0), default=None)
 
 
 def _telling(readings: list[Reading]) -> Reading | None:
     """The axis to show: the faulted one if the fault is plain, else the one that the words explain best."""
-    faulted = _most_faulted(readings)
+    faulted = most_faulted(readings)
     if faulted is not None and faulted.significance > PLAIN and faulted.faulted > 0.4:
         return faulted
-    return max(readings, key=_trust, default=None)
+    return most_trusted(readings)
+
+
+def _axis_features(axes: list[Axis]) -> dict[str, float]:
+    """How much the two likeliest axes look like axes of a stack."""
+    values: dict[str, float] = {}
+    for i in range(2):
+        axis = axes[i] if i < len(axes) else Axis(0.0, 0.0, 0.0, 0.0, 0.0)
+        values |= {f"axis_{i}": axis.score, f"axis_{i}_layers": axis.layers, f"axis_{i}_top": axis.top}
+    return values
 
 
 def _stack_features(readings: list[Reading]) -> dict[str, float]:
-    names = (
-        "perfect_h",
-        "perfect_c",
-        "faulted",
-        "gain",
-        "significance",
-        "row_power",
-        "turn_mean",
-        "turn_spread",
-        "depth",
-    )
+    """What was read along the two likeliest axes: in cubic crystals two {111} stand edge-on, and one has the fault."""
     values: dict[str, float] = {}
-    for prefix, reading in (
-        ("stack", max(readings, key=_trust, default=None)),
-        ("fault", _most_faulted(readings)),
-    ):
-        for name in names:
+    for i, prefix in enumerate(("first", "second")):
+        reading = readings[i] if i < len(readings) else None
+        for name in READ:
             values[f"{prefix}_{name}"] = float(getattr(reading, name)) if reading else 0.0
         values[f"{prefix}_significance_a_layer"] = reading.significance / reading.layers if reading else 0.0
-    values["stack_axes"] = float(len(readings))
     return values

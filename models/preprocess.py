@@ -1,8 +1,8 @@
 """From a camera's counts to what the network sees: the same code for training and for a session.
 
-Outlier pixels go by their local median, the frame is resampled to the bundle's pixel size through its Fourier
-transform, a low-order surface (fitted robustly) is taken off, the noise is made even across the frame, and the whole
-frame is standardised. Everything is unchanged by gain and offset of the counts.
+A detector's gaps are filled, outlier pixels go by their local median, the frame is resampled to the bundle's pixel
+size through its Fourier transform, a low-order surface (fitted robustly) is taken off, the noise is made even across
+the frame, and the whole frame is standardised. Everything is unchanged by gain and offset of the counts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import numpy.typing as npt
 from scipy import fft
 
 Image = npt.NDArray[np.float32]
+
+MASKED = 0.2
+"""Share of a frame's pixels at the largest value of its type from which that is overexposure, not a detector's gaps."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,29 @@ class Canonical:
         rows = np.minimum((np.arange(self.shape[0]) * self.scale[0] + 0.5).astype(int), labels.shape[0] - 1)
         cols = np.minimum((np.arange(self.shape[1]) * self.scale[1] + 0.5).astype(int), labels.shape[1] - 1)
         return np.asarray(labels[rows][:, cols])
+
+
+def fill_masked(image: npt.NDArray[Any]) -> Image:
+    """A frame (H, W) as single precision, with what its detector could not count filled from around.
+
+    Detectors mark gaps between modules and dead areas with the largest value of their type (unsigned, 16 bits or
+    more). Each such pixel becomes the mean of its valid surroundings, as wide as need be. Where more than `MASKED` of
+    a frame has that value it is overexposed, and left as it is; so are pictures of 8 bits, whose white is a colour.
+    """
+    pixels = np.ascontiguousarray(image, dtype=np.float32)
+    if image.dtype.kind != "u" or image.dtype.itemsize < 2:
+        return pixels
+    masked = np.asarray(image == np.iinfo(image.dtype).max)
+    if not masked.any() or masked.mean() > MASKED:
+        return pixels
+    known = (~masked).astype(np.float32)
+    pixels = np.where(masked, np.float32(np.median(image[~masked])), pixels)
+    for width in (32, 8, 2):  # the narrowest that has anything to go by is written last
+        near = cv2.GaussianBlur(known, (0, 0), width)
+        total = cv2.GaussianBlur(pixels * known, (0, 0), width)
+        fill = masked & (near > 0.05)
+        pixels[fill] = total[fill] / near[fill]
+    return pixels
 
 
 def remove_outliers(image: Image, sigmas: float) -> Image:
@@ -144,7 +170,6 @@ def standardise(image: Image, settings: Preprocessing) -> Image:
 
 def canonical(image: npt.NDArray[Any], pixel_size_nm: float, settings: Preprocessing) -> Canonical:
     """The whole way from a frame (H, W) of any real type to the network's input."""
-    pixels = np.ascontiguousarray(image, dtype=np.float32)
-    pixels = remove_outliers(pixels, settings.outlier_sigmas)
+    pixels = remove_outliers(fill_masked(image), settings.outlier_sigmas)
     resampled, scale = resample(pixels, pixel_size_nm / settings.pixel_size_nm)
     return Canonical(standardise(resampled, settings), scale, (image.shape[0], image.shape[1]))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from models.features import Measured
 
 ParticleClass = Literal["empty", "null", "no", "yes"]
 
@@ -37,6 +40,8 @@ class Particle:
     outline: tuple[tuple[float, float], ...]
     """Closed polygon of (row, column) corners; the last corner is not repeated."""
     features: dict[str, float] = field(default_factory=dict)
+    measured: Measured | None = field(default=None, compare=False, repr=False)
+    """What its features were read from, where that is asked for; see `models.explain`."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ LATERAL_RATIO = 2 * np.sqrt(2) / 3
 MOST_LAYERS = 56
 REGRESSORS = 5
 """Complex coefficients that are fitted to every word."""
+UNDETERMINED = 0.3
+"""Combinations of them that count so little against the strongest are not fitted where layers are looked at singly."""
 RAMPS = np.linspace(-0.04, 0.04, 9)
 """Phase ramps that are tried [cycles a layer]: an error of the axis' direction of up to 2.4°."""
 RUNS: tuple[tuple[str, str, str], ...] = (
@@ -100,8 +102,24 @@ class Reading:
     """Standard deviation of the same along the stack."""
     depth: float
     """Layers from the fault to the nearer cap."""
-    profile: Complex
-    """(N,) the layers' complex numbers."""
+    misfit_perfect: float
+    """log of what the best faultless word leaves, over the noise that stands beside the row."""
+    misfit_faulted: float
+    """The same for the best word with a fault."""
+    evidence: float
+    """log(1 + what the fault takes off, in units of that noise)."""
+    word: str
+    """The letters of the best word with a fault, the first layer's A."""
+    perfect_word: str
+    """The letters of the best word without one."""
+    ramps: tuple[float, float]
+    """Phase ramps of `word` and `perfect_word` [cycles a layer]."""
+    first_nm: float
+    """Where the first layer's middle lies along the axis [nm], in the coordinates that were given."""
+    samples: Complex
+    """(N, 2) what was seen on each layer and between it and the next, noise of every sample alike."""
+    roots: Real
+    """(N, 2) root of the number of pixels behind each sample."""
 
 
 def read_stack(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, float]) -> Reading | None:
@@ -120,9 +138,8 @@ def read_stack(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, fl
     # The reflection's own phase says where the layers lie; the regressors take what is left of the offset.
     origin = float(np.angle(np.sum(values * np.exp(-2j * np.pi * position)))) / (2 * np.pi)
     half = np.floor(2 * (position + origin) + 0.5).astype(int)
-    half -= int(half.min()) + (int(half.min()) % 2)
-    if half.min() < 0:
-        half += 2
+    shift = int(half.min()) - int(half.min()) % 2
+    half -= shift
     count = np.bincount(half).astype(float)
     wide = count >= 0.3 * np.percentile(count[count > 0], 90)
     first, last = int(np.argmax(wide)), len(wide) - int(np.argmax(wide[::-1]))
@@ -158,7 +175,12 @@ def read_stack(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, fl
     c = float(adjusted[perfect & (candidates.base == "c")].max())
     with_fault = np.flatnonzero(~perfect)
     best = int(with_fault[np.argmax(best_ramp[with_fault])])
+    without = int(np.flatnonzero(perfect)[np.argmax(best_ramp[perfect])])
     residuals = (1 - float(best_ramp[perfect].max()) + 1e-6) / (1 - float(best_ramp[best]) + 1e-6)
+    energy, noise = float(np.sum(np.abs(observed) ** 2)), float(beside) + 1e-12
+    left_perfect = energy * (1 - float(best_ramp[perfect].max()))
+    left_faulted = energy * (1 - float(best_ramp[best]))
+    free = max(1, samples - REGRESSORS)
     turn = observed[2:] * observed[:-2].conj()
     norm = np.abs(observed[2:]) * np.abs(observed[:-2]) + 1e-12
     correlation = (turn.real / norm).mean(axis=1)
@@ -178,8 +200,41 @@ def read_stack(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, fl
         turn_mean=float(turn.real.sum() / norm.sum()),
         turn_spread=float(correlation.std()),
         depth=float(min(place, layers - 1 - place)),
-        profile=np.asarray(observed.sum(axis=1)),
+        misfit_perfect=float(np.log(left_perfect / (free * noise) + 1e-3)),
+        misfit_faulted=float(np.log(left_faulted / (free * noise) + 1e-3)),
+        evidence=float(np.log1p(max(0.0, left_perfect - left_faulted) / noise)),
+        word=_letters(candidates.phases[best]),
+        perfect_word=_letters(candidates.phases[without]),
+        ramps=(float(RAMPS[share[best].argmax()]), float(RAMPS[share[without].argmax()])),
+        first_nm=((first + shift) / 2 - origin) / length,
+        samples=observed,
+        roots=root,
     )
+
+
+def _letters(phases: Complex) -> str:
+    return "".join("ABC"[round(3 * float(turn)) % 3] for turn in np.angle(phases) / (2 * np.pi))
+
+
+def layers_seen(reading: Reading, word: str, ramp: float) -> Complex:
+    """(N,) each layer's own complex number, its phase 0, 1/3 or 2/3 of a turn for A, B or C, about 1 in size.
+
+    With the coefficients fitted for a word, what its neighbours give is taken off each layer's two samples, and what
+    is left is read back through the layer's own two coefficients (the partial residuals of the fit).
+    """
+    turns = np.array(["ABC".index(letter) for letter in word]) / 3
+    letters = np.exp(2j * np.pi * turns)
+    turned = reading.samples * np.exp(-2j * np.pi * ramp * np.arange(reading.layers))[:, None]
+    design = _designs(letters[None], reading.roots)[0]
+    # In a periodic word a layer's and its neighbours' coefficients are told apart by its ends alone: what is as good
+    # as undetermined is left out, else large ones that cancel would pull every layer onto its letter.
+    c, *_ = np.linalg.lstsq(design, turned.ravel(), rcond=UNDETERMINED)
+    padded = np.concatenate([[0], letters, [0]])
+    seen = turned / reading.roots
+    on = seen[:, 0] - c[1] * padded[:-2] - c[2] * padded[2:]
+    between = seen[:, 1] - c[4] * padded[2:]
+    own = np.abs(c[0]) ** 2 + np.abs(c[3]) ** 2 + 1e-12
+    return np.asarray((c[0].conj() * on + c[3].conj() * between) / own)
 
 
 def _explained(designs: Complex, observed: Complex) -> Real:

@@ -172,7 +172,7 @@ def test_a_new_version_is_derived(tmp_path: Path) -> None:
         derive(SHIPPED, out, unet_weights=tmp_path / "mine.safetensors", provenance={"made_by": "me"}) == out
     )
     old, new = load_bundle(SHIPPED, "cpu"), load_bundle(out, "cpu")
-    assert new.id.startswith("cdse-au-2-v2-")
+    assert new.id.startswith("cdse-au-3-v2-")
     assert new.details["parent"] == new.details["metrics_of"] == old.id
     assert new.details["provenance"] == {"made_by": "me"}
     assert new.details["rates"] == old.details["rates"]
@@ -184,7 +184,7 @@ def test_a_new_version_is_derived(tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="never overwritten"):
         derive(SHIPPED, out, provenance={})
     again = derive(out, tmp_path / "third", provenance={})
-    assert describe(again)[0].startswith("cdse-au-2-v3-")
+    assert describe(again)[0].startswith("cdse-au-3-v3-")
     assert describe(again)[1]["metrics_of"] == old.id
     del state["head.bias"]
     save_file(state, tmp_path / "mine.safetensors")
@@ -304,8 +304,8 @@ def test_unknown_materials_are_named(bundle, taken) -> None:
 def test_the_shipped_figures_are_at_least_the_floor() -> None:
     """What the bundle says of itself was measured on held-out specimens when it was made (`train forest`)."""
     _, details = describe()
-    assert details["metrics"]["held_out"]["macro_f1"] >= 0.80
-    assert details["unet"]["training"]["validation"]["dice"] >= 0.85
+    assert details["metrics"]["held_out"]["macro_f1"] >= 0.84
+    assert details["unet"]["training"]["validation"]["dice_lattice"] >= 0.87
     for k, n in details["rates"].values():
         assert 0 < k <= n
 

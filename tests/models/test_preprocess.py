@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.preprocess import Preprocessing, canonical, remove_outliers, resample, robust_surface, standardise
+from models.preprocess import (
+    Preprocessing,
+    canonical,
+    fill_masked,
+    remove_outliers,
+    resample,
+    robust_surface,
+    standardise,
+)
 
 SETTINGS = Preprocessing()
 
@@ -90,3 +98,28 @@ def test_labels_come_back_to_the_frames_own_grid() -> None:
     rows, cols = np.nonzero(back)
     assert (rows.min(), rows.max()) == (pytest.approx(40, abs=2), pytest.approx(79, abs=2))
     assert (cols.min(), cols.max()) == (pytest.approx(100, abs=2), pytest.approx(179, abs=2))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_a_detectors_gaps_leave_the_rest_of_the_frame_alone(dtype: type) -> None:
+    rng = np.random.default_rng(3)
+    frame = rng.poisson(200, (256, 256)).astype(dtype)
+    frame[100:140, 60:110] -= 60
+    gaps = frame.copy()
+    gaps[:, 128:140] = np.iinfo(dtype).max
+    gaps[30:36, 30:36] = np.iinfo(dtype).max
+    as_it_is, with_gaps = (canonical(image, 0.05, Preprocessing()).image for image in (frame, gaps))
+    away = np.ones(frame.shape, bool)
+    away[:, 124:144] = away[26:40, 26:40] = False
+    assert np.abs(as_it_is - with_gaps)[away].max() < 0.35
+    assert np.abs(with_gaps[:, 128:140]).max() < 2
+
+
+def test_an_overexposed_frame_and_a_white_picture_are_left_as_they_are() -> None:
+    over = np.full((64, 64), 65535, np.uint16)
+    over[:, :40] = 1000
+    assert (fill_masked(over) == over).all()
+    picture = np.full((64, 64), 100, np.uint8)
+    picture[5:9, 5:9] = 255
+    assert (fill_masked(picture) == picture).all()
+    assert fill_masked(picture.astype(np.float32)).dtype == np.float32
