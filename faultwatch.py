@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except sqlite3.Error as error:
         folder = getattr(options, "recorded", None) or getattr(options, "session", None) or "the session"
-        print(f"faultwatch: {folder}: the record can't be used ({error})", file=sys.stderr)
+        said = " ".join(str(error).split())  # of a damaged schema it quotes lines
+        print(f"faultwatch: {folder}: the record can't be used ({said})", file=sys.stderr)
         return 1
     except OSError as error:  # a full disk, a missing right: what the system refused, and where
         print(f"faultwatch: {_refused(error)}", file=sys.stderr)
@@ -89,6 +90,7 @@ def watch(options: argparse.Namespace) -> int:
 
     SOURCE is a directory (with its sub-directories) or a ZeroMQ address: tcp://HOST:PORT binds a PULL socket,
     tcp+connect://HOST:PORT connects it, sub://HOST:PORT subscribes, ack://HOST:PORT binds the acknowledging socket.
+    dectris+tcp://HOST:PORT listens to a DECTRIS detector, de://HOST:PORT follows a Direct Electron camera server.
     Ctrl-C ends the session; the same --session goes on with it.
     """
     from monitor.settings import load_settings
@@ -178,12 +180,13 @@ def analyse(options: argparse.Namespace) -> int:
 
     Of a folder, every frame of the files in it and below. A frame that can't be analysed is rejected with the reason.
     """
-    from monitor.oneshot import Options, judge_with
+    from monitor.oneshot import Models, Options
     from monitor.oneshot import analyse as run
 
-    how = Options(options.pixel_size, options.force_pixel_size, options.masks)
-    judge = judge_with(options.bundle, options.material, options.device or "auto")
-    return run(options.files, how, judge, as_json=options.json)
+    how = Options(options.pixel_size, options.force_pixel_size, options.masks, options.explain)
+    keep = options.explain is not None
+    models = Models(options.bundle, options.material, options.device or "auto", keep=keep)
+    return run(options.files, how, models.judge, as_json=options.json, explain=models.explain)
 
 
 def summary(options: argparse.Namespace) -> int:
@@ -205,6 +208,17 @@ def export(options: argparse.Namespace) -> int:
 
     run(options.recorded, options.to, options.tracks)
     return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Analyse a session's kept frames again and compare with what was recorded.
+
+    It only reads the session. Status 0: everything that could be compared agrees.
+    """
+    from monitor.verify import verify as run
+
+    how = {"bundle": options.bundle, "device": options.device or "auto", "as_json": options.json}
+    return run(options.recorded, **how)
 
 
 def microscope(options: argparse.Namespace) -> int:
@@ -317,8 +331,22 @@ def train_unet(options: argparse.Namespace) -> int:
 def train_forest(options: argparse.Namespace) -> int:
     """Train the random forest that names the class of a particle.
 
-    It uses a trained U-Net, and puts the bundle together.
+    It uses a trained U-Net and a simulated data set, and puts the bundle together. With --corrections it refits the
+    forest of a bundle (--from) with what an operator corrected in a session, and compares the two.
     """
+    from monitor.errors import InputError
+
+    if options.corrections is not None:
+        from models.bundle import SHIPPED
+        from models.refit import refit
+        from monitor.corrections import read_corrections
+
+        print(
+            refit(options.start_from or SHIPPED, read_corrections(options.corrections), options.out).verdict
+        )
+        return 0
+    if options.data is None or options.unet is None:
+        raise InputError("a forest is trained from --data and --unet, or refitted with --corrections")
     from models.train_forest import train
 
     name = options.name or options.out.resolve().name
@@ -392,6 +420,9 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("files", nargs="+", metavar="FILE", help="a file of frames, or a folder of such files")
     flag(add, "--json", "a line of JSON for each frame")
     option(add, "--masks", Path, "DIR", "write a label image of each frame into DIR")
+    option(
+        add, "--explain", Path, "DIR", "write why each particle has its class into DIR, as picture and JSON"
+    )
     _analysis_options(add)
 
     add = command_of(commands, "summary", summary)
@@ -402,6 +433,11 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("recorded", type=Path, metavar="SESSION", help="the session's folder")
     add.add_argument("--to", type=Path, required=True, metavar="F", help="the table: .csv or .parquet")
     flag(add, "--tracks", "a row a track instead of a row a sighting")
+
+    add = command_of(commands, "verify", verify)
+    add.add_argument("recorded", type=Path, metavar="SESSION", help="the session's folder")
+    flag(add, "--json", "as one JSON object")
+    _model_options(add)
 
     add = command_of(commands, "microscope", microscope)
     add.add_argument("target", metavar="TARGET", help="a directory, or a ZeroMQ address")
@@ -442,8 +478,9 @@ def parser() -> argparse.ArgumentParser:
     both = commands.add_parser("train", help=told, description=f"{told.capitalize()}; both make a bundle.")
     models = both.add_subparsers(title="models", dest="model", metavar="unet|forest", required=True)
     unet, forest = command_of(models, "unet", train_unet), command_of(models, "forest", train_forest)
+    unet.add_argument("--data", type=Path, required=True, metavar="DIR", help="the simulated data set")
+    option(forest, "--data", Path, "DIR", "the simulated data set")
     for add in (unet, forest):
-        add.add_argument("--data", type=Path, required=True, metavar="DIR", help="the simulated data set")
         add.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the result is put")
         option(add, "--seed", from_zero, "S", "everything follows from it", 1)
     option(unet, "--steps", positive, "N", "batches to learn from")
@@ -460,7 +497,10 @@ def parser() -> argparse.ArgumentParser:
     told = "a simulated data set to learn from too while fine-tuning, so that nothing is forgotten"
     option(unet, "--replay", Path, "DIR", told)
     unet.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what trains the net (cpu)")
-    forest.add_argument("--unet", type=Path, required=True, metavar="DIR", help="the trained net's folder")
+    option(forest, "--unet", Path, "DIR", "the trained net's folder")
+    option(forest, "--corrections", Path, "SESSION", "refit with what was corrected in this session")
+    told = "whose forest is refitted (the bundle that comes with the program)"
+    forest.add_argument("--from", type=Path, dest="start_from", metavar="BUNDLE", help=told)
     option(forest, "--name", str, "NAME", "of the bundle (that of its folder)")
     option(forest, "--trees", positive, "N", "in the forest", 100)
     option(forest, "--processes", positive, "N", "at work at once", 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import sqlite3
@@ -15,7 +17,8 @@ from typing import Any
 from monitor.errors import InputError
 from monitor.record import RecordReader
 
-#: Column in the table and where it comes from; features follow, as `feature_<name>`.
+#: Column in the table and where it comes from; features follow, as `feature_<name>`, with their unit if they
+#: have one.
 COLUMNS = {
     "frame_id": "frame_id",
     "source": "address",
@@ -47,6 +50,18 @@ COLUMNS = {
     "bundle": "bundle",
 }
 
+#: Units of features; the others are numbers without one (logarithms of ratios, shares, correlations).
+FEATURE_UNITS = {"peak_first_k": "per_nm", "first_depth": "layers", "second_depth": "layers"}
+
+_TEXT = ("source", "path", "sender", "class", "bundle")
+_WHOLE = (
+    "track", "frame_id", "frame_index", "revision", "sequence", "frame_height_px", "frame_width_px", "particle",
+    "bbox_row0_px", "bbox_column0_px", "bbox_row1_px", "bbox_column1_px",
+)  # fmt: skip
+
+#: Rows that are written to Parquet at a time.
+_BATCH = 10_000
+
 
 def export(session: Path, to: Path, tracks: bool = False) -> int:
     """Write a session's particles to `.csv` or `.parquet`; returns how many rows there are.
@@ -69,9 +84,9 @@ def export(session: Path, to: Path, tracks: bool = False) -> int:
             f"{to}: .parquet needs pyarrow, which is not installed; pip install pyarrow (the extra `parquet`)",
             path=to,
         )
-    with RecordReader(session) as record:
+    with RecordReader(session) as record, record.glance():
         features = _feature_names(record)
-        names = (["track"] if tracks else []) + [*COLUMNS, *(f"feature_{name}" for name in features)]
+        names = (["track"] if tracks else []) + [*COLUMNS, *map(feature_column, features)]
         rows = _rows(record, features, tracks)
         # Beside its place first, so that a table that is there is a whole one.
         part = to.with_name(f"{to.name}.part")
@@ -79,9 +94,16 @@ def export(session: Path, to: Path, tracks: bool = False) -> int:
             count = _write_csv(part, names, rows) if suffix == ".csv" else _write_parquet(part, names, rows)
             os.replace(part, to)
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise InputError(f"{to} can't be written: {error.strerror or error}", path=to) from error
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink()
     return count
+
+
+def feature_column(name: str) -> str:
+    """What a feature's column is called."""
+    return "_".join(("feature", name, *([FEATURE_UNITS[name]] if name in FEATURE_UNITS else [])))
 
 
 def _feature_names(record: RecordReader) -> list[str]:
@@ -101,6 +123,8 @@ def _rows(record: RecordReader, features: list[str], tracks: bool) -> Iterator[l
 
 def _value(particle: sqlite3.Row, column: str) -> Any:
     value = particle[column]
+    if column == "abstained":
+        return bool(value)
     return os.fsdecode(value).encode("utf-8", "replace").decode() if isinstance(value, bytes) else value
 
 
@@ -118,8 +142,14 @@ def _write_csv(to: Path, names: list[str], rows: Iterator[list[Any]]) -> int:
 def _write_parquet(to: Path, names: list[str], rows: Iterator[list[Any]]) -> int:
     pyarrow = importlib.import_module("pyarrow")
     parquet = importlib.import_module("pyarrow.parquet")
-    listed = list(rows)
-    columns = zip(*listed, strict=True) if listed else ([] for _ in names)
-    table = pyarrow.table({name: list(column) for name, column in zip(names, columns, strict=True)})
-    parquet.write_table(table, to)
-    return len(listed)
+    # By name, not by what happens to be in it: a column of which nothing is known keeps its type.
+    kinds = {"abstained": pyarrow.bool_()}
+    kinds |= dict.fromkeys(_TEXT, pyarrow.string()) | dict.fromkeys(_WHOLE, pyarrow.int64())
+    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in names])
+    count = 0
+    with parquet.ParquetWriter(to, schema) as file:
+        while batch := list(itertools.islice(rows, _BATCH)):
+            columns = [list(column) for column in zip(*batch, strict=True)]
+            file.write_table(pyarrow.table(columns, schema=schema))
+            count += len(batch)
+    return count

@@ -42,6 +42,8 @@ class FrameRef:
     """Hash of the file's bytes when it was announced, see `content_hash`."""
     rejected: str | None = None
     """The sentence that tells why, where the source already knows that it can't be analysed."""
+    dropped: str | None = None
+    """The sentence that tells why, where it came but there was no room to keep it."""
 
 
 @dataclass(frozen=True, eq=False)

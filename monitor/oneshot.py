@@ -12,17 +12,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import numpy.typing as npt
 
 from models.errors import CannotAnalyse, ModelError
-from models.results import CLASSES, STAGES, Analysis
+from models.results import CLASSES, STAGES, Analysis, Particle
 from monitor.errors import InputError, NoPixelSize, UnreadableFrame
+from monitor.explanations import Explain, write_explanations
 from monitor.frames import Frame
 from monitor.masks import MaskNames, write_mask
 from monitor.read import FrameFile, looks_like_frame_file, open_frames, resolve_pixel_size
 from monitor.read.jsonable import jsonable
+
+if TYPE_CHECKING:
+    from models.bundle import Bundle
+    from models.explain import Explainer, Explanation
 
 log = logging.getLogger("faultwatch.oneshot")
 
@@ -40,6 +45,8 @@ class Options:
     """In place of what files say [nm/px]."""
     masks: Path | None = None
     """Where label images are written, None: nowhere."""
+    explain: Path | None = None
+    """Where a picture and JSON of every particle are written, None: nowhere."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +74,15 @@ def analyse(
     judge: Judge,
     *,
     as_json: bool,
+    explain: Explain | None = None,
     out: TextIO | None = None,
     err: TextIO | None = None,
 ) -> int:
     """Analyse every frame of the files (folders: of the files in them), one line or paragraph each on `out`.
+
+    Parameters
+    ----------
+    explain : needed where the options ask for explanations; `judge` must then keep what it sees (`Models`).
 
     Returns
     -------
@@ -80,13 +92,14 @@ def analyse(
     Raises
     ------
     InputError
-        Nothing was given that could hold a frame, or the masks can't be written.
+        Nothing was given that could hold a frame, or masks or explanations can't be written.
     """
     out, err = out or sys.stdout, err or sys.stderr
     paths = find_files(files)
-    names = None if options.masks is None else MaskNames([Path(path) for path in paths])
-    if options.masks is not None:
-        make_folder(options.masks)
+    names = MaskNames([Path(path) for path in paths])
+    for folder in (options.masks, options.explain):
+        if folder is not None:
+            make_folder(folder)
     counts: Counter[str] = Counter()
     text = as_line if as_json else Paragraphs()
     analysed = rejected = 0
@@ -100,9 +113,13 @@ def analyse(
                 else:
                     analysed += 1
                     counts.update(particle.particle_class for particle in outcome.analysis.particles)
-                    if names is not None and options.masks is not None:
-                        name = names.name(Path(path), outcome.index or 0, outcome.single)
+                    name = names.name(Path(path), outcome.index or 0, outcome.single)
+                    if options.masks is not None:
                         write_mask(options.masks / name, outcome.analysis)
+                    if options.explain is not None and explain is not None:
+                        index = None if outcome.single else outcome.index
+                        stem = name.removesuffix(".tif")
+                        write_explanations(options.explain, stem, path, index, outcome.analysis, explain)
                 progress.say(text(outcome), out)
             progress.step()
     if not as_json and analysed + rejected > 1:
@@ -312,34 +329,49 @@ class _Progress:
             self._bar.refresh()
 
 
-def judge_with(bundle: Path | None, material: str | None, device: str) -> Judge:
-    """The models as a function of a frame and its pixel size; loaded when the first frame needs them.
+class Models:
+    """The models that judge and explain; loaded when the first frame needs them.
 
     A bundle or a material that was given is looked at first: a wrong one is told before anything is read.
-
-    Raises
-    ------
-    models.errors.ModelError
-        The bundle can't be loaded, or the material is not known.
     """
 
-    @functools.cache
-    def load() -> Any:
+    def __init__(self, bundle: Path | None, material: str | None, device: str, *, keep: bool = False) -> None:
+        """
+        Parameters
+        ----------
+        keep : what is seen of every particle, so that it can be explained.
+
+        Raises
+        ------
+        models.errors.ModelError
+            The bundle can't be loaded, or the material is not known.
+        """
+        self._path, self._material, self._device, self._keep = bundle, material, device, keep
+        if bundle is not None:
+            _ = self._bundle
+        if material is not None:
+            from models.analysis import layer_frequencies
+
+            layer_frequencies(material)
+
+    @functools.cached_property
+    def _bundle(self) -> Bundle:
         from models.bundle import load_bundle
 
-        return load_bundle(bundle, device=device)
+        return load_bundle(self._path, device=self._device)
 
-    if bundle is not None:
-        load()
-    if material is not None:
-        from models.analysis import layer_frequencies
+    @functools.cached_property
+    def _explainer(self) -> Explainer:
+        from models.explain import Explainer
 
-        layer_frequencies(material)
+        return Explainer(self._bundle, self._material)
 
-    def judge(pixels: npt.NDArray[Any], pixel_size_nm: float) -> Analysis:
+    def judge(self, pixels: npt.NDArray[Any], pixel_size_nm: float) -> Analysis:
+        """What the models say of a frame of this pixel size [nm/px]; raises `CannotAnalyse`."""
         from models.analysis import analyse as analyse_frame
 
-        analysis: Analysis = analyse_frame(pixels, pixel_size_nm, load(), material)
-        return analysis
+        return analyse_frame(pixels, pixel_size_nm, self._bundle, self._material, self._keep)
 
-    return judge
+    def explain(self, particle: Particle, number: int) -> Explanation:
+        """Why the `number`-th particle of a frame was given its class; it must have been judged with `keep`."""
+        return self._explainer.explain(particle, number)

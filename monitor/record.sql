@@ -1,4 +1,5 @@
--- The record of one session, schema version 1 (PRAGMA user_version). SQLite in WAL mode; the session is the only writer.
+-- The record of one session, schema version 2 (PRAGMA user_version). SQLite in WAL mode; the session is the only writer.
+-- Its rules are in ledger.sql, its description in docs/record.md.
 -- Times are seconds since 1970-01-01 UTC. Coordinates are (row, column) in the frame's own pixels.
 
 CREATE TABLE meta (               -- what the session is: format, created, started, settings (JSON), command, material
@@ -14,7 +15,7 @@ CREATE TABLE bundles (            -- every model that judged in this session
 
 CREATE TABLE sources (
     id         INTEGER PRIMARY KEY,
-    kind       TEXT NOT NULL,     -- directory, pull, sub, ack, replay, list
+    kind       TEXT NOT NULL,     -- directory, pull, sub, ack, dectris, de, replay, list
     address    TEXT NOT NULL UNIQUE,
     state      TEXT NOT NULL,     -- watching, lost, closed
     since      REAL NOT NULL,     -- when that state began
@@ -100,4 +101,13 @@ CREATE TABLE statistics (         -- the running figures after each analysed fra
     corrected REAL,                           -- for sensitivity and specificity (Rogan and Gladen 1978)
     low       REAL,                           -- 95 % interval of `corrected`
     high      REAL
+);
+
+CREATE TABLE commands (           -- what a person asked for on the page, its only write; the session answers
+    id        INTEGER PRIMARY KEY,
+    at        REAL NOT NULL,
+    name      TEXT NOT NULL,                  -- such as correct
+    arguments TEXT NOT NULL,                  -- JSON; of correct: {"frame": id, "label": n, "class": name or null}
+    accepted  INTEGER,                        -- NULL: not looked at yet
+    answer    TEXT
 );

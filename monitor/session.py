@@ -369,7 +369,8 @@ class Session:
         in_analysis = [
             self.record.frame(task.frame_id).order
             for task, began in workers.tasks
-            if now - began < _ORDER_PATIENCE_S
+            # Working off a backlog backwards there is always an older one; the figures are not to wait for it.
+            if now - began < _ORDER_PATIENCE_S and not self._settings.latest_first
         ]
         before = min(in_analysis, default=None) if not final else None
         self._persist(lambda: statistics.settle(before=before, final=final))

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -58,6 +58,9 @@ class WatchSettings(BaseSettings):
     keep: Literal["all", "none"] | PositiveFloat = "all"
     """How much of the spool stays once analysed: all, none, or the last so many GB. What lies in a watched
     directory is never touched."""
+    spool_gb: PositiveFloat | None = None
+    """How much the spool may take, frames that wait and frames that stay together [GB]; None: what the disk
+    has. When that is reached, senders that can wait have to, and frames of those that can't are dropped."""
     until_idle: _Fraction | None = None
     """End after so many seconds without anything to do; None: never."""
 
@@ -93,6 +96,18 @@ class WatchSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line over environment over TOML file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("spool_gb")
+    @classmethod
+    def _room_for_what_waits(cls, spool_gb: float | None, info: ValidationInfo) -> float | None:
+        keep = info.data.get("keep")
+        if spool_gb is not None and isinstance(keep, float) and keep >= spool_gb:
+            raise ValueError(f"has to be more than keep ({keep:g} GB), or there is no room for new frames")
+        return spool_gb
+
+    def spool_limit(self) -> int | None:
+        """How much the spool may take [bytes]; None: no limit."""
+        return None if self.spool_gb is None else int(self.spool_gb * 1e9)
 
     def quiet_time(self, size: int) -> float:
         """How long a file of this size [bytes] must not have changed to count as finished [s]."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
 import shutil
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,10 @@ from monitor.frames import FrameRef, pixels_hash
 _MARK = "faultwatch_spool"
 
 _REJECTED = ".rejected.json"
+_DROPPED = ".dropped"
+
+#: A spool that is full is looked through this often, to see whether there is room again [s].
+_COUNT_AGAIN_S = 0.5
 
 
 class Spool:
@@ -33,14 +39,26 @@ class Spool:
     when they are whole and on the disk.
     """
 
-    def __init__(self, folder: Path, *, reserve: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        reserve: int,
+        limit: int | None = None,
+        clock: Callable[[], float],
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         """
         Parameters
         ----------
         reserve
             Bytes of the disk that are not to be filled, so that the record can go on.
+        limit
+            Bytes that the spools of the whole session, which lie side by side, may take; None: no limit.
         clock
             [s since 1970 UTC]
+        steady
+            Never goes back [s].
 
         Raises
         ------
@@ -49,14 +67,21 @@ class Spool:
         """
         self.folder = folder
         self._reserve = reserve
+        self._limit = limit
         self._clock = clock
+        self._steady = steady
         self._stamp = 0
+        self._counted = 0
+        self._since_counted = 0
+        self._count_after = 0.0
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for left_over in folder.glob("*.part"):
                 left_over.unlink()
         except OSError as error:
             raise InputError(f"{folder} can't be written: {error.strerror or error}", path=folder) from error
+        if limit is not None:
+            self._count()
 
     def add(
         self,
@@ -104,6 +129,29 @@ class Spool:
         path = self._write(sequence, _REJECTED, 0, lambda file: file.write(json.dumps(note).encode()))
         return _ref(path, note)
 
+    def dropped(
+        self,
+        header: dict[str, Any],
+        reason: str,
+        *,
+        sender: str,
+        sequence: int | None,
+        content: str,
+        acquired: float | None = None,
+    ) -> FrameRef:
+        """What the ledger gets of a frame that could not be kept. No file: there is no room for one."""
+        path = self.folder / self._name(sequence, _DROPPED)
+        return FrameRef(
+            path=path,
+            index=0,
+            acquired=acquired,
+            sender=sender,
+            sequence=sequence,
+            metadata=header,
+            content=content,
+            dropped=reason,
+        )
+
     def refs(self) -> Iterator[FrameRef]:
         """What lies here, in order of arrival."""
         for path in sorted(self.folder.iterdir()):
@@ -113,11 +161,8 @@ class Spool:
                 yield _ref(path, note)
 
     def _write(self, sequence: int | None, suffix: str, nbytes: int, write: Callable[[Any], object]) -> Path:
-        if shutil.disk_usage(self.folder).free < self._reserve + nbytes:
-            raise OSError(28, f"less than {self._reserve // 2**20} MiB would be free on the disk")
-        # The order of the names is the order of arrival, whatever happens to the clock.
-        self._stamp = max(int(self._clock() * 1e6), self._stamp + 1)
-        name = f"{self._stamp:017d}-{'x' if sequence is None else sequence}{suffix}"
+        self._look_for_room(nbytes)
+        name = self._name(sequence, suffix)
         part = self.folder / f"{name}.part"
         try:
             with part.open("wb") as file:
@@ -130,7 +175,37 @@ class Spool:
                 part.unlink()
             raise
         _sync_folder(self.folder)
+        self._since_counted += nbytes
         return path
+
+    def _name(self, sequence: int | None, suffix: str) -> str:
+        # The order of the names is the order of arrival, whatever happens to the clock.
+        self._stamp = max(int(self._clock() * 1e6), self._stamp + 1)
+        return f"{self._stamp:017d}-{'x' if sequence is None else sequence}{suffix}"
+
+    def _look_for_room(self, nbytes: int) -> None:
+        if shutil.disk_usage(self.folder).free < self._reserve + nbytes:
+            raise OSError(errno.ENOSPC, f"less than {self._reserve // 2**20} MiB would be free on the disk")
+        if self._limit is not None and self._used(self._limit, nbytes) + nbytes > self._limit:
+            raise OSError(errno.ENOSPC, f"the spool has reached its limit of {self._limit / 1e9:g} GB")
+
+    def _used(self, limit: int, nbytes: int) -> int:
+        """Bytes that the session's spools take.
+
+        Other sources write beside this one, and what was analysed may be deleted, so it is counted anew
+        whenever a twentieth of the limit was written and, now and then, while it is reached.
+        """
+        full = self._counted + self._since_counted + nbytes > limit
+        if self._since_counted >= limit / 20 or (full and self._steady() >= self._count_after):
+            self._count()
+        return self._counted + self._since_counted
+
+    def _count(self) -> None:
+        began = self._steady()
+        self._counted, self._since_counted = _bytes_in(self.folder.parent), 0
+        now = self._steady()
+        # Of 100,000 files it takes half a second.
+        self._count_after = now + max(_COUNT_AGAIN_S, 20 * (now - began))
 
 
 def is_rejected_message(path: Path) -> bool:
@@ -196,6 +271,16 @@ def _ref(path: Path, note: dict[str, Any]) -> FrameRef:
         content=note["content"],
         rejected=note.get("rejected"),
     )
+
+
+def _bytes_in(folder: Path) -> int:
+    """What all files below a folder take [bytes]; they may come and go meanwhile."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(place, name)).st_size
+    return total
 
 
 def _sync_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ def summarise(session: Path) -> dict[str, Any]:
     NoSession
         There is no session in that folder.
     """
-    with RecordReader(session) as record:
+    with RecordReader(session) as record, record.glance():
         sources = record.sources()
         numbered = record.arrived_by_source()
         sightings = record.sightings()

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from monitor.errors import InputError
-from monitor.record import RecordReader, RecordWriter, is_session
+from monitor.record import DATABASE, RecordReader, RecordWriter, explained, is_session
 from monitor.session import Session
 from monitor.settings import WatchSettings, processors
 from monitor.sources.base import Source
@@ -121,7 +121,7 @@ def run_session(
             with _stopped_by_signals(session):
                 session.run()
         except sqlite3.DatabaseError as error:
-            raise InputError(f"{record.folder}: the record can't be used any more ({error})") from error
+            raise explained(error, record.folder / DATABASE) from error
         finally:
             status.close()
             if page is not None:

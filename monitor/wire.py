@@ -1,12 +1,11 @@
-"""The wire: htypes array-1.0 messages, checked before anything is allocated for them."""
+"""The wire: what turns messages into frames, and htypes array-1.0, checked before anything is allocated."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +21,28 @@ from pydantic import (
 
 from monitor.client import DTYPES, encode
 from monitor.errors import BadMessage
+from monitor.headers import json_object
 
 __all__ = [
     "MAX_FRAME_BYTES",
     "MAX_HEADER_BYTES",
+    "MAX_SIDE",
+    "ArrayDecoder",
+    "Attributes",
+    "Decoder",
     "Header",
+    "Part",
     "RejectedMessage",
     "WireFrame",
     "decode",
     "encode",
+    "frame_number",
+    "sender_name",
+    "time_stamp",
 ]
+
+#: One part of a ZeroMQ message.
+Part = bytes | memoryview
 
 #: A header longer than this is none [bytes].
 MAX_HEADER_BYTES = 2**20
@@ -53,7 +64,7 @@ def _positive(value: Any) -> Any:
     return value if math.isfinite(value) and value > 0 else None
 
 
-def _seconds(value: Any) -> Any:
+def time_stamp(value: Any) -> float | None:
     """A time stamp [s]: a number, `[s, ns]`, `{"sec": s, "ns": n}`, or ISO 8601; anything else is None."""
     try:
         match value:
@@ -109,7 +120,7 @@ class Header(BaseModel):
     """Who sends."""
     run: Annotated[str | None, BeforeValidator(_name)] = None
     """A name for this counting, new whenever the sender starts again from 0."""
-    timestamp: Annotated[float | None, BeforeValidator(_seconds)] = None
+    timestamp: Annotated[float | None, BeforeValidator(time_stamp)] = None
     """[s since 1970 UTC]"""
     ndattr: Attributes = Field(default_factory=Attributes)
 
@@ -144,24 +155,86 @@ class Header(BaseModel):
 class WireFrame:
     """A frame as it came."""
 
-    header: Header
-    original: dict[str, Any]
-    """The header whole, as it came."""
     pixels: npt.NDArray[Any]
     """(H, W) in the machine's byte order; may share the message's memory."""
+    original: dict[str, Any]
+    """What came with it, whole, JSON-able. Where it has a `run`, the numbers are known to begin at 0."""
+    sender: str
+    """Who counts, see `sender_name`."""
+    sequence: int | None = None
+    """The sender's number."""
+    pixel_size_nm: float | None = None
+    """Of the specimen [nm/px]."""
+    acquired: float | None = None
+    """[s since 1970 UTC]"""
 
 
 class RejectedMessage(BadMessage):
     """The message announces a frame but can't be one: it is counted, with this reason."""
 
-    def __init__(self, reason: str, original: dict[str, Any]) -> None:
+    def __init__(
+        self, reason: str, original: dict[str, Any], *, sender: str = "", sequence: int | None = None
+    ) -> None:
         super().__init__(reason)
         self.original = original
-        """The header whole, as it came."""
+        """What came with it, as for a frame."""
+        self.sender = sender
+        self.sequence = sequence
 
 
-def decode(parts: list[bytes | memoryview], *, max_bytes: int = MAX_FRAME_BYTES) -> WireFrame:
-    """The frame in a multipart message.
+class Decoder(Protocol):
+    """What makes frames of one sender's messages. It may remember what earlier messages said."""
+
+    def resume(self, sender: str) -> None:
+        """Told at the beginning, for every frame that is known already: who counted it."""
+
+    def decode(self, parts: list[Part]) -> WireFrame | None:
+        """The frame in a multipart message; None for one that belongs to the format and is no frame.
+
+        Raises
+        ------
+        RejectedMessage
+            It announces a frame, but there is none in it.
+        BadMessage
+            It is nothing that this sender's format has.
+        """
+
+
+class ArrayDecoder:
+    """htypes array-1.0, where every message is a frame by itself."""
+
+    def __init__(self, max_bytes: int) -> None:
+        """
+        Parameters
+        ----------
+        max_bytes
+            A larger frame is rejected.
+        """
+        self._max_bytes = max_bytes
+
+    def resume(self, sender: str) -> None:
+        """Nothing is remembered."""
+
+    def decode(self, parts: list[Part]) -> WireFrame:
+        """See `decode`."""
+        return decode(parts, max_bytes=self._max_bytes)
+
+
+def sender_name(source: object, run: object) -> str:
+    """Who counts: a sender, and where it says so its run, because every run counts from 0."""
+    name = str(source or "")[:200]
+    return f"{name}/{str(run)[:200]}" if run is not None else name
+
+
+def frame_number(given: object) -> int | None:
+    """A sender's number for a frame, None for what can't be one."""
+    if isinstance(given, bool) or not isinstance(given, int):
+        return None
+    return given if 0 <= given < 2**62 else None
+
+
+def decode(parts: list[Part], *, max_bytes: int = MAX_FRAME_BYTES) -> WireFrame:
+    """The frame in a multipart message of htypes array-1.0.
 
     Raises
     ------
@@ -174,39 +247,45 @@ def decode(parts: list[bytes | memoryview], *, max_bytes: int = MAX_FRAME_BYTES)
     try:
         header = Header.model_validate(original)
     except ValidationError as error:
-        raise RejectedMessage(_fault(error, original), original) from error
+        raise _rejected(_fault(error, original), original) from error
     dtype = np.dtype(header.type).newbyteorder("<" if header.endianness == "little" else ">")
     height, width = header.shape
     expected = height * width * dtype.itemsize
     if expected > max_bytes:
-        raise RejectedMessage(
+        raise _rejected(
             f"{height} × {width} {header.type} is {expected} bytes, more than the limit of {max_bytes}",
             original,
         )
     if len(parts) != 2:
-        raise RejectedMessage(f"{len(parts)} message parts instead of 2 (header and pixels)", original)
+        raise _rejected(f"{len(parts)} message parts instead of 2 (header and pixels)", original)
     came = len(parts[1])
     if came != expected:
-        raise RejectedMessage(
+        raise _rejected(
             f"{came} bytes came where {height} × {width} {header.type} makes {expected}", original
         )
     pixels = np.frombuffer(parts[1], dtype=dtype).reshape(height, width)
-    return WireFrame(header, original, pixels.astype(dtype.newbyteorder("="), copy=False))
+    return WireFrame(
+        pixels.astype(dtype.newbyteorder("="), copy=False),
+        original,
+        sender_name(header.source, header.run),
+        header.frame,
+        header.ndattr.pixel_size_nm,
+        header.timestamp,
+    )
 
 
-def _announcement(parts: list[bytes | memoryview]) -> dict[str, Any]:
+def _rejected(reason: str, original: dict[str, Any]) -> RejectedMessage:
+    sender = sender_name(original.get("source"), original.get("run"))
+    return RejectedMessage(reason, original, sender=sender, sequence=frame_number(original.get("frame")))
+
+
+def _announcement(parts: list[Part]) -> dict[str, Any]:
     """The header of a message that announces a frame, as it came."""
     if not parts:
         raise BadMessage("an empty message")
     if len(parts[0]) > MAX_HEADER_BYTES:
         raise BadMessage(f"a header of {len(parts[0])} bytes")
-    try:
-        original = json.loads(bytes(parts[0]), parse_constant=_refuse)
-    # RecursionError: deeply nested brackets.
-    except (ValueError, RecursionError) as error:
-        raise BadMessage(f"no JSON header, but {bytes(parts[0][:40])!r}") from error
-    if not isinstance(original, dict):
-        raise BadMessage("a header that is no JSON object")
+    original = json_object(parts[0])
     htype = original.get("htype")
     if htype != "array-1.0" and not (isinstance(htype, list) and "array-1.0" in htype):
         raise BadMessage(f"a header of type {str(htype)[:40]!r} instead of array-1.0")
@@ -228,11 +307,8 @@ def _fault(error: ValidationError, original: dict[str, Any]) -> str:
         case "encoding":
             return f"pixels in the encoding {given}; they have to be raw"
         case "endianness":
-            return f"an endianness of {original.get(name, original.get('endianess'))!r}; little or big"
+            given = repr(original.get(name, original.get("endianess")))[:80]
+            return f"an endianness of {given}; little or big"
         case "frame":
             return f"a frame number of {given} instead of an integer from 0"
     return f"{name or 'header'}: {first['msg']} (message header)"
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no JSON")

@@ -86,8 +86,15 @@ class Outcome:
 _bundle: Bundle | None = None
 
 
+def follow_session() -> None:
+    """Bind a worker process to the session that began it; to be called before anything else, even `start`."""
+    # Ctrl-C reaches every process of the terminal; the session decides what is still finished.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
 def start(how: Start) -> Ready:
-    """Load the bundle and keep it warm; to be called once in each worker, before anything else.
+    """Load the bundle and keep it warm; to be called once in each worker, before any `run`.
 
     Raises
     ------
@@ -95,10 +102,6 @@ def start(how: Start) -> Ready:
         Whatever is wrong with the bundle or the device, as the models say it.
     """
     global _bundle
-    if parent_process() is not None:
-        # Ctrl-C reaches every process of the terminal; the session decides what is still finished.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(how.threads)
     import cv2

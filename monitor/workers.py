@@ -34,7 +34,9 @@ class Finished:
 
 def spawned() -> Executor:
     """One worker process, begun afresh (nothing of the session's memory, threads or files is in it)."""
-    return ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    # Not with its first task: a session that is killed before it could send that would leave it behind for ever.
+    return ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=worker.follow_session)
 
 
 class _Slot:

@@ -32,9 +32,9 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
     Image.MAX_IMAGE_PIXELS = None
     with Image.open(path, formats=("PNG", "JPEG", "MPO")) as picture:
         width, height, mode = picture.width, picture.height, picture.mode
-        details = _details(picture)
-    if width * height > min(LARGEST_PIXELS, _DENSEST[is_png] * size):
-        raise UnreadableFrame(f"it announces {height} × {width} px in {size} bytes: a damaged header")
+        if width * height > min(LARGEST_PIXELS, _DENSEST[is_png] * size):
+            raise UnreadableFrame(f"it announces {height} × {width} px in {size} bytes: a damaged header")
+        details = _details(picture)  # for a PNG this decodes the picture: its notes may follow it
     channels = {"L": 0, "1": 0, "I": 0, "F": 0, "I;16": 0, "I;16B": 0, "I;16L": 0, "LA": 2, "RGB": 3}.get(
         mode, 4
     )

@@ -112,6 +112,10 @@ def _check(page: Any, size: int) -> None:
     """Nothing, where a page's pieces lie in the file and unpack to something reasonable."""
     if page.dtype is None or not page.shape:
         raise UnreadableFrame("it holds pixels of a type that is not known")
+    sides = (*page.shape, page.imagewidth, page.imagelength, page.tilewidth, page.tilelength)
+    # A damaged tag may hold several numbers where one is meant; multiplied, a tuple becomes a very long one.
+    if not all(isinstance(side, int) for side in sides):
+        raise UnreadableFrame("the header is damaged: the size of the picture is no number")
     pixels = math.prod(page.shape)
     if page.imagewidth * page.imagelength > LARGEST_PIXELS:
         raise UnreadableFrame(f"it announces {page.imagelength} × {page.imagewidth} px: a damaged header")

@@ -1,9 +1,10 @@
 """The record: one session's file on disk. The session writes it, everything else only reads it."""
 
-from monitor.record.database import DATABASE, SCHEMA_VERSION, is_session
+from monitor.record.database import DATABASE, explained, is_session
 from monitor.record.lock import SessionLock
+from monitor.record.migrations import SCHEMA_VERSION
 from monitor.record.reader import RecordReader
-from monitor.record.rows import FinishedFrame, FrameRow, SourceRow, StatisticsRow
+from monitor.record.rows import FinishedFrame, FrameRow, Recorded, SourceRow, StatisticsRow
 from monitor.record.writer import RecordWriter, Taken
 
 __all__ = [
@@ -13,9 +14,11 @@ __all__ = [
     "FrameRow",
     "RecordReader",
     "RecordWriter",
+    "Recorded",
     "SessionLock",
     "SourceRow",
     "StatisticsRow",
     "Taken",
+    "explained",
     "is_session",
 ]

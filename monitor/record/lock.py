@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -53,11 +54,12 @@ class SessionLock:
             raise SessionLocked(
                 f"{folder} is being written by {holder}; end that one, or give another --session", path=folder
             ) from error
-        self._file.seek(0)
-        self._file.truncate()
         since = datetime.now().astimezone().isoformat(timespec="seconds")
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
-        self._file.flush()
+        holder = f"process {os.getpid()} on {socket.gethostname()} since {since}"
+        # Who holds it is told where there is room for it; a full disk takes nothing from the lock itself.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file.fileno(), 0)
+            os.write(self._file.fileno(), holder.encode())
 
     def release(self) -> None:
         """Let the next one write."""

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import math
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+from models.results import Particle
 from monitor.record.rows import FrameRow, SourceRow, StatisticsRow
 
 FRAME_COLUMNS = (
     "id, source_id, path, item, revision, content, sender, sequence, acquired, arrived, file_size, "
     "file_mtime_ns, pixel_size_nm, metadata, state, reason"
+)
+
+PARTICLE_COLUMNS = (
+    "label, class, p_empty, p_null, p_no, p_yes, abstained, row0, col0, row1, col1, centroid_row, "
+    "centroid_col, diameter_nm, area_nm2, outline, features"
 )
 
 
@@ -21,7 +28,7 @@ def frame_row(row: tuple[Any, ...], folder: Path) -> FrameRow:
     return FrameRow(
         id=row[0],
         source_id=row[1],
-        path=folder / (os.fsdecode(row[2])),
+        path=folder / _path(row[2]),
         index=row[3],
         revision=row[4],
         content=row[5],
@@ -32,7 +39,7 @@ def frame_row(row: tuple[Any, ...], folder: Path) -> FrameRow:
         file_size=row[10],
         file_mtime_ns=row[11],
         pixel_size_nm=row[12],
-        metadata=json.loads(row[13]) if row[13] else {},
+        metadata=_from_json(row[13]) if row[13] else {},
         state=row[14],
         reason=row[15],
     )
@@ -49,6 +56,36 @@ def stored_path(path: Path, folder: Path) -> str | bytes:
     except UnicodeEncodeError:
         return os.fsencode(text)
     return text
+
+
+def particle_row(row: tuple[Any, ...]) -> Particle:
+    """From `PARTICLE_COLUMNS`."""
+    return Particle(
+        label=row[0],
+        particle_class=row[1],
+        probabilities=(row[2], row[3], row[4], row[5]),
+        abstained=bool(row[6]),
+        bbox=(row[7], row[8], row[9], row[10]),
+        centroid=(row[11], row[12]),
+        diameter_nm=row[13],
+        area_nm2=row[14],
+        outline=tuple((r, c) for r, c in _from_json(row[15])),
+        features=_from_json(row[16]),
+    )
+
+
+def _from_json(text: Any) -> Any:
+    """What was kept as JSON. SQLite knows damage to its pages, not to what stands in a row."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"what stands in a row is damaged: {error}") from error
+
+
+def _path(kept: Any) -> str:
+    if not isinstance(kept, str | bytes):
+        raise sqlite3.DatabaseError(f"what stands in a row is damaged: {kept!r} for a path")
+    return os.fsdecode(kept)
 
 
 def source_row(row: tuple[Any, ...]) -> SourceRow:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from models.results import CLASSES
 from monitor.record.database import open_for_reading
-from monitor.record.queries import FRAME_COLUMNS, frame_row, source_row, statistics_row
-from monitor.record.rows import FrameRow, SourceRow, StatisticsRow
+from monitor.record.queries import (
+    FRAME_COLUMNS,
+    PARTICLE_COLUMNS,
+    frame_row,
+    particle_row,
+    source_row,
+    statistics_row,
+)
+from monitor.record.rows import FrameRow, Recorded, SourceRow, StatisticsRow
 
 STATES = ("analysed", "queued", "rejected", "dropped")
 
@@ -39,6 +47,18 @@ class RecordReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @contextmanager
+    def glance(self) -> Iterator[None]:
+        """Within it everything that is read stands for one moment. The writer is not kept waiting."""
+        if self._db.in_transaction:  # inside another glance
+            yield
+            return
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
 
     def ledger(self) -> dict[str, int]:
         """`arrived` and what it is made of: `analysed` + `queued` + `rejected` + `dropped`."""
@@ -96,6 +116,40 @@ class RecordReader:
         """Every frame in order of arrival."""
         for row in self._db.execute(f"SELECT {FRAME_COLUMNS} FROM frames ORDER BY id"):
             yield frame_row(row, self.folder)
+
+    def analysed(self) -> list[int]:
+        """The numbers of the analysed frames, in order of arrival."""
+        return [row[0] for row in self._db.execute("SELECT frame_id FROM results ORDER BY frame_id")]
+
+    def recorded(self, frame_id: int) -> Recorded | None:
+        """What was found in one frame, None where it is not analysed (any more)."""
+        with self.glance():
+            result = self._db.execute(
+                "SELECT bundle, backend, height, width, pixel_size_nm FROM results WHERE frame_id = ?",
+                (frame_id,),
+            ).fetchone()
+            if result is None:
+                return None
+            frame = self._db.execute(
+                f"SELECT {FRAME_COLUMNS} FROM frames WHERE id = ?", (frame_id,)
+            ).fetchone()
+            particles = self._db.execute(
+                f"SELECT {PARTICLE_COLUMNS} FROM particles WHERE frame_id = ? ORDER BY label", (frame_id,)
+            ).fetchall()
+        bundle, backend, height, width, pixel_size_nm = result
+        return Recorded(
+            frame_row(frame, self.folder),
+            bundle,
+            backend,
+            (height, width),
+            pixel_size_nm,
+            tuple(particle_row(row) for row in particles),
+        )
+
+    def bundle_path(self, bundle: str) -> Path | None:
+        """Where a model lay when it judged, None for one that this session does not know."""
+        row = self._db.execute("SELECT path FROM bundles WHERE id = ?", (bundle,)).fetchone()
+        return None if row is None else Path(row[0])
 
     def particles(self) -> Iterator[sqlite3.Row]:
         """Every sighting with its frame, in order of arrival; columns of four tables by their names."""

@@ -67,6 +67,7 @@ class FrameRow:
             file_mtime_ns=self.file_mtime_ns,
             content=self.content,
             rejected=self.reason if self.state == "rejected" else None,
+            dropped=self.reason if self.state == "dropped" else None,
         )
 
 
@@ -88,6 +89,20 @@ class FinishedFrame:
     def counts(self) -> tuple[int, int, int, int]:
         """How many particles of each class, in the order of `CLASSES`."""
         return count_classes(self.analysis.particles)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What stands in the record of one analysed frame."""
+
+    frame: FrameRow
+    bundle: str
+    backend: str
+    shape: tuple[int, int]
+    pixel_size_nm: float
+    """That was used."""
+    particles: tuple[Particle, ...]
+    """In the order of their labels."""
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ class RecordWriter:
             frame_id = int(cursor.lastrowid or 0)
         if numbers is not None:
             self._numbers[source_id, str(ref.sender)] = numbers
-        return Taken("new", frame_id, queued=ref.rejected is None, lost=lost)
+        return Taken("new", frame_id, queued=_waits(ref), lost=lost)
 
     def frame(self, frame_id: int) -> FrameRow:
         """One frame of the ledger."""
@@ -230,7 +230,7 @@ class RecordWriter:
         analysis = done.analysis
         with self._transaction() as db:
             changed = db.execute(
-                "UPDATE frames SET state = 'analysed', reason = NULL, acquired = ifnull(acquired, ?), "
+                "UPDATE frames SET acquired = ifnull(acquired, ?), "
                 "metadata = CASE WHEN metadata = '{}' THEN ? ELSE metadata END "
                 "WHERE id = ? AND revision = ? AND state = 'queued'",
                 (done.acquired, to_json(done.metadata), frame_id, revision),
@@ -243,6 +243,7 @@ class RecordWriter:
             ).fetchone()
             committed = clock()
             since = _whole_since(arrived, mtime_ns)
+            # With its result it becomes `analysed`, see ledger.sql.
             db.execute(
                 "INSERT INTO results (frame_id, bundle, backend, height, width, pixel_size_nm, quality, "
                 "timings_ms, finished, committed, latency_ms, preview) "
@@ -380,9 +381,9 @@ class RecordWriter:
             same = ref.content == found.content
         else:
             same = (ref.file_size, ref.file_mtime_ns) == (found.file_size, found.file_mtime_ns)
-        # What could not be read for its rights or its share may be the same bytes, and readable now.
-        readable_now = found.state == "rejected" and found.index is None and ref.rejected is None
-        if same and not readable_now:
+        # What could not be read for its rights or its share, or not be kept, may be the same bytes, and here now.
+        missed = found.state == "dropped" or (found.state == "rejected" and found.index is None)
+        if same and not (missed and _waits(ref)):
             db.execute(
                 "UPDATE frames SET file_size = ?, file_mtime_ns = ? WHERE id = ?",
                 (ref.file_size, ref.file_mtime_ns, found.id),
@@ -396,7 +397,7 @@ class RecordWriter:
             (found.index if ref.index is None else ref.index, *_knowledge(ref, at), found.id),
         )
         replaced = found.order if found.state == "analysed" else None
-        return Taken("revision", found.id, queued=ref.rejected is None, replaced=replaced)
+        return Taken("revision", found.id, queued=_waits(ref), replaced=replaced)
 
     def _after(self, source_id: int, ref: FrameRef) -> tuple[Numbers | None, int]:
         if ref.sequence is None:
@@ -417,9 +418,14 @@ def _knowledge(ref: FrameRef, at: float) -> tuple[Any, ...]:
         at,
         ref.pixel_size_nm,
         to_json(ref.metadata),
-        "queued" if ref.rejected is None else "rejected",
-        as_text(ref.rejected),
+        "queued" if _waits(ref) else "rejected" if ref.dropped is None else "dropped",
+        as_text(ref.rejected if ref.dropped is None else ref.dropped),
     )
+
+
+def _waits(ref: FrameRef) -> bool:
+    """Whether it is to be analysed."""
+    return ref.rejected is None and ref.dropped is None
 
 
 def _whole_since(arrived: float, mtime_ns: int | None) -> float:

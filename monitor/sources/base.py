@@ -30,7 +30,7 @@ class Source(Protocol):
     """Where frames come from."""
 
     kind: str
-    """directory, pull, sub, ack, replay, list"""
+    """directory, pull, sub, ack, dectris, replay, list"""
     address: str
     """What names it within a session, the same at every start."""
     renames: bool

@@ -9,6 +9,7 @@ from pathlib import Path
 from monitor.errors import InputError
 from monitor.settings import WatchSettings
 from monitor.sources.base import Source
+from monitor.sources.direct_electron import DirectElectronSource
 from monitor.sources.directory import DirectorySource
 from monitor.sources.socket import SCHEMES, SocketSource
 
@@ -41,6 +42,8 @@ def choose_source(
     if slashes:
         if scheme in SCHEMES:
             return SocketSource(given, spool, settings, clock=clock)
-        known = ", ".join(f"{name}://" for name in SCHEMES)
+        if scheme == "de":
+            return DirectElectronSource(given, spool, settings, clock=clock)
+        known = ", ".join(f"{name}://" for name in (*SCHEMES, "de"))
         raise InputError(f"{given}: an address begins with one of {known}; anything else is a directory")
     return DirectorySource(Path(given), settings, skip_before=skip_before, wall_clock=clock)

@@ -138,6 +138,9 @@ class DirectorySource:
             while not self._closed.is_set():
                 if self._clock() >= self._next_scan:
                     self._scan(first=not self.status.ready)
+                    # Said before the wait: the next scan of a large directory is far away.
+                    self.status.busy = bool(self._candidates)
+                    self.status.ready = self.status.ready or self._place is not None
                 for path, closed in self._hints.take(self._wait()).items():
                     self._touched(path, closed)
                 for _ in range(_BATCH):
@@ -146,7 +149,6 @@ class DirectorySource:
                         break
                     yield from self._examine(finished)
                 self.status.busy = bool(self._candidates)
-                self.status.ready = self.status.ready or self._place is not None
         finally:
             self._hints.stop()
 
@@ -338,7 +340,7 @@ class DirectorySource:
         start = 0
         if (
             known is not None
-            and frames.count >= known.count
+            and frames.count > known.count  # one of the same length was written again, wherever
             and known.first is not None
             and known.last is not None
             and _pixels(frames, 0) == known.first

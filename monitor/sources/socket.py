@@ -17,12 +17,14 @@ from pathlib import Path
 
 import zmq
 
+from monitor.dectris import DectrisDecoder
 from monitor.errors import BadMessage, InputError
 from monitor.frames import FrameRef
 from monitor.settings import WatchSettings
 from monitor.sources.base import SourceStatus
+from monitor.sources.keeper import Keeper
 from monitor.spool import Spool, message_content
-from monitor.wire import RejectedMessage, decode
+from monitor.wire import ArrayDecoder, Decoder, RejectedMessage
 
 log = logging.getLogger("faultwatch.socket")
 
@@ -36,7 +38,6 @@ _HIGH_WATER = 8
 _OVERHEAD = 2**21
 
 _POLL_MS = 100
-_RETRY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class _Kind:
     kind: str
     type: int
     bind: bool
+    decoder: Callable[[int], Decoder] = ArrayDecoder
+    """Given the size of the largest frame [bytes]."""
+    curve: bool = True
+    """Its senders can have keys."""
 
 
 SCHEMES = {
@@ -51,11 +56,13 @@ SCHEMES = {
     "tcp+connect": _Kind("pull", zmq.PULL, False),
     "sub": _Kind("sub", zmq.SUB, False),
     "ack": _Kind("ack", zmq.ROUTER, True),
+    "dectris+tcp": _Kind("dectris", zmq.PULL, False, DectrisDecoder, curve=False),
 }
 
 
 class SocketSource:
-    """Receives htypes array-1.0 frames: `tcp://`, `tcp+connect://`, `sub://`; `ack://` acknowledges them.
+    """Receives frames: htypes array-1.0 at `tcp://`, `tcp+connect://`, `sub://` and `ack://`, which
+    acknowledges them; a DECTRIS detector's stream at `dectris+tcp://`.
 
     A message that is no frame does no harm: it is counted as ignored, or, where it announced a frame, as
     rejected.
@@ -80,6 +87,11 @@ class SocketSource:
             The session's; this source gets a folder of its own in it.
         clock
             [s since 1970 UTC]
+
+        Raises
+        ------
+        InputError
+            What decodes its messages is not installed.
         """
         scheme, _, rest = address.partition("://")
         self._scheme = SCHEMES[scheme]
@@ -91,12 +103,26 @@ class SocketSource:
         self._endpoint = f"tcp://{_numeric(rest) if self._scheme.bind else rest}"
         self._settings = settings
         folder = spool / re.sub(r"[^A-Za-z0-9]+", "-", address).strip("-")
-        self._spool = Spool(folder, reserve=int(settings.disk_reserve_mb * 2**20), clock=clock)
+        self._spool = Spool(
+            folder,
+            reserve=int(settings.disk_reserve_mb * 2**20),
+            limit=settings.spool_limit(),
+            clock=clock,
+        )
         self._max_bytes = int(settings.max_frame_mb * 2**20)
+        self._decoder = self._scheme.decoder(self._max_bytes)
         self._seen: OrderedDict[tuple[str, int], str | None] = OrderedDict()
         self._recovered: list[FrameRef] = []
         self._garbage = 0
         self._closed = threading.Event()
+        self._keeper = Keeper(
+            self._spool,
+            self.status,
+            address,
+            self._closed,
+            can_wait=self._scheme.type != zmq.SUB,
+            sends_again=self._scheme.type == zmq.ROUTER,
+        )
 
     def open(self, known: Iterable[FrameRef]) -> None:
         """Find what was spooled and never recorded, and listen.
@@ -109,10 +135,10 @@ class SocketSource:
         recorded = set()
         for ref in known:
             recorded.add(ref.path)
-            self._remember(ref)
+            self._recall(ref)
         self._recovered = [ref for ref in self._spool.refs() if ref.path not in recorded]
         for ref in self._recovered:
-            self._remember(ref)
+            self._recall(ref)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(self._scheme.type)
         try:
@@ -148,7 +174,8 @@ class SocketSource:
                     break
                 yield from self._receive()
         finally:
-            self._context.destroy(linger=500)
+            self._socket.close(linger=500)
+            self._context.term()
 
     def close(self) -> None:
         """Take what has come, then listen no longer."""
@@ -166,23 +193,23 @@ class SocketSource:
         elif self._scheme.type == zmq.SUB and len(parts) == 3 and bytes(parts[0][:1]) != b"{":
             parts.pop(0)  # the topic that it was published under
         try:
-            message = decode(parts, max_bytes=self._max_bytes)
+            message = self._decoder.decode(parts)
         except RejectedMessage as error:
-            original, reason = error.original, error.reason
-            sequence = original.get("frame")
-            if isinstance(sequence, bool) or not isinstance(sequence, int) or not 0 <= sequence < 2**62:
-                sequence = None
-            sender = _sender(original.get("source"), original.get("run"))
+            original, reason, sender, sequence = error.original, error.reason, error.sender, error.sequence
             content = _digest(parts)
             if self._again(sender, sequence, content):
                 self._acknowledge(envelope, original, "duplicate")
                 return
-            ref = self._keep(
+            ref = self._keeper.keep(
                 lambda: self._spool.add_rejected(
                     original, reason, sender=sender, sequence=sequence, content=content
-                )
+                ),
+                lambda why: self._spool.dropped(
+                    original, why, sender=sender, sequence=sequence, content=content
+                ),
             )
             if ref is not None:
+                self._remember(ref)
                 log.warning("event=frame-rejected sender=%s sequence=%s reason=%r", sender, sequence, reason)
                 self._acknowledge(envelope, original, "rejected", reason)
                 yield ref
@@ -190,47 +217,35 @@ class SocketSource:
         except BadMessage as error:
             self._ignore(error.reason)
             return
-        header = message.header
-        sender, content = _sender(header.source, header.run), message_content(message.pixels)
-        if self._again(sender, header.frame, content):
+        if message is None:
+            return
+        content = message_content(message.pixels)
+        if self._again(message.sender, message.sequence, content):
             self._acknowledge(envelope, message.original, "duplicate")
             return
-        ref = self._keep(
+        ref = self._keeper.keep(
             lambda: self._spool.add(
                 message.pixels,
                 message.original,
-                pixel_size_nm=header.ndattr.pixel_size_nm,
-                acquired=header.timestamp,
-                sender=sender,
-                sequence=header.frame,
+                pixel_size_nm=message.pixel_size_nm,
+                acquired=message.acquired,
+                sender=message.sender,
+                sequence=message.sequence,
                 content=content,
-            )
+            ),
+            lambda why: self._spool.dropped(
+                message.original,
+                why,
+                acquired=message.acquired,
+                sender=message.sender,
+                sequence=message.sequence,
+                content=content,
+            ),
         )
         if ref is not None:
+            self._remember(ref)
             self._acknowledge(envelope, message.original, "stored")
             yield ref
-
-    def _keep(self, write: Callable[[], FrameRef]) -> FrameRef | None:
-        """Spool one frame; while the disk refuses, hold it and its senders. None: closed meanwhile."""
-        while True:
-            try:
-                ref = write()
-            except OSError as error:
-                if self.status.state != "lost":
-                    self.status.state = "lost"
-                    self.status.message = (
-                        f"{self.address}: frames can't be written to {self._spool.folder} "
-                        f"({error.strerror or error}); senders have to wait until there is room"
-                    )
-                    log.error("event=spool-refused message=%r", self.status.message)
-                if self._closed.wait(_RETRY_S):
-                    return None
-                continue
-            if self.status.state == "lost":
-                self.status.state, self.status.message = "watching", None
-                log.warning("event=spool-works-again source=%s", self.address)
-            self._remember(ref)
-            return ref
 
     def _again(self, sender: str, sequence: int | None, content: str) -> bool:
         """Whether this very frame was stored before. Another under its number is a counter that restarted."""
@@ -239,8 +254,13 @@ class SocketSource:
         self.status.duplicates += 1
         return True
 
+    def _recall(self, ref: FrameRef) -> None:
+        """What was received before this program began."""
+        self._remember(ref)
+        self._decoder.resume(str(ref.sender or ""))
+
     def _remember(self, ref: FrameRef) -> None:
-        if ref.sequence is not None:
+        if ref.sequence is not None and ref.dropped is None:
             key = (str(ref.sender), ref.sequence)
             self._seen[key] = ref.content
             self._seen.move_to_end(key)
@@ -271,7 +291,7 @@ class SocketSource:
         if self._scheme.bind and self._settings.curve_secret_key:
             self._socket.set(zmq.CURVE_SERVER, 1)
             self._set_key(zmq.CURVE_SECRETKEY, "curve_secret_key", self._settings.curve_secret_key)
-        elif not self._scheme.bind and self._settings.curve_server_key:
+        elif not self._scheme.bind and self._scheme.curve and self._settings.curve_server_key:
             public, secret = zmq.curve_keypair()
             self._socket.set(zmq.CURVE_PUBLICKEY, public)
             self._socket.set(zmq.CURVE_SECRETKEY, secret)
@@ -288,12 +308,6 @@ class SocketSource:
             self._socket.set(option, key.encode())
         except zmq.ZMQError as error:
             raise ValueError(f"{name} is no CURVE key (40 characters, as zmq.curve_keypair gives)") from error
-
-
-def _sender(source: object, run: object) -> str:
-    """Who counts: a sender, and where it says so its run, because every run counts from 0."""
-    name = str(source or "")[:200]
-    return f"{name}/{str(run)[:200]}" if run is not None else name
 
 
 def _digest(parts: Iterable[bytes | memoryview]) -> str:

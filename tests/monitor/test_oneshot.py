@@ -13,7 +13,7 @@ import tifffile
 from models.errors import BundleRefused, CannotAnalyse
 from models.results import STAGES, Analysis, Particle
 from monitor.errors import InputError
-from monitor.oneshot import Options, analyse, judge_with
+from monitor.oneshot import Models, Options, analyse
 
 YES = Particle(1, "yes", (0.1, 0.1, 0.2, 0.6), True, (2, 3, 8, 9), (4.5, 5.5), 3.2, 8.0, ((2.0, 3.0),))
 EMPTY = Particle(2, "empty", (0.7, 0.1, 0.1, 0.1), False, (20, 20, 24, 25), (22.0, 22.0), 2.0, 3.0, ())
@@ -205,7 +205,7 @@ def test_the_shipped_bundle_judges(frames):
     """The real models, on noise: no more is asked than that they answer, the same every time."""
     rng = np.random.default_rng(0)
     np.save(frames / "noise.npy", rng.poisson(200, (160, 192)).astype(np.uint16))
-    how = judge_with(None, None, "cpu")
+    how = Models(None, None, "cpu").judge
     first, second = (_run([frames / "noise.npy"], how=how)[1][0] for _ in range(2))
     assert first["shape"] == [160, 192]
     assert first["bundle"]
@@ -214,4 +214,4 @@ def test_the_shipped_bundle_judges(frames):
 
 def test_an_unknown_material_is_told_before_anything_is_read():
     with pytest.raises(CannotAnalyse, match="unobtainium"):
-        judge_with(None, "unobtainium", "cpu")
+        Models(None, "unobtainium", "cpu")

@@ -185,7 +185,7 @@ def test_another_version_is_refused_by_readers_and_writers(record: RecordWriter)
     record._db.execute("PRAGMA user_version = 99")
     record.close()
     for opened in (RecordReader, RecordWriter):
-        with pytest.raises(NoSession, match="schema 99, this one knows 1"):
+        with pytest.raises(NoSession, match="schema 99, this one knows 2"):
             opened(record.folder)
 
 

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from monitor.client import DTYPES
 from monitor.errors import BadMessage
-from monitor.wire import RejectedMessage, decode, encode
+from monitor.wire import ArrayDecoder, RejectedMessage, decode, encode
 
 IMAGE = np.arange(12, dtype=np.uint16).reshape(3, 4)
 
@@ -39,9 +39,7 @@ def test_what_is_sent_comes_back(image: npt.NDArray[Any]) -> None:
     frame = decode([header, pixels])
     np.testing.assert_array_equal(frame.pixels, image)
     assert frame.pixels.dtype == image.dtype.newbyteorder("=")
-    assert (frame.header.frame, frame.header.source, frame.header.run) == (3, "cam", "a")
-    assert frame.header.timestamp == 1.7e9
-    assert frame.header.ndattr.pixel_size_nm == 0.05
+    assert (frame.sequence, frame.sender, frame.acquired, frame.pixel_size_nm) == (3, "cam/a", 1.7e9, 0.05)
     assert frame.original["lens"] == "on"
 
 
@@ -53,13 +51,8 @@ def test_both_spellings_of_the_byte_order_are_understood(spelling: str) -> None:
 
 def test_types_may_be_a_list_and_what_is_optional_may_be_null_or_missing() -> None:
     parts = message(htype=["array-1.0"], frame=..., source=None, ndattr=None, encoding="", timestamp="now")
-    header = decode(parts).header
-    assert (header.frame, header.source, header.timestamp, header.ndattr.pixel_size_nm) == (
-        None,
-        "",
-        None,
-        None,
-    )
+    frame = decode(parts)
+    assert (frame.sequence, frame.sender, frame.acquired, frame.pixel_size_nm) == (None, "", None, None)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +68,7 @@ def test_types_may_be_a_list_and_what_is_optional_may_be_null_or_missing() -> No
     ],
 )
 def test_time_stamps_of_several_kinds(sent: object, seconds: float | None) -> None:
-    assert decode(message(timestamp=sent)).header.timestamp == seconds
+    assert decode(message(timestamp=sent)).acquired == seconds
 
 
 @pytest.mark.parametrize("size", [0, -1, "wide", None, 1e400])
@@ -85,7 +78,7 @@ def test_a_pixel_size_that_is_none_is_unknown(size: object) -> None:
         bytes(parts[0])[:-1]
         + b', "ndattr": {"pixel_size_nm": %s}}' % json.dumps("inf" if size == 1e400 else size).encode()
     )
-    assert decode(parts).header.ndattr.pixel_size_nm is None
+    assert decode(parts).pixel_size_nm is None
 
 
 @pytest.mark.parametrize(
@@ -119,6 +112,13 @@ def test_a_frame_that_can_not_be_one_is_rejected_with_a_reason(changes: dict[str
     with pytest.raises(RejectedMessage, match=said) as caught:
         decode(message(**changes))
     assert caught.value.original["htype"] == "array-1.0"
+
+
+def test_a_rejected_frame_is_counted_for_its_sender() -> None:
+    for number, counted in [(7, 7), (-1, None), ("7", None), (True, None)]:
+        with pytest.raises(RejectedMessage) as caught:
+            ArrayDecoder(1000).decode(message(frame=number, type="none", source="cam", run="r"))
+        assert (caught.value.sender, caught.value.sequence) == ("cam/r", counted)
 
 
 def test_missing_and_surplus_parts_are_rejected() -> None:

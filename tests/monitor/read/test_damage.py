@@ -181,6 +181,35 @@ def test_a_header_that_announces_too_much_is_not_believed(suffix, tmp_path):
     assert peak < 30e6, f"{peak / 1e6:.0f} MB were taken for a file of {path.stat().st_size} bytes"
 
 
+def test_a_png_that_is_too_large_is_refused_before_its_notes_are_looked_for(tmp_path):
+    """Pillow decodes the whole picture to find the EXIF data behind it."""
+    path = tmp_path / "a.png"
+    Image.fromarray(np.ones((32, 32), np.uint8)).save(path)
+    raw = bytearray(path.read_bytes())
+    raw[16:24] = struct.pack(">II", 2**25, 32)
+    raw[29:33] = struct.pack(">I", zlib.crc32(raw[12:29]))
+    path.write_bytes(raw)
+    with pytest.raises(UnreadableFrame, match=r"announces 32 × 33554432 px"):
+        open_frames(path)
+
+
+def test_a_tif_with_several_widths_takes_no_memory(tmp_path):
+    """Multiplied by a damaged length, the tuple of widths would have milliards of entries."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.ones((32, 32), np.uint8), metadata=None)
+    raw = bytearray(path.read_bytes())
+    for tag, count, value in ((256, 5, 8), (257, 1, 2**28)):
+        at = raw.index(
+            struct.pack("<HHI", tag, 3, 1)
+            if struct.pack("<HHI", tag, 3, 1) in raw
+            else struct.pack("<HHI", tag, 4, 1)
+        )
+        raw[at : at + 12] = struct.pack("<HHII", tag, 4, count, value)
+    path.write_bytes(raw)
+    with pytest.raises(UnreadableFrame, match="the size of the picture is no number"):
+        open_frames(path)
+
+
 def test_dm_array_of_two_milliards_of_nothing(tags, tmp_path):
     build = tags(3)
     empty_structs = build.value("Data", [20, 15, 0, 0, 2**31 - 1], b"")

@@ -222,6 +222,19 @@ def test_new_only_passes_over_what_is_there(
     wait_for(lambda: watched.names() == ["new.tif"])
 
 
+def test_it_is_ready_after_its_first_scan_however_late_the_next_one_is(
+    write_frame: WriteFrame, wait_for: WaitFor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hints, "watch", lambda self, root: None)
+    os.utime(write_frame(tmp_path / "old.tif"), (1e9, 1e9))
+    settings = WatchSettings(**{**QUICK, "reconcile_s": 1000.0})
+    watched = Watched(DirectorySource(tmp_path, settings, skip_before=float("inf")), [])
+    try:
+        wait_for(watched.idle)
+    finally:
+        watched.close()
+
+
 def test_the_directory_is_gone_and_back(
     watch: Watch, write_frame: WriteFrame, wait_for: WaitFor, tmp_path: Path
 ) -> None:
