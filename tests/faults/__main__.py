@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=Context.seed)
     parser.add_argument("--kills", type=int, default=Context.kills, help="kill -9 of monitors and workers")
     parser.add_argument("--soak", type=int, default=Context.soak, help="frames of the long soak")
+    parser.add_argument("--messages", type=int, default=Context.messages, help="mutated, of each protocol")
+    parser.add_argument("--files", type=int, default=Context.files, help="mutated, of each format")
+    parser.add_argument("--stall", type=float, default=Context.stall_s, help="of a copy that stalls [s]")
     parser.add_argument("--only", default=",".join(ALL), metavar="NAME,...", help=", ".join(ALL))
     parser.add_argument("--json", type=Path, metavar="F", help="the findings with their figures")
     options = parser.parse_args(arguments)
@@ -44,7 +47,15 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := [name for name in names if name not in ALL]:
         parser.error(f"nothing is called {', '.join(unknown)}; there are {', '.join(ALL)}")
     folder = Path(tempfile.mkdtemp(prefix="faultwatch-faults-"))
-    context = Context(folder, options.seed, options.kills, options.soak)
+    context = Context(
+        folder,
+        seed=options.seed,
+        kills=options.kills,
+        soak=options.soak,
+        messages=options.messages,
+        files=options.files,
+        stall_s=options.stall,
+    )
     findings: list[Finding] = []
     interrupted = False
     for name in names:
