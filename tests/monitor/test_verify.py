@@ -124,7 +124,7 @@ def test_a_session_agrees_with_itself_exactly_and_nothing_of_it_is_changed(sessi
     [
         ("UPDATE particles SET p_no = p_no + 1e-9 WHERE frame_id = 2 AND label = 1", "differ by 1e-09"),
         ("UPDATE particles SET class = 'yes' WHERE frame_id = 2 AND label = 1", "was yes and is no now"),
-        ("UPDATE particles SET row1 = row1 + 1 WHERE frame_id = 2 AND label = 1", "covers [37, 37, "),
+        ("UPDATE particles SET row1 = row1 + 1 WHERE frame_id = 2 AND label = 1", "row 80, column 80 covered ["),
         ("DELETE FROM particles WHERE frame_id = 2 AND label = 1", "was not recorded"),
         ("UPDATE particles SET row0 = 0, row1 = 9 WHERE frame_id = 2 AND label = 1", "is not found"),
         ("UPDATE results SET height = 200 WHERE frame_id = 2", "the frame had 200 × 256 px"),
