@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -13,8 +14,16 @@ from dataclasses import dataclass
 from monitor import worker
 from monitor.worker import Outcome, Ready, Start, Task
 
+log = logging.getLogger("faultwatch.workers")
+
 #: A bundle that takes longer to load is given up [s].
 _START_LIMIT_S = 180.0
+
+#: So many may die in a row while they load the bundle before the first has begun: then it can't be done here.
+_MAY_DIE = 3
+
+#: Who dies over it once others have begun is tried again, the longest pause before that is [s].
+_LONGEST_PAUSE_S = 30.0
 
 
 class WorkerFailed(Exception):
@@ -50,6 +59,8 @@ class _Slot:
         self.future: Future[Outcome] | None = None
         self.began = 0.0
         self.overdue = False
+        self.again: float | None = None
+        """When it is to begin anew, where it is not to at once [s, steady clock]."""
 
 
 class Workers:
@@ -82,6 +93,7 @@ class Workers:
         self._make = executor
         self._slots = [_Slot() for _ in range(count)]
         self._failures = 0
+        self._ever_ready = False
         self.restarts = 0
         """Workers that were replaced."""
         for slot in self._slots:
@@ -120,11 +132,15 @@ class Workers:
         Raises
         ------
         WorkerFailed
-            Workers die or fail before they can begin, again and again.
+            No worker can begin. Once one has, those that die while they load are tried again, for as long as it takes:
+            a session that works does not end because memory is short for a while.
         """
         news = []
         for slot in self._slots:
-            if slot.starting is not None:
+            if slot.again is not None:
+                if self._clock() >= slot.again:
+                    self._replace(slot)
+            elif slot.starting is not None:
                 self._check_start(slot)
             elif slot.future is not None and slot.task is not None:
                 if slot.future.done():
@@ -145,7 +161,7 @@ class Workers:
 
     def _begin(self, slot: _Slot) -> None:
         slot.executor = self._make()
-        slot.ready, slot.task, slot.future, slot.overdue = None, None, None, False
+        slot.ready, slot.task, slot.future, slot.overdue, slot.again = None, None, None, False, None
         slot.began = self._clock()
         slot.starting = slot.executor.submit(worker.start, self._how)
         slot.starting.add_done_callback(lambda _: self._wake())
@@ -160,15 +176,21 @@ class Workers:
             slot.ready = slot.starting.result()
         except BrokenExecutor as error:
             self._failures += 1
-            if self._failures > 3:
-                raise WorkerFailed(
-                    "worker processes die while they load the bundle (out of memory?)"
-                ) from error
-            self._replace(slot)
+            if self._failures <= _MAY_DIE:
+                self._replace(slot)
+                return
+            said = "worker processes die while they load the bundle (out of memory?)"
+            if not self._ever_ready:
+                raise WorkerFailed(said) from error
+            pause = min(2.0 ** (self._failures - _MAY_DIE), _LONGEST_PAUSE_S)
+            slot.starting, slot.again = None, self._clock() + pause
+            log.error(
+                "event=worker-can-not-begin times=%d again_s=%.0f reason=%r", self._failures, pause, said
+            )
         except Exception as error:
             raise WorkerFailed(str(error)) from error
         else:
-            self._failures = 0
+            self._failures, self._ever_ready = 0, True
             slot.starting = None
 
     def _conclude(self, slot: _Slot, task: Task, future: Future[Outcome]) -> Finished:

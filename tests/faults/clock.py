@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.faults import books
@@ -49,14 +49,15 @@ def faults(context: Context) -> Iterator[Finding]:
         yield finding
         room = context.room(f"clock-{kind}")
         try:
-            _play(room, kind, context.seed, finding)
+            play(room, kind, context.seed, finding)
         except TimeoutError as error:
             finding.failures.append(str(error))
         if not finding.failed:
             shutil.rmtree(room)
 
 
-def _play(room: Path, kind: str, seed: int, finding: Finding) -> None:
+def play(room: Path, kind: str, seed: int, finding: Finding, jumps_h: Sequence[float] = JUMPS_H) -> None:
+    """A session over a directory or an acknowledging socket, in which the clock jumps so often."""
     (room / "site").mkdir()
     (room / "site" / "sitecustomize.py").write_text(_SITE)
     offset = room / "offset"
@@ -69,7 +70,7 @@ def _play(room: Path, kind: str, seed: int, finding: Finding) -> None:
     options = ("--until-idle", str(_IDLE_S))
     with Monitor(room / "s", source, environment=environment, options=options) as monitor:
         monitor.wait_ready()
-        for number, jump in enumerate((0.0, *JUMPS_H)):
+        for number, jump in enumerate((0.0, *jumps_h)):
             camera.take()  # one that is under way while the clock jumps
             # Put in place as a whole, or a reader would meet it empty.
             (room / "next").write_text(str(jump * 3600))
@@ -96,7 +97,7 @@ def _play(room: Path, kind: str, seed: int, finding: Finding) -> None:
     if status != 0 or "Traceback" in said:
         finding.failures.append(f"the session ended with status {status}: {said[-1500:]}")
     finding.note = (
-        f"{sent} frames, the clock at {', '.join(f'{jump:+g}' for jump in JUMPS_H)} h; idle for {idle:.1f} s"
+        f"{sent} frames, the clock at {', '.join(f'{jump:+g}' for jump in jumps_h)} h; idle for {idle:.1f} s"
     )
 
 

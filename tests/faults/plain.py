@@ -45,13 +45,14 @@ def faults(context: Context) -> Iterator[Finding]:
         finding = Finding(f"kill -9, plain {name}")
         yield finding
         try:
-            _play(context, scheme, kills, finding)
+            play(context, scheme, kills, finding)
         except TimeoutError as error:
             finding.failures.append(str(error))
         context.say(f"{finding.what}: {finding.tries} kills, {finding.note}")
 
 
-def _play(context: Context, scheme: str, kills: int, finding: Finding) -> None:
+def play(context: Context, scheme: str, kills: int, finding: Finding) -> None:
+    """One session over a plain socket, `tcp` or `sub`, whose monitor is killed so often."""
     random = Random(context.seed)
     room = context.room(f"plain-{scheme}")
     address = f"{scheme}://127.0.0.1:{free_port()}"

@@ -76,7 +76,7 @@ def faults(context: Context) -> Iterator[Finding]:
         yield finding
         room = context.room("soak")
         try:
-            _soak(room, context, finding, count, real=real)
+            soak(room, context, finding, count, real=real)
         except (TimeoutError, psutil.Error) as error:
             finding.failures.append(str(error) or repr(error))
         if not finding.failed:
@@ -84,7 +84,8 @@ def faults(context: Context) -> Iterator[Finding]:
         context.say(f"{finding.what}: {finding.verdict}; {finding.note}")
 
 
-def _soak(room: Path, context: Context, finding: Finding, count: int, *, real: bool) -> None:
+def soak(room: Path, context: Context, finding: Finding, count: int, *, real: bool) -> None:
+    """One session, with the real worker or of the session's side alone."""
     address = f"ack://127.0.0.1:{free_port()}"
     first, every = min(_FIRST, count // 4), max(1, min(_EVERY, count // 16))
     looks: list[Look] = []

@@ -1,174 +1,65 @@
-"""`kill -9` in the middle: every frame is analysed exactly once. Real processes, files and sockets."""
+"""The fault-injection suite of `make faults` in its short form: kills, lost frames, a clock that jumps, a soak.
+
+Real processes, files and sockets.
+"""
 
 from __future__ import annotations
 
-import os
-import socket
-import sqlite3
-import subprocess
-import sys
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from monitor import summary
-from monitor.client import FrameSender
 from monitor.record import is_session
-
-WriteFrame = Callable[..., Path]
-WaitFor = Callable[..., None]
-Monitor = Callable[..., "subprocess.Popen[bytes]"]
+from tests.faults import clock, plain, soak
+from tests.faults.base import Context, Finding
+from tests.faults.kills import Siege
+from tests.faults.process import Monitor
 
 pytestmark = pytest.mark.slow
 
-FRAMES = 24
+
+def good(finding: Finding) -> Finding:
+    """Nothing of it went wrong, and something was tried."""
+    assert not finding.failures
+    assert (finding.lost, finding.doubled, finding.unbalanced) == (0, 0, 0)
+    assert finding.tries > 0
+    return finding
 
 
-@pytest.fixture
-def monitor(tmp_path: Path) -> Iterator[Monitor]:
-    """Starts `faultwatch watch` on the session under test."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "faultwatch", "watch", *arguments, "--no-dashboard"]
-        command += ["--session", str(tmp_path / "s"), "--workers", "1", "--until-idle", "2"]
-        with (tmp_path / "output.txt").open("ab") as output:
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            started.append(
-                subprocess.Popen(command, stdout=output, stderr=output, env=environment, cwd=tmp_path)
-            )
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait(10)
+@pytest.mark.parametrize("kind", ["directory", "ack"])
+def test_a_session_that_is_killed_loses_nothing_and_counts_nothing_twice(kind: str, tmp_path: Path) -> None:
+    siege, finding = Siege(tmp_path, kind, 5), Finding(kind)
+    siege.lay(4)
+    siege.report(finding)
+    assert good(finding).tries == 4
+    assert finding.figures["frames"] > 4
 
 
-def analysed(folder: Path) -> int:
-    return summary.summarise(folder)["ledger"]["analysed"] if is_session(folder) else 0
+@pytest.mark.parametrize("scheme", ["tcp", "sub"])
+def test_over_plain_sockets_what_a_kill_loses_is_counted(scheme: str, tmp_path: Path) -> None:
+    finding = Finding(scheme)
+    plain.play(Context(tmp_path), scheme, 1, finding)
+    figures = good(finding).figures
+    assert figures["sent"] == figures["arrived"] + figures["counted_as_lost"]
 
 
-def killed_at(monitor: Monitor, folder: Path, wait_for: WaitFor, source: str, moments: list[int]) -> None:
-    """Start the monitor and kill it when so many frames are analysed, for each moment; then let it finish."""
-    for moment in moments:
-        process = monitor(source)
-        wait_for(lambda moment=moment: analysed(folder) >= moment, 60)
-        process.kill()
-        process.wait(10)
-    assert monitor(source).wait(120) == 0
+def test_a_clock_that_jumps_changes_no_count_and_no_order(tmp_path: Path) -> None:
+    finding = Finding("clock")
+    clock.play(tmp_path, "ack", 1, finding, (6.0, -12.0))
+    assert good(finding).tries == 2
 
 
-def check(folder: Path, **expected: Any) -> dict[str, Any]:
-    """Every frame of the ledger is analysed, and no picture was analysed twice."""
-    said = summary.summarise(folder)
-    assert said["ledger"] == {"arrived": FRAMES, "analysed": FRAMES, "queued": 0, "rejected": 0, "dropped": 0}
-    for name, value in expected.items():
-        assert said[name] == value, name
-    db = sqlite3.connect(folder / "session.sqlite")
-    try:
-        contents = Counter(row[0] for row in db.execute("SELECT content FROM frames"))
-        assert db.execute("SELECT count(*), max(position) FROM statistics").fetchone() == (FRAMES, FRAMES)
-        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
-    finally:
-        db.close()
-    assert max(contents.values()) == 1
-    return said
+def test_a_long_session_does_not_grow(tmp_path: Path) -> None:
+    finding = Finding("soak")
+    soak.soak(tmp_path, Context(tmp_path), finding, 300, real=False)
+    assert good(finding).tries == 300
+    assert min(finding.figures["resident_mib"]) > 0
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def test_a_directory_session_that_is_killed_loses_nothing_and_counts_nothing_twice(
-    monitor: Monitor, write_frame: WriteFrame, wait_for: WaitFor, tmp_path: Path
-) -> None:
+def test_a_second_monitor_on_the_same_session_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-
-    def camera() -> None:
-        for i in range(FRAMES):
-            write_frame(tmp_path / "in" / f"{i}.tif", i)
-            time.sleep(0.1)
-
-    thread = threading.Thread(target=camera, daemon=True)
-    thread.start()
-    killed_at(monitor, tmp_path / "s", wait_for, str(tmp_path / "in"), [1, 9, 17])
-    thread.join()
-    check(tmp_path / "s")
-
-
-def test_an_acknowledging_session_that_is_killed_loses_nothing_and_counts_nothing_twice(
-    monitor: Monitor, wait_for: WaitFor, tmp_path: Path
-) -> None:
-    address = f"ack://127.0.0.1:{free_port()}"
-    missing: list[list[int]] = []
-
-    def camera() -> None:
-        random = np.random.default_rng(3)
-        with FrameSender(address, resend_s=0.3) as sender:
-            for _ in range(FRAMES):
-                image = random.poisson(100, (128, 128)).astype(np.uint16)
-                sender.send(image, pixel_size_nm=0.05, timeout_s=60)
-                time.sleep(0.1)
-            missing.append(sender.close(60))
-
-    thread = threading.Thread(target=camera, daemon=True)
-    thread.start()
-    killed_at(monitor, tmp_path / "s", wait_for, address, [1, 9, 17])
-    thread.join()
-    assert missing == [[]]
-    check(tmp_path / "s", lost=0)
-
-
-def test_over_plain_sockets_what_a_kill_loses_is_shown(
-    monitor: Monitor, wait_for: WaitFor, tmp_path: Path
-) -> None:
-    address = f"tcp://127.0.0.1:{free_port()}"
-    folder = tmp_path / "s"
-    random = np.random.default_rng(4)
-    process = monitor(address)
-    with FrameSender(address, window=50) as sender:
-
-        def send(number: int) -> None:
-            for _ in range(number):
-                sender.send(random.poisson(100, (128, 128)).astype(np.uint16), pixel_size_nm=0.05)
-
-        send(8)
-        wait_for(lambda: analysed(folder) >= 1, 60)
-        process.kill()
-        process.wait(10)
-        send(6)
-        process = monitor(address)
-        wait_for(lambda: (tmp_path / "output.txt").read_text().count("ready") >= 2, 60)
-        send(4)
-        wait_for(lambda: analysed(folder) >= 5, 60)
-        # The last one comes when everything else has come or is lost.
-        wait_for(lambda: summary.summarise(folder)["ledger"]["queued"] == 0, 60)
-        send(1)
-    assert process.wait(120) == 0
-    said = summary.summarise(folder)
-    (source,) = said["sources"]
-    assert source["sent"] == sender.sent == said["ledger"]["arrived"] + said["lost"]
-    assert said["ledger"]["analysed"] == said["ledger"]["arrived"]
-    assert f"{sender.sent} sent = {source['arrived']} arrived + {source['lost']} lost" in summary.as_text(
-        said
-    )
-
-
-def test_a_second_monitor_on_the_same_session_is_refused(
-    monitor: Monitor, wait_for: WaitFor, tmp_path: Path
-) -> None:
-    (tmp_path / "in").mkdir()
-    monitor(str(tmp_path / "in"))
-    wait_for(lambda: is_session(tmp_path / "s"), 60)
-    assert monitor(str(tmp_path / "in")).wait(60) == 1
-    assert "is being written by process" in (tmp_path / "output.txt").read_text()
+    with Monitor(tmp_path / "s", tmp_path / "in") as first:
+        first.wait(lambda: is_session(tmp_path / "s"), "the record")
+        with Monitor(tmp_path / "s", tmp_path / "in", output=tmp_path / "second.txt") as second:
+            assert second.process.wait(60) == 1
+            assert "is being written by process" in second.said()

@@ -9,13 +9,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from monitor.frames import FrameRef
-from monitor.worker import Start, Task
+from monitor.worker import Ready, Start, Task
 from monitor.workers import Finished, WorkerFailed, Workers
 
 WriteFrame = Callable[..., Path]
@@ -111,6 +114,53 @@ def test_what_is_wrong_with_the_bundle_is_said(tmp_path: Path) -> None:
         workers.close()
 
 
+class Frail(Executor):
+    """Begins or dies over it, as it is told."""
+
+    def __init__(self, lives: bool) -> None:
+        self._lives = lives
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if not self._lives or isinstance(args[0], Task):
+            future.set_exception(BrokenProcessPool("died"))
+        else:
+            future.set_result(Ready(0, "bundle", Path(), {}))
+        return future
+
+
+@pytest.mark.parametrize("began", [True, False])
+def test_workers_that_die_while_they_load_are_tried_again_once_one_has_begun(
+    began: bool, tmp_path: Path
+) -> None:
+    fates, now = iter([began, *[False] * 9, True]), [0.0]
+    workers = Workers(
+        Start(None, "cpu", 1),
+        1,
+        time_limit_s=9,
+        clock=lambda: now[0],
+        wake=lambda: None,
+        executor=lambda: Frail(next(fates)),
+    )
+    try:
+        if not began:
+            with pytest.raises(WorkerFailed, match="die while they load"):
+                for _ in range(20):
+                    workers.finished()
+            return
+        workers.finished()
+        assert workers.submit(task(tmp_path))
+        assert result(workers).outcome is None
+        while workers.ready is None:
+            assert not workers.free()
+            workers.finished()
+            now[0] += 1.0
+        assert now[0] > 2 + 4 + 8 + 16 + 30 + 30
+        assert workers.restarts == 10
+    finally:
+        workers.close()
+
+
 def test_workers_of_a_killed_session_end_by_themselves(wait_for: WaitFor) -> None:
     code = (
         "import time; from monitor.worker import Start; from monitor.workers import Workers\n"
@@ -125,3 +175,18 @@ def test_workers_of_a_killed_session_end_by_themselves(wait_for: WaitFor) -> Non
         session.kill()
         session.stdout.close()
     wait_for(lambda: not psutil.pid_exists(pid), 20)
+
+
+def test_a_worker_whose_session_is_killed_before_its_first_task_ends_by_itself(wait_for: WaitFor) -> None:
+    code = (
+        "import time; from monitor.workers import spawned\n"
+        "if __name__ == '__main__':\n"
+        "    executor = spawned(); executor._spawn_process()  # a task would come next\n"
+        "    print(next(iter(executor._processes)), flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as session:
+        assert session.stdout is not None
+        worker = psutil.Process(int(session.stdout.readline()))
+        session.kill()
+        session.stdout.close()
+    wait_for(lambda: not worker.is_running(), 30)
