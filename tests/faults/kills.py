@@ -253,7 +253,7 @@ class Siege:
         if last.lost:
             self.failures.append(f"{last.lost} gaps are left in the camera's numbers")
         # A process that is begun while its parent is killed says so by itself, before it is ours.
-        said = [text for text in self._monitor.output.read_text(errors="replace").split("Traceback")[1:]]
+        said = self._monitor.output.read_text(errors="replace").split("Traceback")[1:]
         self.failures += [f"a traceback: {text[:1500]}" for text in said if "in spawn_main" not in text[:600]]
 
     def _reasons(self) -> list[tuple[str, int]]:
