@@ -323,7 +323,9 @@ def train_unet(options: argparse.Namespace) -> int:
         how["read"] = read_frame
         print(finetune(options.start_from or SHIPPED, options.data, options.out, **given, **how).verdict)
         return 0
-    settings = Settings(Architecture(**_given(options, ("width", "levels", "stem", "norm"))), **given)
+    settings = Settings(
+        Architecture(**_given(options, ("width", "levels", "stem", "norm"))), bfloat16=options.bfloat16, **given
+    )
     print(train(options.data, options.out, settings, device=options.device, start_from=options.start_from))
     return 0
 
@@ -493,6 +495,8 @@ def parser() -> argparse.ArgumentParser:
     )
     norms = ("batch", "group", "instance")
     unet.add_argument("--norm", choices=norms, default="batch", help="normalisation (batch)")
+    told = "multiply in bfloat16: quicker on processors and GPUs that know it"
+    unet.add_argument("--bfloat16", action="store_true", help=told)
     option(unet, "--pixel-size", positive_number, "NM", "of your own frames [nm/px]", 0.05)
     told = "a simulated data set to learn from too while fine-tuning, so that nothing is forgotten"
     option(unet, "--replay", Path, "DIR", told)

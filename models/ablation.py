@@ -146,7 +146,13 @@ def figures_of(by: Judge, data: Path, most: int, seed: int) -> dict[str, float |
 
 
 def run_variant(
-    variant: Variant, data: Path, pairs: dict[str, list[RealPair]], out: Path, most: int, device: str
+    variant: Variant,
+    data: Path,
+    pairs: dict[str, list[RealPair]],
+    out: Path,
+    most: int,
+    device: str,
+    start_from: Path | None,
 ) -> dict[str, Any]:
     """Train a variant and judge it; returns its figures, which are kept in `out/figures.json`."""
     kept = out / "figures.json"
@@ -161,7 +167,7 @@ def run_variant(
         if variant.folds:
             learnt = [pair for n, (_, pair) in enumerate(everything) if n % count != fold]
             source = mixed_data(data, learnt, out / f"data-{fold}")
-        train(source, run, variant.settings, device=device)
+        train(source, run, variant.settings, device=device, start_from=start_from)
         by = network_of(run, device)
         judged.append(figures_of(by, data, most, variant.settings.seed))
         for n, (_, pair) in enumerate(everything):
@@ -191,6 +197,8 @@ def ablate(
     folds: int = 0,
     most: int = 1000,
     device: str = "cpu",
+    start_from: Path | None = None,
+    only: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train and judge every variant; leaves `ablation.json` and `ablation.png` in `out`.
 
@@ -198,6 +206,8 @@ def ablate(
     ----------
     folds : of the real frames; 0 leaves one out at a time, with a training for each.
     most : images of the test split that are judged.
+    start_from : a bundle or another training's folder, whose weights every variant begins with; else from nothing.
+    only : names of the variants that are run; all where none is given.
 
     Raises
     ------
@@ -214,6 +224,8 @@ def ablate(
     if folds < 2:
         raise ModelError(f"{folds} fold leaves nothing out; give at least 2, or 0 for one frame at a time")
     asked = {"settings": repr(settings), "frames": frames, "folds": folds, "images": most}
+    if start_from is not None:
+        asked["started_from"] = start_from.name
     out.mkdir(parents=True, exist_ok=True)
     order = out / "order.json"
     if order.is_file() and json.loads(order.read_text()) != asked:
@@ -221,9 +233,11 @@ def ablate(
     order.write_text(json.dumps(asked))
     result: dict[str, Any] = {"asked": asked, "variants": {}}
     for variant in variants(settings, folds):
+        if only and variant.name not in only:
+            continue
         folder = out / variant.name.replace(" ", "-")
         folder.mkdir(exist_ok=True)
-        result["variants"][variant.name] = run_variant(variant, data, pairs, folder, most, device)
+        result["variants"][variant.name] = run_variant(variant, data, pairs, folder, most, device, start_from)
     (out / "ablation.json").write_text(json.dumps(result, indent=1) + "\n")
     picture(result).savefig(out / "ablation.png", dpi=130)
     return result
@@ -278,6 +292,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=2000, help="of every training")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folds", type=int, default=0, help="of the real frames (one frame at a time)")
+    told = "a bundle or a training's folder, whose weights every variant begins with (from nothing)"
+    parser.add_argument("--from", type=Path, dest="start_from", metavar="DIR", help=told)
+    names = [variant.name for variant in variants(Settings(), 0)]
+    told = "a variant to run; several (all)"
+    parser.add_argument("--only", action="append", choices=names, default=[], help=told)
+    told = "the largest (that of a training from nothing)"
+    parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate, help=told)
+    parser.add_argument("--bfloat16", action="store_true", help="multiply in bfloat16")
     parser.add_argument("--images", type=int, default=1000, help="test images that are judged")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args(arguments)
@@ -286,10 +308,17 @@ def main(arguments: list[str] | None = None) -> int:
             options.data,
             [RealFrames.parse(text) for text in options.real],
             options.out,
-            Settings(steps=options.steps, seed=options.seed),
+            Settings(
+                steps=options.steps,
+                seed=options.seed,
+                learning_rate=options.learning_rate,
+                bfloat16=options.bfloat16,
+            ),
             folds=options.folds,
             most=options.images,
             device=options.device,
+            start_from=options.start_from,
+            only=options.only,
         )
     except ModelError as error:
         parser.exit(1, f"{error}\n")

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from models.features import measure
 from models.preprocess import Preprocessing, standardise
 from models.results import CLASSES
+from models.rows import background_patch
 from models.shards import open_shard, shards_of
 from models.strata import EMPTY_PRESETS, preset_of
-from models.train_forest import background_patch
 
 Image = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
@@ -36,6 +36,8 @@ PIXEL_ERROR = 0.05
 """Of the hard set, relative, to either side."""
 BLUR_PX = (0.4, 0.9)
 """Of the hard set's camera, Gaussian [px]."""
+FAR_NM = 2.0
+"""Regions further apart than this do not count as neighbours [nm]."""
 FRINGES_PX = 0.15
 """Lateral frequency of the rows, about [1 / px]: 3 nm⁻¹ at 0.05 nm/px."""
 HARD_SEEN = 1.5
@@ -57,7 +59,8 @@ class Crops:
     """(R,) index into `CLASSES`."""
     specimen: npt.NDArray[np.str_]
     about: list[dict[str, Any]]
-    """Conditions, carbon [nm] and what is true of the particle (nothing for `empty`)."""
+    """Conditions, carbon [nm], what is true of the particle (nothing for `empty`), and the distance to the next
+    region, `gap_nm`, at most `FAR_NM`."""
 
 
 def true_regions(
@@ -80,6 +83,15 @@ def true_regions(
             regions = added
             scored.append((int(added.max()), "empty", None))
     return regions, scored
+
+
+def gap_to_next(regions: Labels, region: int) -> float:
+    """Smallest distance between a region's pixels and another's [px]; infinite where it is alone."""
+    others = (regions > 0) & (regions != region)
+    if not others.any():
+        return float("inf")
+    away = cv2.distanceTransform((~others).astype(np.uint8), cv2.DIST_L2, 5)
+    return float(away[regions == region].min())
 
 
 def harder(
@@ -150,8 +162,14 @@ def collect(data: Path, *, draws: int, seed: int = 0, hard: bool = False) -> Cro
                 boxes.append(published_features(_box(image, mask)))
                 classes.append(CLASSES.index(name))
                 specimens.append(about["specimen"])
+                gap = gap_to_next(regions, region) * preprocessing.pixel_size_nm
                 told.append(
-                    {"conditions": about["conditions"], "carbon_nm": about["carbon_nm"], "particle": truth}
+                    {
+                        "conditions": about["conditions"],
+                        "carbon_nm": about["carbon_nm"],
+                        "particle": truth,
+                        "gap_nm": min(gap, FAR_NM),
+                    }
                 )
     names = list(rows[0])
     return Crops(

@@ -20,17 +20,17 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from models.baselines import cnn_probabilities, published_forest
+from models.class_scores import abstention, best_sharpening, scores
 from models.crops import Crops, collect
 from models.errors import ModelError
 from models.forest import new_forest, sharpened
+from models.importance import importance
 from models.results import CLASSES
+from models.strata import DOSE_RANGE, MICROSCOPES, in_conditions
 from models.tables import Table, shown
-from models.train_forest import abstention, best_sharpening, scores
 
 Probabilities = npt.NDArray[np.float64]
 
-RANGE = (60.0, 1000.0)
-"""Doses of the figures that are reported as one number [e⁻/Å²]."""
 FOLDS = 5
 RESAMPLED = 400
 YES = CLASSES.index("yes")
@@ -88,12 +88,16 @@ def compare(crops: Crops, hard: Crops | None, *, trees: int, epochs: int, seed: 
     result: dict[str, Any] = {
         "specimens": len(np.unique(crops.specimen)),
         "regions": len(crops.classes),
-        "dose_range_e_per_A2": list(RANGE),
+        "dose_range_e_per_A2": list(DOSE_RANGE),
+        "microscopes": list(MICROSCOPES),
         "sharpening": sharpening,
         "classifiers": {
             name: figures(crops.classes[inside], p[inside], crops.specimen[inside], seed)
             for name, p in found.items()
         },
+        "importance": importance(
+            crops.features, crops.names, crops.classes, parts, inside, trees=trees, seed=seed
+        ),
         "abstention": abstention(crops.classes[inside], ours[inside]),
         "by_condition": by_condition(crops, ours),
     }
@@ -103,16 +107,17 @@ def compare(crops: Crops, hard: Crops | None, *, trees: int, epochs: int, seed: 
             rows = np.flatnonzero(np.isin(hard.specimen, np.unique(crops.specimen[check])))
             forest = new_forest(trees, seed).fit(crops.features[learn], crops.classes[learn])
             judged[np.ix_(rows, forest.classes_)] = forest.predict_proba(hard.features[rows])
-        seen = judged.sum(axis=1) > 0
+        # Specimens that no fold left out were never learnt, but then nothing says which forest is theirs.
+        known = np.array([about["conditions"]["microscope"] in MICROSCOPES for about in hard.about])
+        seen = (judged.sum(axis=1) > 0) & known
         judged = sharpened(judged[seen], sharpening)
         result["hard"] = figures(hard.classes[seen], judged, hard.specimen[seen], seed)
     return result
 
 
 def in_range(crops: Crops) -> npt.NDArray[np.bool_]:
-    """(R,) rows whose dose lies within `RANGE`."""
-    dose = np.array([about["conditions"]["dose_e_per_A2"] for about in crops.about])
-    return np.asarray((dose >= RANGE[0]) & (dose <= RANGE[1]))
+    """(R,) rows of images taken as the bars suppose (`models.strata.in_conditions`)."""
+    return np.array([in_conditions(about) for about in crops.about], dtype=bool)
 
 
 def figures(
@@ -178,6 +183,7 @@ def conditions_of(crops: Crops) -> Iterator[tuple[str, str, npt.NDArray[np.bool_
             np.abs(number(lambda a: a["conditions"]["defocus_nm"])),
             (0, 5, 10, 20, 50, 500),
         ),
+        ("distance to the next region [nm]", number(lambda a: a["gap_nm"]), (0, 0.2, 1, 2, 2.01)),
         ("signal to noise of a layer's fringe", number(particle("snr")), (1.5, 3, 5, 8, 12, 20, 1000)),
     ]
     for name, values, edges in tables:
@@ -248,6 +254,28 @@ def tables_of(result: dict[str, Any]) -> list[Table]:
             ),
         )
     ]
+    band = result["abstention"]
+    tables.append(
+        Table(
+            f"abstaining below a probability of {band['below']:.2f}",
+            ("",),
+            (
+                ("share that abstains", f"{band['share']:.1%}"),
+                ("right of the others", f"{band['accuracy_kept']:.1%}"),
+                ("right of those that abstain", f"{band['accuracy_abstained']:.1%}"),
+            ),
+        )
+    )
+    tables.append(
+        Table(
+            "features",
+            ("macro-F1 lost when permuted",),
+            tuple(
+                (group, f"{loss:.3f}")
+                for group, loss in sorted(result["importance"].items(), key=lambda item: -item[1])
+            ),
+        )
+    )
     for condition, strata in result["by_condition"].items():
         tables.append(
             Table(

@@ -222,10 +222,25 @@ def choose(data: Examples, most: int, seed: int) -> npt.NDArray[np.int64]:
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
-def false_areas(by: Judge, each: int = 40, seed: int = 4242, size: int = 256) -> dict[str, float]:
-    """Share of the area that is marked on frames that hold nothing, by kind; the seed is not training's."""
+def false_areas(
+    by: Judge,
+    each: int = 40,
+    seed: int = 4242,
+    size: int = 256,
+    look: Callable[[Image, Labels], None] | None = None,
+) -> dict[str, float]:
+    """Share of the area that is marked on frames that hold nothing, by kind; the seed is not training's.
+
+    `look` is called with every standardised frame (H, W) and the regions (H, W) found on it.
+    """
     shares = {}
     for number, (kind, make) in enumerate(NEGATIVES.items()):
-        frames = (make(size, np.random.default_rng([seed, number, n])) for n in range(each))
-        shares[kind] = float(np.mean([(by.regions(frame) > 0).mean() for frame in frames]))
+        marked = []
+        for n in range(each):
+            image, logits = by.logits(make(size, np.random.default_rng([seed, number, n])))
+            found = by.regions_of(probabilities(logits))
+            marked.append((found > 0).mean())
+            if look is not None:
+                look(image, found)
+        shares[kind] = float(np.mean(marked))
     return shares

@@ -20,10 +20,11 @@ import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier
 
 from models.bundle import derive, describe
+from models.class_scores import rates, rates_by_condition, scores
 from models.errors import BundleRefused, ModelError
 from models.forest import load_forest, new_forest, save_forest, sharpened
 from models.results import CLASSES
-from models.train_forest import Rows, load_rows, rates, rows_file, save_rows, scores
+from models.rows import Rows, load_rows, rows_file, save_rows
 
 WEIGHT = 10.0
 """A corrected region counts as so many of the training's."""
@@ -65,7 +66,7 @@ class Refitted:
 
     bundle: Path
     comparison: dict[str, Any]
-    """`old` and `new`: `held_out` (`models.train_forest.scores`) and `corrected`: how many of the corrected regions are
+    """`old` and `new`: `held_out` (`models.class_scores.scores`) and `corrected`: how many of the corrected regions are
     called what the operator says, of `regions`; of these `wrong` were called something else by the old one. `None` of
     the new one where there is no part of the session that it could be judged on."""
     verdict: str
@@ -143,6 +144,7 @@ def refit(bundle: Path, corrections: Corrections, out: Path, *, threads: int = 1
     }
     if len(check.classes):
         figures["rates"] = rates(check, held_out["new"])
+        figures["rates_by_condition"] = rates_by_condition(check, held_out["new"])
     with TemporaryDirectory() as working:
         save_forest(new, Path(working))
         derive(

@@ -207,6 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="shards of each preset that are read (all)")
     told = f"what to train, such as {name_of(Architecture())}; several (a list that is built in)"
     parser.add_argument("--architecture", action="append", metavar="NAME", help=told)
+    parser.add_argument("--bfloat16", action="store_true", help="multiply in bfloat16 while training")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what trains (cpu)")
     options = parser.parse_args(arguments)
     try:
@@ -215,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.data,
             options.out,
             chosen,
-            Settings(steps=options.steps, seed=options.seed),
+            Settings(steps=options.steps, seed=options.seed, bfloat16=options.bfloat16),
             device=options.device,
             limit=options.limit,
         )

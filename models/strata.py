@@ -13,6 +13,10 @@ SIZES = ((0, 2), (2, 3), (3, 5), (5, 8), (8, 100))
 """Bands of a particle's diameter [nm], half-open."""
 NEAR_80 = (64.0, 100.0)
 """Doses that stand for 80 e⁻/Å²: a quarter less to a quarter more."""
+DOSE_RANGE = (60.0, 1000.0)
+"""Doses over which the bars hold [e⁻/Å²]."""
+MICROSCOPES = ("corrected", "uncorrected")
+"""Microscopes for which the bars hold."""
 EMPTY_PRESETS = ("bare", "soot")
 """Presets of data sets whose images hold no particle: they are judged by the area marked on them."""
 
@@ -30,18 +34,19 @@ def band(value: float, bands: tuple[tuple[float, float], ...], unit: str) -> str
     return None
 
 
-def in_range(about: dict[str, Any]) -> bool:
-    """Whether an image belongs to the range over which the bars hold.
-
-    A particle preset, dose 60 to 1,000 e⁻/Å², a corrected or an uncorrected microscope, carbon of 2 to 10 nm.
-    """
+def in_conditions(about: dict[str, Any]) -> bool:
+    """Whether an image was taken as the bars suppose: its dose in `DOSE_RANGE`, its microscope of `MICROSCOPES`."""
     conditions = about["conditions"]
-    return (
-        preset_of(about) not in EMPTY_PRESETS
-        and 60 <= conditions["dose_e_per_A2"] <= 1000
-        and conditions["microscope"] in ("corrected", "uncorrected")
-        and 2 <= about["carbon_nm"] <= 10
-    )
+    dose = float(conditions["dose_e_per_A2"])
+    return DOSE_RANGE[0] <= dose <= DOSE_RANGE[1] and conditions["microscope"] in MICROSCOPES
+
+
+def in_range(about: dict[str, Any]) -> bool:
+    """Whether an image belongs to the range over which the bars for outlines hold.
+
+    A particle preset, `in_conditions`, carbon of 2 to 10 nm.
+    """
+    return preset_of(about) not in EMPTY_PRESETS and in_conditions(about) and 2 <= about["carbon_nm"] <= 10
 
 
 def strata(about: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -89,6 +89,8 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
     for title, key in {**named, "held-out specimens": "held_out"}.items():
         if key in result:
             yield _confusion(title, result[key])
+            if result[key].get("range"):
+                yield _confusion(f"{title}, range of the bars", result[key]["range"])
             if result[key].get("by_dose"):
                 by_dose = tuple((dose, f"{value:.3f}") for dose, value in result[key]["by_dose"].items())
                 yield Table(f"{title}, by dose", ("macro-F1",), by_dose)
@@ -152,16 +154,20 @@ def _real(where: str, figures: dict[str, Any]) -> Table:
 
 
 def _confusion(title: str, table: dict[str, Any]) -> Table:
+    """A row a class; where misses are known, with those that no region covers."""
+    missed = table.get("missed")
     rows = tuple(
         (
             name,
             *(str(n) for n in table["confusion"][i]),
+            *((str(missed.get(name, "–")),) if missed is not None else ()),
             f"{table['recall'][name]:.3f}",
             f"{table['precision'][name]:.3f}",
         )
         for i, name in enumerate(CLASSES)
     )
-    return Table(f"{title}: true \\ called", (*CLASSES, "recall", "precision"), rows)
+    more = ("no region",) if missed is not None else ()
+    return Table(f"{title}: true \\ called", (*CLASSES, *more, "recall", "precision"), rows)
 
 
 def notes(result: dict[str, Any]) -> Sequence[str]:
@@ -188,6 +194,12 @@ def notes(result: dict[str, Any]) -> Sequence[str]:
                 f"{title.replace('_', ' ').capitalize()}: macro-F1 {table['macro_f1']:.3f} over "
                 f"{table['regions']} regions, calibration error {table['calibration_error']:.3f}."
             )
+            if within := table.get("range"):
+                said.append(
+                    f"In the range of the bars: macro-F1 {within['macro_f1']:.3f} over {within['regions']} regions, "
+                    f"{within['macro_f1_with_misses']:.3f} with the {sum(within['missed'].values())} particles that "
+                    f"no region covers; calibration error {within['calibration_error']:.3f}."
+                )
     if "metrics_of" in result:
         said.append(
             f"The bundle's own record was measured on {result['metrics_of']}, from which it was made."

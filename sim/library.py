@@ -133,7 +133,13 @@ class Library:
 
 def true_class(record: dict[str, Any], signal_to_noise: float) -> str | None:
     """The class of a particle by the rule of `sim.truth`, from its record; `None`: not scored."""
-    seen = Visibility(record["weight"], record["zone_tilt_deg"], record["plane_tilt_deg"], np.zeros(3))
+    seen = Visibility(
+        record["weight"],
+        record["zone_tilt_deg"],
+        record["plane_tilt_deg"],
+        np.zeros(3),
+        record.get("weight_elsewhere", 0.0),
+    )
     faults = tuple(
         FaultGeometry(
             Fault(f["kind"], f["layer"], f["layers"]), f["depth_layers"], f["chord_nm"], f["thickness_nm"]

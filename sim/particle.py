@@ -70,6 +70,7 @@ class Nanoparticle:
             "zone_tilt_deg": round(self.seen.zone_tilt_deg, 2),
             "plane_tilt_deg": round(self.seen.plane_tilt_deg, 2),
             "weight": round(self.seen.weight, 4),
+            "weight_elsewhere": round(self.seen.elsewhere, 4),
             "stack": self.stack,
             "lateral_rc": list(self.lateral_rc),
             "stacking_rc": list(self.stacking_rc),
@@ -268,7 +269,7 @@ def build(
     turned = positions @ rotation.T
     thickness = float(np.ptp(turned[:, 2]))
     beam = rotation.T @ np.array([0.0, 0.0, 1.0])
-    seen = visibility(material, beam, thickness)
+    seen = visibility(material, beam, thickness, _sense(stack))
     zone, zone_tilt = nearest_zone(material, beam, _sense(stack))
     displaced = turned + rng.normal(0, displacement_nm, turned.shape)
     centre = (displaced.max(axis=0) + displaced.min(axis=0)) / 2

@@ -5,6 +5,9 @@
 `null`  a fault would not show: for geometry (zone, tilt), dose or transfer;
 `None`  in between, or a fault that fails only in depth: not scored, never called `no`.
 
+Of a cubic crystal all four {111} can carry faults; the word lies in one. Where that one does not show and another one
+does, nobody can tell a faulted particle from a faultless one, and it is not scored.
+
 A lamella of the other polytype (`polytype`, see `sim.stacking`) is no stacking fault: it never makes a particle `yes`.
 Nor is such a particle faultless, so it is never `no`. Where it has no fault beside the lamella that shows, it is not
 scored; where the stacking would not show at all, it is `null` as any other.
@@ -55,6 +58,8 @@ class Visibility:
     """Angle between the beam and the stacking plane [°]."""
     lateral: Vector
     """Unit vector in the crystal's frame along which A, B, C are apart, for the nearest zone."""
+    elsewhere: float = 0.0
+    """The largest weight of the three other {111} of a cubic crystal, in which its word does not lie."""
 
 
 def sensitive_heights(material: Material) -> tuple[float, ...]:
@@ -67,21 +72,37 @@ def sensitive_heights(material: Material) -> tuple[float, ...]:
     return (0.0, 1 / 2, -1 / 2, 1.0, -1.0) if material.hexagonal else (1 / 3, -1 / 3, 2 / 3, -2 / 3)
 
 
-def visibility(material: Material, beam: Vector, thickness_nm: float) -> Visibility:
+def visibility(material: Material, beam: Vector, thickness_nm: float, sense: int = 1) -> Visibility:
     """How well the stacking sequence shows along `beam`.
 
     Parameters
     ----------
     beam : unit vector (3,) of the beam in the crystal's frame (x ⟨11-20⟩, y ⟨1-100⟩, z stacking axis).
     thickness_nm : largest thickness along the beam [nm].
+    sense : of a cubic stack, as in `nearest_zone`.
 
     Each reflection g of the nearest zone weighs w = |sinc(0.75 t g·beam)|: the kinematic shape function of the
     thickness at the deviation that the tilt causes (Hirsch et al., *Electron Microscopy of Thin Crystals*, ch. 4).
     """
+    zone, lateral, weight = _weight_of_pair(material, beam, thickness_nm)
+    # Half a turn about an edge of the cube brings the crystal onto itself and another {111} to this one's place.
+    turns = [] if material.hexagonal else [2 * np.outer(e, e) - np.eye(3) for e in _edges(sense)]
+    return Visibility(
+        weight=weight,
+        zone_tilt_deg=float(np.degrees(np.arccos(min(1.0, abs(float(beam @ zone)))))),
+        plane_tilt_deg=float(np.degrees(asin(min(1.0, abs(float(beam[2])))))),
+        lateral=lateral,
+        elsewhere=max(
+            (_weight_of_pair(material, turn @ beam, thickness_nm)[2] for turn in turns), default=0.0
+        ),
+    )
+
+
+def _weight_of_pair(material: Material, beam: Vector, thickness_nm: float) -> tuple[Vector, Vector, float]:
+    """The nearest zone in the stacking plane, the lateral direction that it shows, and the best pair's weight."""
     angles = np.array([0.0, np.pi / 3, 2 * np.pi / 3])
     zones = np.stack([np.cos(angles), np.sin(angles), np.zeros(3)], axis=1)
-    nearest = int(np.argmax(np.abs(zones @ beam)))
-    zone = zones[nearest]
+    zone = zones[int(np.argmax(np.abs(zones @ beam)))]
     lateral = np.array([-zone[1], zone[0], 0.0])
     along = np.array(sensitive_heights(material))[:, None] / material.layer_nm
     sensitive = material.row_per_nm * lateral + along * np.array([0.0, 0.0, 1.0])
@@ -92,12 +113,15 @@ def visibility(material: Material, beam: Vector, thickness_nm: float) -> Visibil
 
     pairs = [min(weight(g), weight(basal)) for g in sensitive]
     pairs += [min(weight(g), weight(h)) for i, g in enumerate(sensitive) for h in sensitive[:i]]
-    return Visibility(
-        weight=max(pairs),
-        zone_tilt_deg=float(np.degrees(np.arccos(min(1.0, abs(float(beam @ zone)))))),
-        plane_tilt_deg=float(np.degrees(asin(min(1.0, abs(float(beam[2])))))),
-        lateral=lateral,
-    )
+    return zone, lateral, max(pairs)
+
+
+def _edges(sense: int) -> Vector:
+    """(3, 3) unit vectors along the edges of the cube of a stack ABC (`sense` 1) or CBA (-1)."""
+    # The three shortest vectors from a layer to the next, ½⟨110⟩; their sums and differences are the cube's edges.
+    up = sqrt(2 / 3)
+    steps = np.array([[0.5, sqrt(3) / 6, up], [-0.5, sqrt(3) / 6, up], [0.0, -sqrt(3) / 3, up]])
+    return np.asarray((steps.sum(axis=0) - 2 * steps) * [sense, sense, 1] / sqrt(2))
 
 
 def nearest_zone(material: Material, beam: Vector, sense: int = 1) -> tuple[str, float]:
@@ -116,11 +140,9 @@ def nearest_zone(material: Material, beam: Vector, sense: int = 1) -> tuple[str,
         in_plane = np.stack([np.cos(angles), np.sin(angles), np.zeros(6)], axis=1)
         families = {"[11-20]": in_plane[::2], "[10-10]": in_plane[1::2], "[0001]": np.eye(3)[2:]}
     else:
-        # The three shortest vectors from a layer to the next, ½⟨110⟩; their sums and differences are the cube's edges.
-        up = sqrt(2 / 3)
-        steps = np.array([[0.5, sqrt(3) / 6, up], [-0.5, sqrt(3) / 6, up], [0.0, -sqrt(3) / 3, up]])
-        edges = (steps.sum(axis=0) - 2 * steps) * [sense, sense, 1] / sqrt(2)
-        families = {name: np.array(_family(indices)) @ edges for name, indices in _CUBIC_ZONES.items()}
+        families = {
+            name: np.array(_family(indices)) @ _edges(sense) for name, indices in _CUBIC_ZONES.items()
+        }
     tilts = {
         name: float(
             np.degrees(np.arccos(min(1.0, float(np.abs(zones @ beam).max() / np.linalg.norm(zones[0])))))
@@ -168,6 +190,8 @@ def classify(
     faults : every fault and lamella of the structure, none for a faultless one.
     signal_to_noise : of one layer's stacking-sensitive fringe in this image, from `fringe_signal_to_noise`.
     """
+    if seen.weight <= UNRESOLVED < seen.elsewhere:
+        return None
     if seen.weight <= UNRESOLVED or signal_to_noise <= UNSEEN:
         return "null"
     if seen.weight < RESOLVED or signal_to_noise < SEEN:

@@ -56,15 +56,17 @@ def test_each_frame_is_judged_by_a_training_without_it(
 ) -> None:
     pairs = [pair(name, (100, 100), 0.05) for name in "abc"]
     learnt: list[tuple[str, list[str]]] = []
+    begun_with: list[Path | None] = []
 
     def mixed(data: Path, some: list[RealPair], out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         (out / "names").write_text(" ".join(p.name for p in some))
         return out
 
-    def trained(data: Path, out: Path, settings: Settings, *, device: str) -> Path:
+    def trained(data: Path, out: Path, settings: Settings, *, device: str, start_from: Path | None) -> Path:
         names = (data / "names").read_text().split() if (data / "names").exists() else []
         learnt.append((out.parent.name, names))
+        begun_with.append(start_from)
         out.mkdir(parents=True)
         torch.manual_seed(0)
         save_file(UNet(Architecture(4, 2)).state_dict(), out / "unet.safetensors")
@@ -94,8 +96,16 @@ def test_each_frame_is_judged_by_a_training_without_it(
     before = len(learnt)
     assert ablation.ablate(discs, real, tmp_path / "out", settings, most=2)["variants"] == rows
     assert len(learnt) == before  # all of it was kept
+    assert set(begun_with) == {None}
     with pytest.raises(ModelError, match="other settings"):
         ablation.ablate(discs, real, tmp_path / "out", Settings(steps=2), most=2)
+    with pytest.raises(ModelError, match="other settings"):  # those did not begin with a bundle
+        ablation.ablate(discs, real, tmp_path / "out", settings, most=2, start_from=discs)
+    chosen = ablation.ablate(
+        discs, real, tmp_path / "one", settings, most=2, start_from=discs, only=["simulation"]
+    )
+    assert list(chosen["variants"]) == ["simulation"]
+    assert begun_with[before:] == [discs]
 
 
 def test_the_switches_are_those_of_the_training() -> None:

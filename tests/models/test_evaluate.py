@@ -58,7 +58,7 @@ def test_every_figure_is_there(result: dict) -> None:
         "all", "all uncalibrated", "range", "range uncalibrated",
     }  # fmt: skip
     assert set(result["false_area"]) == {*NEGATIVES, "preset bare"}
-    assert len(result["bars"]) == 6
+    assert len(result["bars"]) == 8
     faint = result["bars"]["Dice around 80 e/Å²"]
     assert faint["met"] is (faint["figure"] >= 0.88)
     areas = result["bars"]["largest false area on negatives"]
@@ -104,7 +104,7 @@ def test_it_reads_as_text_and_as_json(result: dict) -> None:
 
 def test_pictures_are_written(result: dict) -> None:
     names = {p.stem for p in result["pictures"].glob("*.png")}
-    assert names == {"gallery", "instances", "reliability", "dice_by_condition", "real"}
+    assert names == {"confusion", "gallery", "instances", "reliability", "dice_by_condition", "real"}
     for path in result["pictures"].glob("*.png"):
         assert min(read_picture(path).shape[:2]) > 100
 

@@ -12,7 +12,7 @@ from models.errors import BundleRefused, ModelError
 from models.forest import load_forest, new_forest, save_forest
 from models.refit import CORRECTED, LARGEST_SHARE, WEIGHT, Corrections, _parts, _weights, refit, verdict_of
 from models.results import CLASSES
-from models.train_forest import Rows, load_rows, rows_file, save_rows
+from models.rows import Rows, load_rows, rows_file, save_rows
 
 NAMES = list(describe(None)[1]["features"])
 YES, NO = CLASSES.index("yes"), CLASSES.index("no")
@@ -26,7 +26,8 @@ def rows(count: int, seed: int) -> Rows:
     features[:, 0] = 3 * classes + rng.normal(0, 0.5, count)
     specimen = np.array([f"s{seed}-{n // 8}" for n in range(count)])
     particle = np.array([f"{s}/{n}" for n, s in enumerate(specimen)])
-    return Rows(features, classes, particle, specimen, np.full(count, 300.0), np.full(count, "a"), NAMES)
+    told = np.full(count, 300.0), np.full(count, "a"), np.full(count, 4.0)
+    return Rows(features, classes, particle, specimen, *told, NAMES)
 
 
 def corrections(count: int = 30, frames: int = 10) -> Corrections:

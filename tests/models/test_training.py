@@ -13,21 +13,15 @@ from PIL import Image
 
 from models.augment import NEGATIVES
 from models.bundle import SHIPPED, describe, load_bundle
+from models.class_scores import calibration_error, rates, rates_by_condition
 from models.errors import ModelError
 from models.evaluate import as_text, evaluate
 from models.examples import Drawing, Pool, batches, targets
 from models.preprocess import Preprocessing
 from models.progress import score
+from models.rows import background_patch, load_rows, rows_file, truth_of_regions
 from models.shards import examples_by_split
 from models.strata import preset_of
-from models.train_forest import (
-    background_patch,
-    calibration_error,
-    load_rows,
-    rates,
-    rows_file,
-    truth_of_regions,
-)
 from models.train_forest import train as train_forest
 from models.train_unet import Run, Settings, learning_rate, loss_of, train
 from models.unet import Architecture, architecture_of
@@ -236,7 +230,7 @@ def test_calibration_error_of_known_cases() -> None:
 
 def test_rates_count_particles_not_sightings(data: Path, tmp_path: Path) -> None:
     """Eight images of one particle are one particle, by the share of them that was called rightly."""
-    from models.train_forest import Rows
+    from models.rows import Rows
 
     n = 12
     classes = np.array([3] * 8 + [2] * 4)
@@ -245,5 +239,13 @@ def test_rates_count_particles_not_sightings(data: Path, tmp_path: Path) -> None
     probabilities[:8, 3] = 1
     probabilities[8:10, 2] = 1  # b: right twice
     probabilities[10:, 3] = 1  # c: wrong twice
-    rows = Rows(np.zeros((n, 1)), classes, particle, particle, np.ones(n), particle, ["x"])
+    dose, microscope = np.array([80.0] * 10 + [300.0] * 2), np.array(["corrected"] * n)
+    rows = Rows(np.zeros((n, 1)), classes, particle, particle, dose, microscope, np.full(n, 4.0), ["x"])
     assert rates(rows, probabilities) == {"sensitivity": [1, 1], "specificity": [1, 2]}
+    by_condition = rates_by_condition(rows, probabilities)
+    assert by_condition["dose"] == {
+        "60 to 100 e/Å²": {"sensitivity": [1, 1], "specificity": [1, 1]},
+        "200 to 400 e/Å²": {"sensitivity": [0, 0], "specificity": [0, 1]},
+    }
+    assert list(by_condition["diameter"]) == ["3 to 5 nm"]
+    assert by_condition["microscope"] == {"corrected": rates(rows, probabilities)}

@@ -317,3 +317,31 @@ def test_fringe_signal_to_noise_of_a_known_fringe() -> None:
         2 * measured
     )
     assert fringe_signal_to_noise(np.ones_like(rows), mask, (1, 0), (0, 1), CDSE, pixel, dose) < 1e-6
+
+
+def test_a_cubic_crystal_seen_in_another_close_packed_plane_is_not_scored() -> None:
+    """Half a turn about a cube's edge brings another {111} to the place of the one with the word."""
+    gold = MATERIALS["Au"]
+    steps = crystal_steps(gold)
+    for beam in (X, steps[0]):
+        here = visibility(gold, beam, 4.0)
+        assert here.elsewhere == pytest.approx(1.0)  # of the two {111} that stand edge-on, or of the other pair
+    inclined = visibility(gold, steps[0], 4.0)
+    assert visibility(gold, X, 4.0).weight == pytest.approx(1.0)
+    assert inclined.weight < UNRESOLVED
+    assert classify(gold, inclined, (), 9.0) is None
+    assert classify(gold, inclined, (DEEP,), 9.0) is None
+    along_cube = visibility(gold, (steps[0] + steps[1] - steps[2]) / np.sqrt(2), 8.0)
+    assert max(along_cube.weight, along_cube.elsewhere) < UNRESOLVED  # no {111} stands edge-on
+    assert classify(gold, along_cube, (), 9.0) == "null"
+    assert visibility(CDSE, steps[0], 4.0).elsewhere == 0.0  # wurtzite has one such plane
+
+
+def crystal_steps(material: Material) -> Vector:
+    """(3, 3) unit vectors from an atom to its neighbours in the next layer: ⟨110⟩ out of the stacking plane."""
+    positions, _, layer = crystal(material, "ABCABC", 2.0)
+    below, above = positions[layer == 2], positions[layer == 3]
+    start = below[np.argmin(np.linalg.norm(below[:, :2], axis=1))]
+    apart = above - start
+    nearest = apart[np.argsort(np.linalg.norm(apart, axis=1))[:3]]
+    return nearest / np.linalg.norm(nearest, axis=1)[:, None]
