@@ -30,6 +30,15 @@ APART = np.radians(12.0)
 MOST = 3
 
 
+#: Spots of zones that do not show the stacking: (frequency [of the layers' reflection], angle [°]).
+OTHER_ZONES: dict[str, tuple[tuple[float, float], ...]] = {
+    "0001": ((LATERAL_RATIO, 0), (LATERAL_RATIO, 60), (LATERAL_RATIO, 120)),
+    "111": ((np.sqrt(8 / 3), 0), (np.sqrt(8 / 3), 60), (np.sqrt(8 / 3), 120)),
+    "100": ((2 / np.sqrt(3), 0), (2 / np.sqrt(3), 90), (np.sqrt(8 / 3), 45), (np.sqrt(8 / 3), 135)),
+    "112": ((1.0, 0), (np.sqrt(8 / 3), 90)),
+}
+
+
 @dataclass(frozen=True)
 class Axis:
     """One direction along which layers may be stacked."""
@@ -56,8 +65,7 @@ def stacking_axes(
     step_per_nm : between two bins [nm⁻¹].
     frequencies : layer frequencies that may be there [nm⁻¹].
     """
-    smooth = cv2.GaussianBlur(np.log1p(ratio).astype(np.float32), (0, 0), 1.0)
-    tried = sorted({round(f * scale, 3) for f in frequencies for scale in SCALES})
+    smooth, tried = _smooth(ratio), _tried(frequencies)
     f = np.array(tried)[:, None, None]
     cos, sin = np.cos(ANGLES)[None, :, None], np.sin(ANGLES)[None, :, None]
     along = np.concatenate([[1.0], HEIGHTS])
@@ -84,3 +92,33 @@ def stacking_axes(
         turn = np.abs((ANGLES - ANGLES[j] + np.pi / 2) % np.pi - np.pi / 2)
         score[:, turn < APART] = -np.inf
     return found
+
+
+def other_zones(
+    ratio: npt.NDArray[np.floating], step_per_nm: float, frequencies: Sequence[float]
+) -> dict[str, float]:
+    """How much of each of `OTHER_ZONES` there is: the weakest of its spots, at the best angle and frequency.
+
+    Mean logarithm of the power over the background's; parameters as of `stacking_axes`. Wurtzite [0001] has six
+    {10-10}, the cubic [111] six {220}, [100] four {200} and {220}, [112] (wurtzite [10-10]) {111} and {220} at right
+    angles.
+    """
+    smooth, tried = _smooth(ratio), _tried(frequencies)
+    f, centre = np.array(tried)[:, None, None], ratio.shape[0] // 2
+    found = {}
+    for name, spots in OTHER_ZONES.items():
+        size = np.array([k for k, _ in spots])
+        angle = ANGLES[:, None] + np.radians([a for _, a in spots])[None]
+        rows = f * size * np.cos(angle)[None] / step_per_nm + centre
+        cols = f * size * np.sin(angle)[None] / step_per_nm + centre
+        power = ndimage.map_coordinates(smooth, [rows, cols], order=1, mode="nearest")
+        found[name] = float(power.min(axis=-1).max())
+    return found
+
+
+def _smooth(ratio: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(np.log1p(ratio).astype(np.float32), (0, 0), 1.0))
+
+
+def _tried(frequencies: Sequence[float]) -> list[float]:
+    return sorted({round(f * scale, 3) for f in frequencies for scale in SCALES})

@@ -71,7 +71,7 @@ def cnn_probabilities(
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    net = SmallCNN()
+    net = SmallCNN().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-3)
     batch = 64
     steps = epochs * max(1, len(learn) // batch)
@@ -85,8 +85,10 @@ def cnn_probabilities(
         if rng.random() < 0.5:
             images = images[:, ::-1]
         images = images * np.float32(np.exp(rng.normal(0, 0.15)))
-        logits = net(torch.from_numpy(np.ascontiguousarray(images))[:, None])
-        loss = nn.functional.cross_entropy(logits, torch.from_numpy(classes[chosen]), weight)
+        seen = torch.from_numpy(np.ascontiguousarray(images))[:, None]
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = net(seen.contiguous(memory_format=torch.channels_last))
+        loss = nn.functional.cross_entropy(logits.float(), torch.from_numpy(classes[chosen]), weight)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from models.axes import Axis, stacking_axes
+from models.axes import Axis, other_zones, stacking_axes
 from models.stack import Reading, read_stack
 
 Image = npt.NDArray[np.float32]
@@ -30,7 +30,9 @@ STRONG = 6.0
 """Power over the background's from which a peak is a Bragg spot."""
 
 #: Known close-packed layer frequencies [nm⁻¹] by material; the window around each covers the pixel size's error.
-LAYER_FREQUENCIES: dict[str, float] = {"CdSe": 2.850, "Au": 4.247, "Ag": 4.240, "Pt": 4.414}
+LAYER_FREQUENCIES: dict[str, float] = {
+    "CdSe": 2.850, "PbS": 2.918, "Au": 4.247, "Ag": 4.240, "Pt": 4.414,
+}  # fmt: skip
 PLAIN = 12.0
 """`Reading.significance` from which a fault is taken as plain when an axis is chosen to be shown."""
 WINDOW = 0.05
@@ -256,7 +258,9 @@ def _measure_one(
     rows_nm = pixels[0].astype(np.float64) * pixel_size_nm
     cols_nm = pixels[1].astype(np.float64) * pixel_size_nm
     readings = []
-    axes = stacking_axes(ratio, 1 / (TRANSFORM * pixel_size_nm), frequencies)
+    step = 1 / (TRANSFORM * pixel_size_nm)
+    axes = stacking_axes(ratio, step, frequencies)
+    values |= {f"zone_{name}": power for name, power in other_zones(ratio, step, frequencies).items()}
     for axis in axes:
         refined = refine(detail, region.mask, pixel_size_nm, (axis.row, axis.col))
         reading = read_stack(levels, rows_nm, cols_nm, refined)

@@ -34,8 +34,8 @@ Probabilities = npt.NDArray[np.float64]
 FOLDS = 5
 RESAMPLED = 400
 YES = CLASSES.index("yes")
-STACK = ("first_", "second_", "axis_")
-"""Features that come from reading the stack."""
+STACK = ("first_", "second_", "axis_", "zone_")
+"""Features that come from reading the stack, and from looking for where it could be."""
 PROFILE = ("ring_", "uneven_", "peak_", "sobel_")
 """Features of the ablation that SCIENCE calls radial profile, peaks and Sobel."""
 

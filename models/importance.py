@@ -20,6 +20,7 @@ GROUPS = {
     "sobel_": "Sobel edges",
     "contrast_": "contrast",
     "axis_": "template of a close packing",
+    "zone_": "templates of other zones",
     "first_": "stack, first axis",
     "second_": "stack, second axis",
 }

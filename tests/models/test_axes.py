@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.axes import APART, MOST, stacking_axes
+from models.axes import APART, MOST, OTHER_ZONES, other_zones, stacking_axes
 from models.stack import LATERAL_RATIO
 
 BINS, STEP = 256, 0.078
@@ -59,3 +59,28 @@ def test_noise_scores_less_than_any_stack_and_axes_are_apart() -> None:
         for other in angles[:i]:
             assert abs((one - other + np.pi / 2) % np.pi - np.pi / 2) >= APART - 1e-6
     assert [a.score for a in noise] == sorted((a.score for a in noise), reverse=True)
+
+
+@pytest.mark.parametrize("zone", OTHER_ZONES)
+@pytest.mark.parametrize("angle", [0.0, 53.0])
+def test_a_zone_is_known_by_its_spots(zone: str, angle: float) -> None:
+    spots = OTHER_ZONES[zone]
+    turned = [(CDSE * k, np.radians(a + angle)) for k, a in spots]
+    found = other_zones(spectrum([(k * np.cos(a), k * np.sin(a)) for k, a in turned]), STEP, [CDSE])
+    assert (
+        max(found, key=found.__getitem__) == zone or zone == "112"
+    )  # two of its spots can be another zone's
+    assert found[zone] > 2
+    lacking = other_zones(spectrum([(k * np.cos(a), k * np.sin(a)) for k, a in turned[1:]]), STEP, [CDSE])
+    assert lacking[zone] < found[zone] - 0.5
+
+
+def test_the_spots_lie_where_the_crystals_have_them() -> None:
+    """Gold, a = 0.4078 nm: |200| = 2 / a, |220| = 2√2 / a, of layers √3 / a; wurtzite's {10-10} = 2 / (√3 a)."""
+    layers = np.sqrt(3) / 0.4078
+    assert [k * layers for k, _ in OTHER_ZONES["100"]] == pytest.approx(
+        [4.904, 4.904, 6.936, 6.936], abs=1e-3
+    )
+    assert OTHER_ZONES["111"][0][0] * layers == pytest.approx(6.936, abs=1e-3)
+    ideal = 0.4299 * np.sqrt(2 / 3)  # distance of the layers in an ideal close packing of this net
+    assert OTHER_ZONES["0001"][0][0] / ideal == pytest.approx(2 / (np.sqrt(3) * 0.4299))
