@@ -71,7 +71,7 @@ def cnn_probabilities(
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    net = SmallCNN().to(memory_format=torch.channels_last)
+    net = SmallCNN().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-3)
     batch = 64
     steps = epochs * max(1, len(learn) // batch)

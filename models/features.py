@@ -16,10 +16,12 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from models.axes import Axis, other_zones, stacking_axes
+from models.fault_signs import edge_profile, signs_of
 from models.stack import Reading, read_stack
 
 Image = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
+Real = npt.NDArray[np.float64]
 
 RINGS = np.arange(0.5, 8.51, 0.5)
 """Edges of the rings of the radial profile [nm⁻¹]."""
@@ -52,6 +54,8 @@ READ = (
     "evidence",
 )
 """Figures of a reading that become features."""
+SIGNS = ("streak", "twin_spots", "phase_jump", "halves", "edge_profile")
+"""Of `models.fault_signs`, those that become features."""
 
 
 @dataclass(frozen=True)
@@ -250,14 +254,18 @@ def _measure_one(
         values[f"uneven_{RINGS[i]:.1f}"] = float(np.log(square[i] / (2 * mean[i] ** 2) + 1e-6))
 
     values |= _peak_features(peaks)
-    values |= _edge_features(gradients[here], image[here], region, outside_gradient, pixel_size_nm)
+    pixels = np.nonzero(region.mask)
+    smooth = cv2.GaussianBlur(image[here], (0, 0), 1.0)
+    gradient_rows = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)[pixels].astype(np.float64)
+    gradient_cols = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)[pixels].astype(np.float64)
+    values |= _edge_features(gradients[here][pixels], gradient_rows, gradient_cols, outside_gradient)
     values |= _contrast(image, labels, label, region, pixel_size_nm)
 
-    pixels = np.nonzero(region.mask)
     levels = detail[pixels].astype(np.float64)
     rows_nm = pixels[0].astype(np.float64) * pixel_size_nm
     cols_nm = pixels[1].astype(np.float64) * pixel_size_nm
-    readings = []
+    readings: list[Reading] = []
+    edges: list[float] = []
     step = 1 / (TRANSFORM * pixel_size_nm)
     axes = stacking_axes(ratio, step, frequencies)
     values |= {f"zone_{name}": power for name, power in other_zones(ratio, step, frequencies).items()}
@@ -266,7 +274,10 @@ def _measure_one(
         reading = read_stack(levels, rows_nm, cols_nm, refined)
         if reading is not None:
             readings.append(reading)
-    values |= _axis_features(axes) | _stack_features(readings)
+            length = float(np.hypot(*refined))
+            along = (rows_nm * refined[0] + cols_nm * refined[1]) / length
+            edges.append(edge_profile(gradient_rows, gradient_cols, along, 1 / length))
+    values |= _axis_features(axes) | _stack_features(readings, edges)
     seen = None
     if keep:
         here_seen = (image[here], detail, region.soft, region.mask)
@@ -329,15 +340,14 @@ def _peak_features(peaks: list[tuple[float, float, float, float]]) -> dict[str, 
     return values
 
 
-def _edge_features(
-    gradients: Image, image: Image, region: _Region, outside_gradient: float, pixel_size_nm: float
-) -> dict[str, float]:
-    """Sobel edges: their strength over the frame's ground, their evenness, and how far they share a direction."""
-    inside = region.mask
-    strength = gradients[inside]
-    smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
-    gr, gc = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)[inside], cv2.Sobel(smooth, cv2.CV_32F, 1, 0)[inside]
-    aligned = np.hypot((gr**2 - gc**2).sum(), (2 * gr * gc).sum()) / ((gr**2 + gc**2).sum() + 1e-9)
+def _edge_features(strength: Image, rows: Real, cols: Real, outside_gradient: float) -> dict[str, float]:
+    """Sobel edges: their strength over the frame's ground, their evenness, and how far they share a direction.
+
+    Parameters
+    ----------
+    strength, rows, cols : (P,) of the region's pixels.
+    """
+    aligned = np.abs(((rows + 1j * cols) ** 2).sum()) / ((rows**2 + cols**2).sum() + 1e-9)
     return {
         "sobel_mean": float(np.log(strength.mean() / (outside_gradient + 1e-6) + 1e-6)),
         "sobel_spread": float(strength.std() / (strength.mean() + 1e-6)),
@@ -420,7 +430,7 @@ def _axis_features(axes: list[Axis]) -> dict[str, float]:
     return values
 
 
-def _stack_features(readings: list[Reading]) -> dict[str, float]:
+def _stack_features(readings: list[Reading], edges: list[float]) -> dict[str, float]:
     """What was read along the two likeliest axes: in cubic crystals two {111} stand edge-on, and one has the fault."""
     values: dict[str, float] = {}
     for i, prefix in enumerate(("first", "second")):
@@ -428,4 +438,6 @@ def _stack_features(readings: list[Reading]) -> dict[str, float]:
         for name in READ:
             values[f"{prefix}_{name}"] = float(getattr(reading, name)) if reading else 0.0
         values[f"{prefix}_significance_a_layer"] = reading.significance / reading.layers if reading else 0.0
+        signs = signs_of(reading) | {"edge_profile": edges[i]} if reading else {}
+        values |= {f"{name}_{prefix}": signs.get(name, 0.0) for name in SIGNS}
     return values

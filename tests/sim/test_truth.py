@@ -325,7 +325,9 @@ def test_a_cubic_crystal_seen_in_another_close_packed_plane_is_not_scored() -> N
     steps = crystal_steps(gold)
     for beam in (X, steps[0]):
         here = visibility(gold, beam, 4.0)
-        assert here.elsewhere == pytest.approx(1.0)  # of the two {111} that stand edge-on, or of the other pair
+        assert here.elsewhere == pytest.approx(
+            1.0
+        )  # of the two {111} that stand edge-on, or of the other pair
     inclined = visibility(gold, steps[0], 4.0)
     assert visibility(gold, X, 4.0).weight == pytest.approx(1.0)
     assert inclined.weight < UNRESOLVED
