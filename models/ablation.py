@@ -34,7 +34,7 @@ from models.shards import FORMAT, examples_by_split, shards_of
 from models.strata import in_range
 from models.tables import Table, shown
 from models.train_unet import Settings, train
-from models.unet import architecture_of
+from models.unet import Architecture, architecture_of
 
 REAL = "real"
 """Preset of the shard that the real frames are put into."""
@@ -299,6 +299,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=names, default=[], help=told)
     told = "the largest (that of a training from nothing)"
     parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate, help=told)
+    told = "channels of the first level (those of the shipped network)"
+    parser.add_argument("--width", type=int, metavar="N", default=Architecture.width, help=told)
     parser.add_argument("--bfloat16", action="store_true", help="multiply in bfloat16")
     parser.add_argument("--images", type=int, default=1000, help="test images that are judged")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -309,6 +311,7 @@ def main(arguments: list[str] | None = None) -> int:
             [RealFrames.parse(text) for text in options.real],
             options.out,
             Settings(
+                Architecture(options.width),
                 steps=options.steps,
                 seed=options.seed,
                 learning_rate=options.learning_rate,

@@ -64,7 +64,7 @@ _TOLD = (
     ),
     "metrics_of",
 )
-SHIPPED = BUNDLES / "cdse-au-3"
+SHIPPED = BUNDLES / "cdse-au-4"
 
 
 @dataclass(frozen=True)

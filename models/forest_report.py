@@ -23,6 +23,7 @@ from models.baselines import cnn_probabilities, published_forest
 from models.class_scores import abstention, best_sharpening, scores
 from models.crops import Crops, collect
 from models.errors import ModelError
+from models.features import SIGNS
 from models.forest import new_forest, sharpened
 from models.importance import importance
 from models.results import CLASSES
@@ -34,7 +35,7 @@ Probabilities = npt.NDArray[np.float64]
 FOLDS = 5
 RESAMPLED = 400
 YES = CLASSES.index("yes")
-STACK = ("first_", "second_", "axis_", "zone_")
+STACK = ("first_", "second_", "axis_", "zone_", *SIGNS)
 """Features that come from reading the stack, and from looking for where it could be."""
 PROFILE = ("ring_", "uneven_", "peak_", "sobel_")
 """Features of the ablation that SCIENCE calls radial profile, peaks and Sobel."""
