@@ -324,7 +324,9 @@ def train_unet(options: argparse.Namespace) -> int:
         print(finetune(options.start_from or SHIPPED, options.data, options.out, **given, **how).verdict)
         return 0
     settings = Settings(
-        Architecture(**_given(options, ("width", "levels", "stem", "norm"))), bfloat16=options.bfloat16, **given
+        Architecture(**_given(options, ("width", "levels", "stem", "norm"))),
+        bfloat16=options.bfloat16,
+        **given,
     )
     print(train(options.data, options.out, settings, device=options.device, start_from=options.start_from))
     return 0
