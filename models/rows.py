@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ COVERS = 0.5
 """A region stands for a true particle if their intersection over union is at least this."""
 TOUCHES = 0.1
 """A region of which a smaller share lies on true particles is `empty`."""
+DOUBTFUL = 0.6
+"""Regions that the network would mark with this share of what it asks for, where nothing is, are learnt as `empty` too:
+the false regions that it does mark are few, and look like these."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,25 @@ class Finder:
         """Opened in this process; an open one can't be sent to another."""
         return calibrated(onnx_network(self.onnx), self.calibration)
 
-    def regions(self, image: Image, network: Network) -> npt.NDArray[np.int32]:
-        """(H, W) standardised image → (H, W) regions."""
-        return regions(probability_maps(image, network), self.preprocessing.pixel_size_nm, self.segmentation)
+    def regions(
+        self, image: Image, network: Network, truth: npt.NDArray[np.uint8] | None = None
+    ) -> npt.NDArray[np.int32]:
+        """(H, W) standardised image → (H, W) regions; given `truth` (H, W), `DOUBTFUL` ones off it too, last."""
+        maps, step = probability_maps(image, network), self.preprocessing.pixel_size_nm
+        found = regions(maps, step, self.segmentation)
+        if truth is None:
+            return found
+        plain = self.segmentation
+        lax = replace(
+            plain, threshold=DOUBTFUL * plain.threshold, smallest_mean=DOUBTFUL * plain.smallest_mean
+        )
+        more = regions(maps, step, lax)
+        taken = np.unique(more[(found > 0) | (truth > 0)])
+        count = int(found.max(initial=0))
+        for region in np.setdiff1d(more, [0, *taken]):
+            count += 1
+            found[more == region] = count
+        return found
 
 
 @dataclass(frozen=True)
@@ -135,11 +154,11 @@ def _diameter(regions: npt.NDArray[np.int32], region: int, pixel_size_nm: float)
 
 
 def _rows_of_shard(
-    task: tuple[Path, Finder, list[str], int, int],
+    task: tuple[Path, Finder, list[str], int, int, bool],
 ) -> list[Row]:
     """Every scored region of one shard's chosen images."""
     cv2.setNumThreads(1)
-    shard_path, finder, splits, draws, seed = task
+    shard_path, finder, splits, draws, seed, doubtful = task
     network = finder.network()
     out = []
     with open_shard(shard_path) as shard:
@@ -153,7 +172,7 @@ def _rows_of_shard(
                 continue
             image = standardise(shard["images"][i].astype(np.float32), finder.preprocessing)
             truth = shard["labels"][i]
-            found = finder.regions(image, network)
+            found = finder.regions(image, network, truth if doubtful else None)
             rng = np.random.default_rng([seed, i])
             scored = list(truth_of_regions(found, truth, about["particles"]))
             if rng.random() < 0.25:
@@ -181,7 +200,7 @@ def _rows_of_shard(
     return out
 
 
-def _rows_of_negatives(finder: Finder, count: int, seed: int) -> list[Row]:
+def _rows_of_negatives(finder: Finder, count: int, seed: int, doubtful: bool) -> list[Row]:
     """False regions that the network finds on frames that hold nothing."""
     network, preprocessing = finder.network(), finder.preprocessing
     out = []
@@ -189,7 +208,7 @@ def _rows_of_negatives(finder: Finder, count: int, seed: int) -> list[Row]:
         for n in range(count):
             rng = np.random.default_rng([seed, n, list(NEGATIVES).index(kind)])
             image = standardise(make(256, rng), preprocessing)
-            found = finder.regions(image, network)
+            found = finder.regions(image, network, np.zeros((256, 256), np.uint8) if doubtful else None)
             for region, measured in enumerate(measure(image, found, preprocessing.pixel_size_nm)):
                 name = f"negative-{kind}-{seed}-{n}"
                 diameter = _diameter(found, region + 1, preprocessing.pixel_size_nm)
@@ -200,11 +219,12 @@ def _rows_of_negatives(finder: Finder, count: int, seed: int) -> list[Row]:
 def collect(
     data: Path, finder: Finder, splits: Sequence[str], *, draws: int = 8, seed: int = 1, processes: int = 1
 ) -> Rows:
-    """Rows of all scored regions of the given splits, with a progress bar."""
+    """Rows of all scored regions of the given splits, with a progress bar; `DOUBTFUL` ones where it is `train`."""
     from tqdm import tqdm
 
-    tasks = [(shard, finder, list(splits), draws, seed) for shard in shards_of(data)]
-    raw = _rows_of_negatives(finder, 30, seed if "train" in splits else seed + 1)
+    learnt = "train" in splits
+    tasks = [(shard, finder, list(splits), draws, seed, learnt) for shard in shards_of(data)]
+    raw = _rows_of_negatives(finder, 30, seed if learnt else seed + 1, learnt)
     with tqdm(total=len(tasks), unit="shard", desc="features", disable=None) as bar:
         if processes <= 1:
             for task in tasks:
