@@ -1,4 +1,4 @@
--- The record of one session, schema version 2 (PRAGMA user_version). SQLite in WAL mode; the session is the only writer.
+-- The record of one session, schema version 3 (PRAGMA user_version). SQLite in WAL mode; the session is the only writer.
 -- Its rules are in ledger.sql, its description in docs/record.md.
 -- Times are seconds since 1970-01-01 UTC. Coordinates are (row, column) in the frame's own pixels.
 
@@ -62,8 +62,10 @@ CREATE TABLE results (
     finished      REAL NOT NULL,              -- when the worker was done
     committed     REAL NOT NULL,              -- when this row was written
     latency_ms    REAL NOT NULL,              -- from the frame being there whole to this row
-    preview       BLOB                        -- JPEG, 8 bit grey, reduced by area to at most 512 pixels a side
+    preview       BLOB,                       -- JPEG, 8 bit grey, reduced by area to at most 512 pixels a side
+    pixels        TEXT                        -- hash of the pixels as they were analysed (see monitor.frames)
 );
+CREATE INDEX results_pixels ON results (pixels);                           -- finds frames of a frozen camera
 
 CREATE TABLE particles (          -- a row a sighting
     id          INTEGER PRIMARY KEY,

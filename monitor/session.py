@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import sqlite3
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from monitor.errors import InputError
 from monitor.frames import FrameRef
+from monitor.holding import Holding
 from monitor.record import FinishedFrame, RecordWriter, SourceRow
 from monitor.retention import Retention
 from monitor.running import RunningStatistics
@@ -24,8 +24,6 @@ from monitor.sources.base import Source
 from monitor.statistics import rates_of
 from monitor.worker import Outcome, Start, Task
 from monitor.workers import Finished, WorkerFailed, Workers, spawned
-
-T = TypeVar("T")
 
 log = logging.getLogger("faultwatch.session")
 
@@ -41,21 +39,8 @@ _RETRY_S = 1.0
 #: A frame that is analysed for longer than this no longer holds back the statistics of later ones [s].
 _ORDER_PATIENCE_S = 5.0
 
-#: What a disk or a lock may say and take back later; anything else is a fault.
-_PASSING = (
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-)
-
 #: What is under way when a session ends is waited for so long [s].
 _END_PATIENCE_S = 10.0
-
-#: Frames whose pixels are remembered, to notice a camera that is frozen.
-_PIXELS_REMEMBERED = 1000
 
 
 @dataclass
@@ -126,9 +111,9 @@ class Session:
         self._queue: deque[int] = deque()
         self._held: dict[int, _Held] = {}
         self._deaths: dict[int, int] = {}
-        self._pixels: OrderedDict[str, int] = OrderedDict()
         self._stop = threading.Event()
         self._hurry = threading.Event()
+        self._holding = Holding(record, self._stop, self._hurry, steady)
         self._statistics: RunningStatistics | None = None
         self._workers: Workers | None = None
         self._announced = False
@@ -188,6 +173,7 @@ class Session:
                     self._on_ready()
                     idle_since = self._steady()
                 busy |= self._hand_out(workers)
+            self._holding.look()
             self._settle(workers)
             self._write_status()
             self._on_tick()
@@ -224,7 +210,7 @@ class Session:
 
     def _enter(self, feed: _Feed, ref: FrameRef) -> None:
         source_id = feed.row.id
-        taken = self._persist(
+        taken = self._holding.write(
             lambda: self.record.take(source_id, ref, self._clock(), renames=feed.source.renames)
         )
         if taken is None:
@@ -282,8 +268,8 @@ class Session:
             raise InputError(f"no worker can begin: {error}") from error
         if self._statistics is None and workers.ready is not None:
             ready = workers.ready
-            self._persist(lambda: self.record.add_bundle(ready.bundle, ready.path, ready.details))
-            self._persist(lambda: self.record.set_meta(bundle=ready.bundle))
+            self._holding.write(lambda: self.record.add_bundle(ready.bundle, ready.path, ready.details))
+            self._holding.write(lambda: self.record.set_meta(bundle=ready.bundle))
             self._statistics = RunningStatistics(self.record, rates_of(ready.details), self._steady)
             log.info("event=bundle bundle=%s path=%s", ready.bundle, ready.path)
         for finished in news:
@@ -298,15 +284,17 @@ class Session:
             self._rejected(task, outcome)
         else:
             self._deaths.pop(task.frame_id, None)
-            quality = {**outcome.analysis.quality, "repeated": self._repeated(task.frame_id, outcome.pixels)}
             done = FinishedFrame(
-                replace(outcome.analysis, quality=quality),
+                outcome.analysis,
                 outcome.finished,
                 outcome.preview,
                 outcome.acquired,
                 outcome.metadata,
+                outcome.pixels,
             )
-            order = self._persist(lambda: self.record.finish(task.frame_id, task.revision, done, self._clock))
+            order = self._holding.write(
+                lambda: self.record.finish(task.frame_id, task.revision, done, self._clock)
+            )
             if order is not None:
                 if self._statistics is not None:
                     self._statistics.add(order, done.counts)
@@ -350,16 +338,7 @@ class Session:
     def _reject(self, frame_id: int, revision: int, reason: str) -> None:
         path = self.record.frame(frame_id).path
         log.warning("event=frame-rejected frame=%d path=%s reason=%r", frame_id, path, reason)
-        self._persist(lambda: self.record.reject(frame_id, revision, reason))
-
-    def _repeated(self, frame_id: int, pixels: str | None) -> bool:
-        """Whether another frame had exactly these pixels: a camera that is frozen."""
-        if pixels is None:
-            return False
-        first = self._pixels.setdefault(pixels, frame_id)
-        if len(self._pixels) > _PIXELS_REMEMBERED:
-            self._pixels.popitem(last=False)
-        return first != frame_id
+        self._holding.write(lambda: self.record.reject(frame_id, revision, reason))
 
     def _settle(self, workers: Workers, *, final: bool = False) -> None:
         statistics = self._statistics
@@ -373,7 +352,7 @@ class Session:
             if now - began < _ORDER_PATIENCE_S and not self._settings.latest_first
         ]
         before = min(in_analysis, default=None) if not final else None
-        self._persist(lambda: statistics.settle(before=before, final=final))
+        self._holding.write(lambda: statistics.settle(before=before, final=final))
 
     def _write_status(self) -> None:
         for feed in self._feeds:
@@ -390,30 +369,8 @@ class Session:
                     ignored=ignored,
                     at=self._clock(),
                 )
-                self._persist(write)
+                self._holding.write(write)
                 feed.written = now
-
-    def _persist(self, write: Callable[[], T]) -> T | None:
-        """Do one transaction; while the disk refuses, hold everything and try again."""
-        said = False
-        while True:
-            try:
-                result = write()
-            except sqlite3.OperationalError as error:
-                # The extended codes keep the plain one in their last byte.
-                if error.sqlite_errorcode & 0xFF not in _PASSING:
-                    raise
-                if not said:
-                    log.error(
-                        "event=record-refused reason=%r message=%r", str(error), "the session waits for it"
-                    )
-                    said = True
-                if self._hurry.wait(_RETRY_S) or (self._stop.is_set() and said):
-                    return None
-            else:
-                if said:
-                    log.warning("event=record-works-again")
-                return result
 
     # -- sources ---------------------------------------------------------------------------------------------
 
@@ -467,6 +424,7 @@ class Session:
             self._on_tick()
         self._settle(workers, final=True)
         self._write_status()
+        self._holding.look(now=True)
 
     def _close(self) -> None:
         for feed in self._feeds:

@@ -107,7 +107,9 @@ class Spool:
             tifffile.imwrite(
                 file,
                 pixels,
-                description=json.dumps(note),
+                # By `"shape":` in it tifffile would take the file for its own, and the sender's words for those
+                # of tifffile.
+                description=json.dumps(note, separators=(", ", " : ")),
                 metadata=None,
                 photometric="minisblack",
                 software=False,
@@ -161,6 +163,10 @@ class Spool:
                 yield _ref(path, note)
 
     def _write(self, sequence: int | None, suffix: str, nbytes: int, write: Callable[[Any], object]) -> Path:
+        if not self.folder.exists():
+            # Deleted meanwhile. Where the whole session is gone it is not for the spool to make it anew.
+            self.folder.parent.mkdir(exist_ok=True)
+            self.folder.mkdir(exist_ok=True)
         self._look_for_room(nbytes)
         name = self._name(sequence, suffix)
         part = self.folder / f"{name}.part"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import logging.handlers
 import os
 import signal
 import sqlite3
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from monitor.errors import InputError
-from monitor.record import DATABASE, RecordReader, RecordWriter, explained, is_session
+from monitor.record import DATABASE, RecordWriter, explained, is_session
 from monitor.session import Session
 from monitor.settings import WatchSettings, processors
 from monitor.sources.base import Source
@@ -104,7 +105,7 @@ def run_session(
                 print(f"watching {_listening(source)}", flush=True)
             print("ready", flush=True)
 
-        status = _StatusLine(record.folder)
+        status = _StatusLine(record)
         session = Session(
             record,
             sources,
@@ -149,8 +150,8 @@ def new_session_folder() -> Path:
 class _StatusLine:
     """One line that says how the session does, rewritten on a terminal."""
 
-    def __init__(self, folder: Path) -> None:
-        self._reader = RecordReader(folder)
+    def __init__(self, record: RecordWriter) -> None:
+        self._record = record
         self._terminal = sys.stdout.isatty()
         self._next = 0.0
         self._last = ""
@@ -162,7 +163,7 @@ class _StatusLine:
         if now < self._next:
             return
         self._next = now + (_LINE_S if self._terminal else _LOG_LINE_S)
-        ledger = self._reader.ledger()
+        ledger = self._record.ledger()
         rate = 0.0
         if self._before is not None:
             rate = (ledger["analysed"] - self._before[1]) / (now - self._before[0])
@@ -184,7 +185,6 @@ class _StatusLine:
             self.tick()
         if self._terminal:
             print()
-        self._reader.close()
 
 
 @contextlib.contextmanager
@@ -202,12 +202,23 @@ def _stopped_by_signals(session: Session) -> Iterator[None]:
             signal.signal(name, handler)
 
 
+class _LogFile(logging.handlers.WatchedFileHandler):
+    """Begins anew where it was deleted or moved; what can't be written (a full disk) stands on stderr alone."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def _log(path: Path) -> Iterator[None]:
     """What is worth noting goes to stderr, and with everything else into the session's log file."""
     root = logging.getLogger("faultwatch")
     line = logging.Formatter("%(asctime)s level=%(levelname)s room=%(name)s %(message)s")
-    file, console = logging.FileHandler(path, encoding="utf-8", errors="replace"), logging.StreamHandler()
+    file, console = _LogFile(path, encoding="utf-8", errors="replace"), logging.StreamHandler()
     console.setLevel(logging.WARNING)
     root.setLevel(logging.INFO)
     for handler in (file, console):

@@ -52,7 +52,7 @@ def open_for_writing(folder: Path) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise explained(error, path) from error
     return connection
 
@@ -84,7 +84,7 @@ def open_for_reading(folder: Path) -> sqlite3.Connection:
                     path=path,
                 ) from None
             return _reading(path, "mode=ro&immutable=1")
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         why = explained(error, path)
         raise (
             why if isinstance(why, NoSession) else NoSession(f"{path} can't be read: {error}", path=path)
@@ -115,8 +115,10 @@ def _has_log(path: Path) -> bool:
         return False
 
 
-def explained(error: sqlite3.DatabaseError, path: Path) -> InputError:
+def explained(error: sqlite3.DatabaseError | UnicodeDecodeError, path: Path) -> InputError:
     """What SQLite said of the record at `path`, as a sentence with the way out."""
+    if isinstance(error, UnicodeDecodeError):  # it quotes a damaged schema, which Python can't take for text
+        error = _Damaged("malformed database schema")
     text = " ".join(str(error).split())  # of a damaged schema it quotes lines
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the extended codes keep the plain one there
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
@@ -204,6 +206,7 @@ class _Damaged(sqlite3.DatabaseError):
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")  # a damaged schema is to be met with here
     version = version_of(connection)
     if OLDEST_READABLE <= version <= SCHEMA_VERSION:
         return

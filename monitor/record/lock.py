@@ -9,7 +9,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Literal
 
 from monitor.errors import InputError, SessionLocked
 
@@ -40,7 +40,7 @@ class SessionLock:
         InputError
             The folder can't be written.
         """
-        path = folder / "lock"
+        path = self._path = folder / "lock"
         try:
             self._file = path.open("a+", encoding="utf-8")
         except OSError as error:
@@ -60,6 +60,18 @@ class SessionLock:
         with contextlib.suppress(OSError):
             os.ftruncate(self._file.fileno(), 0)
             os.write(self._file.fileno(), holder.encode())
+
+    @property
+    def state(self) -> Literal["here", "moved", "deleted"]:
+        """Whether the lock is where it was laid: without it the folder is open to another writer."""
+        if sys.platform == "win32":
+            return "here"  # Windows lets nobody take a file that is open
+        try:
+            if os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno())):
+                return "here"
+        except OSError:
+            pass
+        return "moved" if os.fstat(self._file.fileno()).st_nlink else "deleted"
 
     def release(self) -> None:
         """Let the next one write."""

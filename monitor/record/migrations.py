@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 
 #: `PRAGMA user_version` of the schema in record.sql and ledger.sql.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: The oldest version whose tables readers understand as they are, without a migration.
 OLDEST_READABLE = 1
@@ -30,6 +30,11 @@ STEPS: Mapping[int, str] = {
     accepted  INTEGER,                        -- NULL: not looked at yet
     answer    TEXT
 );
+    """,
+    # What was analysed before has no hash, and is not found among the frames of a frozen camera.
+    2: """
+        ALTER TABLE results ADD COLUMN pixels TEXT;
+        CREATE INDEX results_pixels ON results (pixels);
     """,
 }
 

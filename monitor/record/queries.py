@@ -23,6 +23,16 @@ PARTICLE_COLUMNS = (
 )
 
 
+STATES = ("analysed", "queued", "rejected", "dropped")
+
+
+def ledger(db: sqlite3.Connection) -> dict[str, int]:
+    """`arrived` and what it is made of: `analysed` + `queued` + `rejected` + `dropped`."""
+    counts: dict[str, int] = dict(db.execute("SELECT state, count(*) FROM frames GROUP BY state"))
+    parts = {state: counts.get(state, 0) for state in STATES}
+    return {"arrived": sum(parts.values()), **parts}
+
+
 def frame_row(row: tuple[Any, ...], folder: Path) -> FrameRow:
     """From `FRAME_COLUMNS`; relative paths lie in the session's folder."""
     return FrameRow(

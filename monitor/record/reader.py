@@ -14,13 +14,12 @@ from monitor.record.queries import (
     FRAME_COLUMNS,
     PARTICLE_COLUMNS,
     frame_row,
+    ledger,
     particle_row,
     source_row,
     statistics_row,
 )
 from monitor.record.rows import FrameRow, Recorded, SourceRow, StatisticsRow
-
-STATES = ("analysed", "queued", "rejected", "dropped")
 
 
 class RecordReader:
@@ -62,9 +61,7 @@ class RecordReader:
 
     def ledger(self) -> dict[str, int]:
         """`arrived` and what it is made of: `analysed` + `queued` + `rejected` + `dropped`."""
-        counts: dict[str, int] = dict(self._db.execute("SELECT state, count(*) FROM frames GROUP BY state"))
-        parts = {state: counts.get(state, 0) for state in STATES}
-        return {"arrived": sum(parts.values()), **parts}
+        return ledger(self._db)
 
     def reasons(self) -> dict[str, int]:
         """Why frames were rejected or dropped, the most frequent first."""

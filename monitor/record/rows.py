@@ -84,6 +84,8 @@ class FinishedFrame:
     """What the file itself says, where the source knew nothing."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """The file's original metadata."""
+    pixels: str | None = None
+    """Hash of the pixels, by which a frozen camera is noticed."""
 
     @property
     def counts(self) -> tuple[int, int, int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -12,27 +11,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from models.results import Particle
-from monitor.errors import InputError
+from monitor.errors import InputError, SessionLocked
 from monitor.frames import FrameRef
 from monitor.record.database import open_for_writing
 from monitor.record.lock import SessionLock
 from monitor.record.numbers import Numbers
+from monitor.record.place import Place
 from monitor.record.queries import (
     FRAME_COLUMNS,
     as_text,
     frame_row,
+    ledger,
     source_row,
     statistics_row,
     stored_path,
     to_json,
 )
 from monitor.record.rows import FinishedFrame, FrameRow, SourceRow, StatisticsRow
-
-#: A frame that came while its file was being watched was whole when the file was last written, unless that
-#: lies further back than this [s]: then it was there before, or was moved in, and its arrival is what
-#: counts.
-_WRITTEN_JUST_NOW_S = 30.0
+from monitor.record.values import knowledge, particle_values, waits, whole_since
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,7 @@ class RecordWriter:
         except BaseException:
             self._lock.release()
             raise
+        self._place = Place(self.folder)
         self._numbers: dict[tuple[int, str], Numbers] = {}
 
     def close(self) -> None:
@@ -89,6 +86,57 @@ class RecordWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    # -- whether it is still there -------------------------------------------------------------------------
+
+    def problem(self) -> str | None:
+        """What happened to the record's files behind its back, as half a sentence; None: nothing."""
+        if self._lock.state != "here":
+            return f"{self.folder / 'lock'} was {self._lock.state} while the session writes"
+        return self._place.problem()
+
+    def is_away(self) -> bool:
+        """The whole folder went somewhere else, with all that is in it, and may come back."""
+        return self._lock.state == "moved" and not os.path.exists(self.folder)
+
+    def put_back(self) -> list[Path]:
+        """Lay the record down again, whole, where its files were deleted or replaced.
+
+        What was put in its place is kept, under the names that are returned. Where it fails, all is as it was
+        and it may be tried again: the files that are open are let go last.
+
+        Raises
+        ------
+        SessionLocked
+            Another program writes there by now.
+        sqlite3.OperationalError, OSError
+            It can't be written there now.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        copy = self._place.copy(self._db)
+        try:
+            if self._lock.state != "here":
+                lock = SessionLock(self.folder)
+                self._lock.release()
+                self._lock = lock
+            foreign = self._place.fill(copy)
+            opened = open_for_writing(self.folder)
+        except SessionLocked as error:
+            raise SessionLocked(
+                f"{error.reason}; what this session had is kept in {copy.name}", path=self.folder
+            ) from error
+        except InputError as error:
+            copy.unlink(missing_ok=True)
+            # What the disk said can pass; a sentence for a session that begins is none for one that runs.
+            raise (error.__cause__ or error) from None
+        except BaseException:
+            copy.unlink(missing_ok=True)
+            raise
+        place = Place(self.folder)
+        # SQLite sees that its file is not the one of this name any more, and leaves the log of that one alone.
+        self._db.close()
+        self._db, self._place = opened, place
+        return foreign
 
     # -- what the session is ---------------------------------------------------------------------------------
 
@@ -190,7 +238,7 @@ class RecordWriter:
                 "INSERT INTO frames (source_id, path, item, content, file_size, file_mtime_ns, sender, "
                 "sequence, acquired, arrived, pixel_size_nm, metadata, state, reason) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (source_id, stored_path(ref.path, self.folder), ref.index, *_knowledge(ref, at)),
+                (source_id, stored_path(ref.path, self.folder), ref.index, *knowledge(ref, at)),
             )
             numbers, lost = self._after(source_id, ref)
             if lost:
@@ -198,12 +246,16 @@ class RecordWriter:
             frame_id = int(cursor.lastrowid or 0)
         if numbers is not None:
             self._numbers[source_id, str(ref.sender)] = numbers
-        return Taken("new", frame_id, queued=_waits(ref), lost=lost)
+        return Taken("new", frame_id, queued=waits(ref), lost=lost)
 
     def frame(self, frame_id: int) -> FrameRow:
         """One frame of the ledger."""
         row = self._db.execute(f"SELECT {FRAME_COLUMNS} FROM frames WHERE id = ?", (frame_id,)).fetchone()
         return frame_row(row, self.folder)
+
+    def ledger(self) -> dict[str, int]:
+        """`arrived` and what it is made of: `analysed` + `queued` + `rejected` + `dropped`."""
+        return ledger(self._db)
 
     def queued(self) -> list[int]:
         """The frames that wait to be analysed, in order of arrival."""
@@ -225,7 +277,8 @@ class RecordWriter:
     ) -> tuple[float, int] | None:
         """Commit what a worker found, and tell the frame's place in the order of acquisition.
 
-        None where the frame no longer waits for this revision's result, which is then not kept.
+        None where the frame no longer waits for this revision's result, which is then not kept. Where another
+        frame has the very same pixels, `repeated` in the quality is true: the camera is frozen.
         """
         analysis = done.analysis
         with self._transaction() as db:
@@ -241,25 +294,27 @@ class RecordWriter:
                 "SELECT arrived, file_mtime_ns, ifnull(acquired, arrived) FROM frames WHERE id = ?",
                 (frame_id,),
             ).fetchone()
+            quality = {**analysis.quality, "repeated": _has(db, done.pixels)}
             committed = clock()
-            since = _whole_since(arrived, mtime_ns)
+            since = whole_since(arrived, mtime_ns)
             # With its result it becomes `analysed`, see ledger.sql.
             db.execute(
                 "INSERT INTO results (frame_id, bundle, backend, height, width, pixel_size_nm, quality, "
-                "timings_ms, finished, committed, latency_ms, preview) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "timings_ms, finished, committed, latency_ms, preview, pixels) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     frame_id,
                     analysis.bundle,
                     analysis.backend,
                     *analysis.shape,
                     analysis.pixel_size_nm,
-                    to_json(analysis.quality),
+                    to_json(quality),
                     to_json(analysis.timings_ms),
                     done.finished,
                     committed,
                     max(0.0, (committed - since) * 1000),
                     done.preview,
+                    done.pixels,
                 ),
             )
             db.executemany(
@@ -267,7 +322,7 @@ class RecordWriter:
                 "row0, col0, row1, col1, centroid_row, centroid_col, diameter_nm, area_nm2, outline, "
                 "features) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [_particle(frame_id, particle) for particle in analysis.particles],
+                [particle_values(frame_id, particle) for particle in analysis.particles],
             )
         return (at, frame_id)
 
@@ -383,7 +438,7 @@ class RecordWriter:
             same = (ref.file_size, ref.file_mtime_ns) == (found.file_size, found.file_mtime_ns)
         # What could not be read for its rights or its share, or not be kept, may be the same bytes, and here now.
         missed = found.state == "dropped" or (found.state == "rejected" and found.index is None)
-        if same and not (missed and _waits(ref)):
+        if same and not (missed and waits(ref)):
             db.execute(
                 "UPDATE frames SET file_size = ?, file_mtime_ns = ? WHERE id = ?",
                 (ref.file_size, ref.file_mtime_ns, found.id),
@@ -394,10 +449,10 @@ class RecordWriter:
             "UPDATE frames SET item = ?, revision = revision + 1, content = ?, file_size = ?, "
             "file_mtime_ns = ?, sender = ?, sequence = ?, acquired = ?, arrived = ?, pixel_size_nm = ?, "
             "metadata = ?, state = ?, reason = ? WHERE id = ?",
-            (found.index if ref.index is None else ref.index, *_knowledge(ref, at), found.id),
+            (found.index if ref.index is None else ref.index, *knowledge(ref, at), found.id),
         )
         replaced = found.order if found.state == "analysed" else None
-        return Taken("revision", found.id, queued=_waits(ref), replaced=replaced)
+        return Taken("revision", found.id, queued=waits(ref), replaced=replaced)
 
     def _after(self, source_id: int, ref: FrameRef) -> tuple[Numbers | None, int]:
         if ref.sequence is None:
@@ -406,45 +461,6 @@ class RecordWriter:
         return before.after(ref.sequence, starts_at_zero=ref.metadata.get("run") is not None)
 
 
-def _knowledge(ref: FrameRef, at: float) -> tuple[Any, ...]:
-    """The columns `content` to `reason` of a frame that arrives."""
-    return (
-        ref.content,
-        ref.file_size,
-        ref.file_mtime_ns,
-        as_text(ref.sender),
-        ref.sequence,
-        ref.acquired,
-        at,
-        ref.pixel_size_nm,
-        to_json(ref.metadata),
-        "queued" if _waits(ref) else "rejected" if ref.dropped is None else "dropped",
-        as_text(ref.rejected if ref.dropped is None else ref.dropped),
-    )
-
-
-def _waits(ref: FrameRef) -> bool:
-    """Whether it is to be analysed."""
-    return ref.rejected is None and ref.dropped is None
-
-
-def _whole_since(arrived: float, mtime_ns: int | None) -> float:
-    """When a frame's file was whole: its last write while it was being watched, else its arrival [s]."""
-    written = arrived if mtime_ns is None else mtime_ns / 1e9
-    return written if 0 <= arrived - written <= _WRITTEN_JUST_NOW_S else arrived
-
-
-def _particle(frame_id: int, particle: Particle) -> tuple[Any, ...]:
-    return (
-        frame_id,
-        particle.label,
-        particle.particle_class,
-        *particle.probabilities,
-        particle.abstained,
-        *particle.bbox,
-        *particle.centroid,
-        particle.diameter_nm,
-        particle.area_nm2,
-        json.dumps([[round(r, 2), round(c, 2)] for r, c in particle.outline]),
-        to_json(particle.features),
-    )
+def _has(db: sqlite3.Connection, pixels: str | None) -> bool:
+    """Whether an analysed frame has these pixels."""
+    return bool(db.execute("SELECT EXISTS (SELECT 1 FROM results WHERE pixels = ?)", (pixels,)).fetchone()[0])

@@ -44,6 +44,7 @@ _CONNECT_S = 5.0
 _GLANCE_PX = 8
 
 _PIXEL_SIZES = ("Specimen Pixel Size X (nanometers)", "Specimen Pixel Size Y (nanometers)")
+_SIDES = ("Image Size Y (pixels)", "Image Size X (pixels)")
 _CAMERA_LENGTH = "Instrument Project Camera Length (centimeters)"
 _EXPOSURE = "Exposure Time (seconds)"
 _STATUS = "Acquisition Status"
@@ -178,7 +179,7 @@ class DirectElectronSource:
                 self.status.ready = True
                 self._closed.wait(_POLL_S)
                 continue
-            ref = self._fetch(client, camera, names)
+            ref = self._fetch(client, camera, names, glance)
             seen = marks
             self.status.ready = True
             if ref is not None:
@@ -207,9 +208,12 @@ class DirectElectronSource:
             return None
         return _Image(result.image, {key: _plain(value) for key, value in vars(result.attributes).items()})
 
-    def _fetch(self, client: Any, camera: str, names: set[str]) -> FrameRef | None:
+    def _fetch(self, client: Any, camera: str, names: set[str], glance: _Image) -> FrameRef | None:
         """Spool the image that the server has now; None where it is the last one still."""
-        image = self._show(client)
+        shape = self._announced(client, names)
+        # Asked before, because the client takes whatever is sent into memory.
+        too_large = math.prod(shape) * glance.pixels.itemsize > self._max_bytes
+        image = glance if too_large else self._show(client)
         if image is None:
             return None
         attributes, pixels = image.attributes, image.pixels
@@ -233,8 +237,8 @@ class DirectElectronSource:
             "attributes": attributes,
             "properties": dict(self._properties),
         }
-        if pixels.nbytes > self._max_bytes:
-            height, width = pixels.shape
+        if too_large or pixels.nbytes > self._max_bytes:
+            height, width = shape if too_large else pixels.shape
             reason = f"{height} × {width} {pixels.dtype} is more than the limit of {self._max_bytes} bytes"
             return self._keeper.keep(
                 lambda: self._spool.add_rejected(
@@ -256,6 +260,12 @@ class DirectElectronSource:
             ),
             lambda why: self._spool.dropped(header, why, sender=sender, sequence=sequence, content=content),
         )
+
+    def _announced(self, client: Any, names: set[str]) -> tuple[int, int]:
+        """Height and width of the whole image [px], as the server has them; 0 where it does not say."""
+        sides = (_ask(partial(client.get_property, name)) if name in names else None for name in _SIDES)
+        height, width = (int(_positive(side) or 0) for side in sides)
+        return height, width
 
     def _update_properties(self, client: Any, names: set[str], acquisition: object) -> None:
         """Ask for the camera's properties: for all where an acquisition began, else for those that change."""

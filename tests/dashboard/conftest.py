@@ -118,7 +118,7 @@ class MadeSession:
         self.db.execute("BEGIN")
         self.db.execute("UPDATE frames SET state = 'analysed', reason = NULL WHERE id = ?", (frame_id,))
         self.db.execute(
-            "INSERT INTO results VALUES (?, ?, 'onnxruntime-cpu', ?, ?, ?, ?, '{}', ?, ?, ?, ?)",
+            "INSERT INTO results VALUES (?, ?, 'onnxruntime-cpu', ?, ?, ?, ?, '{}', ?, ?, ?, ?, NULL)",
             (
                 frame_id, BUNDLE, SIDE, SIDE, PIXEL_NM, json.dumps(quality or {}), now, now, latency_ms,
                 lattice(particles) if preview else None,

@@ -137,7 +137,7 @@ def test_a_late_frame_moves_all_that_follow(session, view) -> None:
     session.db.execute("UPDATE frames SET state = 'analysed' WHERE id = ?", (late,))
     session.db.execute(
         "INSERT INTO results SELECT ?, bundle, backend, height, width, pixel_size_nm, quality, timings_ms,"
-        " finished, committed, latency_ms, NULL FROM results WHERE frame_id = 2",
+        " finished, committed, latency_ms, NULL, NULL FROM results WHERE frame_id = 2",
         (late,),
     )
     row = "INSERT INTO statistics VALUES (?, ?, 0, 0, 0, ?, ?, ?, NULL, NULL, NULL)"

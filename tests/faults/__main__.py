@@ -14,7 +14,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from tests.faults import clock, disk, files, folders, kills, messages, plain, soak, sockets
+from tests.faults import clock, disk, files, folders, kills, messages, plain, removed, soak, sockets
 from tests.faults.base import Context, Faults, Finding, table
 
 #: What `--only` may name, in the order in which all of it is run.
@@ -24,6 +24,7 @@ ALL: dict[str, Faults] = {
     "files": files.faults,
     "folders": folders.faults,
     "disk": disk.faults,
+    "removed": removed.faults,
     "clock": clock.faults,
     "plain": plain.faults,
     "kills": kills.faults,

@@ -206,10 +206,11 @@ class Siege:
             time.sleep(0.02)
 
     def _look(self, when: str) -> Books:
+        safe = self.camera.safe()  # before the disk is looked at: a session that lives goes on acknowledging
         now = books.look(self.session, self._before)
         kept = {int(path.stem.split("-")[1]) for path in self._spool.rglob("*-*.tif")}
         broken = list(now.broken)
-        if self.kind == "ack" and (gone := self.camera.safe() - kept):
+        if self.kind == "ack" and (gone := safe - kept):
             broken.append(f"{len(gone)} frames were acknowledged and are not on the disk")
         # Gaps in the numbers are no loss yet: what was not acknowledged comes again, after what came next.
         if broken or now.doubled:

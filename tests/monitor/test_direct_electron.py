@@ -46,7 +46,8 @@ of_the_microscope = (
 for name in of_the_microscope:
     properties[name] = {{**properties["Exposure Time (seconds)"], "value": "-1", "options": None}}
 for side in "XY":
-    properties[f"Sensor Size {{side}} (pixels)"]["value"] = "{SIZE}"
+    for what in ("Sensor", "Image"):
+        properties[f"{{what}} Size {{side}} (pixels)"].update(value="{SIZE}", get=None)
 fake_server.inp_file = folder / "properties.json"
 fake_server.inp_file.write_text(json.dumps(properties))
 sys.argv[1:] = []
@@ -308,10 +309,28 @@ def test_what_can_not_be_kept_is_dropped_with_its_reason(
 
 
 @needs_deapi
-def test_an_image_beyond_the_limit_is_rejected(server: Server, follow: Follow, wait_for: WaitFor) -> None:
-    following = follow(server.address, max_frame_mb=0.001)
+def test_an_image_beyond_the_limit_is_rejected_before_it_is_sent(
+    server: Server, follow: Follow, wait_for: WaitFor
+) -> None:
+    largest = 0
+
+    def watched(host: str, port: int) -> Any:
+        client = connected(host, port)
+        receive = client._recvFromSocket
+
+        def counted(socket: Any, size: int) -> Any:
+            nonlocal largest
+            largest = max(largest, size)
+            return receive(socket, size)
+
+        client._recvFromSocket = counted
+        client.list_properties = lambda: ["Image Size X (pixels)", "Image Size Y (pixels)"]
+        return client
+
+    following = follow(server.address, connect=watched, max_frame_mb=0.001)
     wait_for(lambda: following.refs, 60)
     assert following.refs[0].rejected == "64 × 64 uint16 is more than the limit of 1048 bytes"
+    assert 0 < largest < 64 * 64 * 2
 
 
 def test_without_deapi_its_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

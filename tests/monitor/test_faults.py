@@ -5,15 +5,17 @@ Real processes, files and sockets.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from monitor.record import is_session
-from tests.faults import clock, plain, soak
+from tests.faults import clock, folders, plain, removed, soak
 from tests.faults.base import Context, Finding
 from tests.faults.kills import Siege
 from tests.faults.process import Monitor
+from tests.faults.scene import Scene, Skipped
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +49,20 @@ def test_a_clock_that_jumps_changes_no_count_and_no_order(tmp_path: Path) -> Non
     finding = Finding("clock")
     clock.play(tmp_path, "ack", 1, finding, (6.0, -12.0))
     assert good(finding).tries == 2
+
+
+@pytest.mark.parametrize("play", [removed.folder_deleted, removed.folder_moved])
+def test_a_record_that_is_taken_away_is_put_back_or_waited_for(
+    play: Callable[[Scene], None], tmp_path: Path
+) -> None:
+    play(Scene(tmp_path, stall_s=12.0))
+
+
+def test_what_rsync_copies_is_taken_once(tmp_path: Path) -> None:
+    try:
+        folders.rsync(Scene(tmp_path, stall_s=6.0))
+    except Skipped as reason:
+        pytest.skip(str(reason))
 
 
 def test_a_long_session_does_not_grow(tmp_path: Path) -> None:

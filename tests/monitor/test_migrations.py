@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def schema(folder: Path) -> dict[str, str]:
     """What is in the file by name, without comments and white space."""
     db = sqlite3.connect(folder / DATABASE)
     said = {
-        name: re.sub(r"\s+", " ", re.sub(r"--.*", "", sql))
+        name: re.sub(r" ?([(),]) ?", r"\1", re.sub(r"\s+", " ", re.sub(r"--.*", "", sql)))
         for name, sql in db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
     }
     db.close()
@@ -88,13 +89,14 @@ def test_a_writer_makes_it_one_of_today_and_goes_on(
     with RecordWriter(old) as record:
         assert record.queued() == [2]
         assert record.take(1, FrameRef(Path("/new"), 0, content="x"), at=9.0).frame_id == 5
-        assert record.finish(2, 0, finished("no"), lambda: 10.0) is not None
+        assert record.finish(2, 0, replace(finished("no"), pixels="x"), lambda: 10.0) is not None
         assert record._db.execute("PRAGMA foreign_keys").fetchone() == (1,)
     assert version(old) == SCHEMA_VERSION
     with RecordReader(old) as reader:
         assert reader.ledger() == {"arrived": 5, "analysed": 2, "queued": 1, "rejected": 1, "dropped": 1}
         assert reader.sightings() == {"empty": 0, "null": 0, "no": 1, "yes": 1}
         assert reader.meta() == {"created": "1.0"}
+        assert reader._db.execute("SELECT pixels FROM results").fetchall() == [(None,), ("x",)]
     with RecordWriter(tmp_path / "new"):
         pass
     assert schema(old) == schema(tmp_path / "new")
@@ -142,7 +144,7 @@ def test_a_table_made_anew_must_leave_nothing_dangling(old: Path) -> None:
 
 def test_rules_are_off_while_a_step_works_and_on_afterwards(old: Path) -> None:
     db = sqlite3.connect(old / DATABASE, isolation_level=None)
-    assert migrate(db) == [1]
+    assert migrate(db, STEPS, 2) == [1]
     step = "DELETE FROM frames WHERE state = 'dropped';"  # which the rules refuse
     assert migrate(db, {2: step}, 3) == [2]
     assert db.execute("SELECT arrived, dropped FROM ledger").fetchone() == (3, 0)

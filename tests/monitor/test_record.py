@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from monitor.errors import InputError, NoSession, SessionLocked
 from monitor.frames import FrameRef
-from monitor.record import DATABASE, FinishedFrame, RecordReader, RecordWriter
+from monitor.record import DATABASE, SCHEMA_VERSION, FinishedFrame, RecordReader, RecordWriter
 
 Finished = Callable[..., FinishedFrame]
 
@@ -185,7 +185,7 @@ def test_another_version_is_refused_by_readers_and_writers(record: RecordWriter)
     record._db.execute("PRAGMA user_version = 99")
     record.close()
     for opened in (RecordReader, RecordWriter):
-        with pytest.raises(NoSession, match="schema 99, this one knows 2"):
+        with pytest.raises(NoSession, match=f"schema 99, this one knows {SCHEMA_VERSION}"):
             opened(record.folder)
 
 

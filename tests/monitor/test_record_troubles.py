@@ -228,7 +228,15 @@ def cut_off(path: Path) -> None:
         file.truncate(path.stat().st_size // 3)
 
 
-@pytest.mark.parametrize("spoil", [spoilt_page, spoilt_head, cut_off])
+def spoilt_schema(path: Path) -> None:
+    """Letters that are none in UTF-8 in the rules and their names, which SQLite quotes."""
+    raw = path.read_bytes()
+    for words in (b"TRIGGER ", b"ledger_"):
+        raw = raw.replace(words, words[:-1] + b"\xc5")
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("spoil", [spoilt_page, spoilt_head, spoilt_schema, cut_off])
 def test_a_damaged_record_is_refused_in_a_sentence_and_left_as_it_is(
     tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
@@ -245,6 +253,9 @@ def test_a_damaged_record_is_refused_in_a_sentence_and_left_as_it_is(
     assert "sqlite3 session.sqlite .recover | sqlite3 recovered.sqlite" in text
     assert "a new --session" in text
     assert "\n" not in text
+    if spoil is not spoilt_page:  # of which a reader may not need that page
+        with pytest.raises(NoSession):
+            RecordReader(path.parent)
 
 
 def test_a_damaged_record_keeps_its_write_ahead_log_too(tmp_path: Path) -> None:

@@ -175,12 +175,25 @@ def test_the_latest_comes_first_if_asked(tmp_path: Path, frames: list[FrameRef])
 def test_a_frozen_camera_is_flagged_and_its_frames_are_counted(
     tmp_path: Path, write_frame: WriteFrame
 ) -> None:
-    frozen = [FrameRef(write_frame(tmp_path / f"{i}.tif", 7), 0, content=f"c{i}") for i in range(2)]
-    said = run(tmp_path / "s", ListSource(frozen))
-    assert said["ledger"]["analysed"] == 2
+    frozen = [FrameRef(write_frame(tmp_path / f"{i}.tif", 7), 0, content=f"c{i}") for i in range(3)]
+    other = FrameRef(write_frame(tmp_path / "other.tif", 8), 0, content="other")
+    run(tmp_path / "s", ListSource(frozen[:2]))
+    said = run(tmp_path / "s", ListSource([*frozen, other]))  # the session is gone on with
+    assert said["ledger"]["analysed"] == 4
     with RecordReader(tmp_path / "s") as reader:
         flags = reader._db.execute("SELECT json_extract(quality, '$.repeated') FROM results").fetchall()
-    assert flags == [(0,), (1,)]
+    assert flags == [(0,), (1,), (1,), (0,)]
+
+
+def test_a_frame_that_is_analysed_again_does_not_repeat_itself(
+    tmp_path: Path, write_frame: WriteFrame
+) -> None:
+    path = write_frame(tmp_path / "a.tif", 7)
+    run(tmp_path / "s", ListSource([FrameRef(path, 0, content="a")]))
+    run(tmp_path / "s", ListSource([FrameRef(path, 0, content="b")]))  # other bytes, the same pixels
+    with RecordReader(tmp_path / "s") as reader:
+        rows = reader._db.execute("SELECT revision, json_extract(quality, '$.repeated') FROM frames, results")
+        assert rows.fetchall() == [(1, 0)]
 
 
 @pytest.mark.parametrize(("keep", "left"), [("all", 3), ("none", 0), (0.00005, 1)])
@@ -268,7 +281,7 @@ def test_a_full_disk_holds_the_session_and_loses_nothing(
             threads=1,
             executor=Here,
         )
-        monkeypatch.setattr(session, "_hurry", Waiting())
+        monkeypatch.setattr(session._holding, "_hurry", Waiting())
         (pages,) = record._db.execute("PRAGMA page_count").fetchone()
         record._db.execute(f"PRAGMA max_page_count = {pages}")
         session.run()

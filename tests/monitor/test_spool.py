@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from monitor.spool import Spool, is_rejected_message
 def add(spool: Spool, pixels: npt.NDArray[Any], sequence: int | None = 0) -> FrameRef:
     return spool.add(
         pixels,
-        {"htype": "array-1.0", "note": "Å"},
+        {"htype": "array-1.0", "shape": list(pixels.shape), "note": "Å", "quoted": '"shape":'},
         pixel_size_nm=0.042,
         acquired=1.7e9,
         sender="cam/r",
@@ -50,6 +51,35 @@ def test_a_spooled_frame_is_a_frame_file_with_its_pixel_size(tmp_path: Path) -> 
         frame = file.frame(0)
     np.testing.assert_array_equal(frame.pixels, pixels)
     assert frame.pixel_size_nm == pytest.approx(0.042)
+
+
+def test_any_shape_in_a_sender_s_header_leaves_the_file_readable(tmp_path: Path) -> None:
+    """A DECTRIS stream tells the shape as width and height, others what they like."""
+    spool = Spool(tmp_path, reserve=0, clock=lambda: 1.0)
+    pixels = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    for shape in ([4, 3], [7, 3, 4], "round", None):
+        header = {"shape": shape, "inner": {"shape": shape, "axes": "XYZ"}}
+        ref = spool.add(
+            pixels, header, pixel_size_nm=None, acquired=None, sender="d", sequence=1, content="c"
+        )
+        np.testing.assert_array_equal(tifffile.imread(ref.path), pixels)
+        assert next(found for found in spool.refs() if found.path == ref.path).metadata == header
+
+
+def test_a_spool_of_before_is_still_read(tmp_path: Path) -> None:
+    note = {
+        "pixel_size_nm": 0.042, "faultwatch_spool": 1, "sender": "cam/r", "sequence": 5, "acquired": 1.7e9,
+        "content": "c", "header": {"htype": "array-1.0", "shape": [20, 24], "type": "uint16"},
+    }  # fmt: skip
+    pixels = np.arange(480, dtype=np.uint16).reshape(20, 24)
+    path = tmp_path / "00000001700000000-5.tif"
+    tifffile.imwrite(path, pixels, description=json.dumps(note), metadata=None, photometric="minisblack")
+    (ref,) = Spool(tmp_path, reserve=0, clock=lambda: 1.0).refs()
+    assert (ref.sequence, ref.content, ref.pixel_size_nm, ref.metadata) == (5, "c", 0.042, note["header"])
+    with open_frames(path) as file:
+        frame = file.frame(0)
+    np.testing.assert_array_equal(frame.pixels, pixels)
+    assert frame.pixel_size_nm == 0.042
 
 
 def test_what_lies_in_the_spool_is_found_again_in_order(tmp_path: Path) -> None:
