@@ -14,7 +14,8 @@ import tifffile
 
 from monitor.client import FrameSender
 
-_SIDE = 128
+#: Of the pictures [px]; the large ones keep a worker busy, so that a kill strikes it over a frame.
+_SIDE, _LARGE, _LARGE_SHARE = 128, 768, 0.15
 #: Frames of one burst, and the longest pause after it [s].
 _BURST, _PAUSE_S = 24, 1.5
 
@@ -48,7 +49,8 @@ class Camera(threading.Thread):
 
     def picture(self) -> npt.NDArray[np.uint16]:
         """The next one, (H, W)."""
-        return self._pixels.poisson(100, (_SIDE, _SIDE)).astype(np.uint16)
+        side = _LARGE if self._random.random() < _LARGE_SHARE else _SIDE
+        return self._pixels.poisson(100, (side, side)).astype(np.uint16)
 
     @abstractmethod
     def take(self) -> None:
