@@ -12,6 +12,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -173,23 +174,24 @@ def conditions_of(crops: Crops) -> Iterator[tuple[str, str, npt.NDArray[np.bool_
         (
             "dose [e/Å²]",
             number(lambda a: a["conditions"]["dose_e_per_A2"]),
-            (20, 60, 120, 250, 500, 1000, 2001),
+            (20, 60, 120, 250, 500, 1000, inf),
         ),
-        ("carbon [nm]", number(lambda a: a["carbon_nm"]), (0, 2, 4, 6, 8, 10.5)),
-        ("diameter [nm]", number(particle("diameter_nm")), (2, 2.5, 3, 4, 5, 7, 13)),
+        ("carbon [nm]", number(lambda a: a["carbon_nm"]), (0, 2, 4, 6, 8, inf)),
+        ("diameter [nm]", number(particle("diameter_nm")), (2, 2.5, 3, 4, 5, 7, inf)),
         ("tilt off the zone [°]", number(particle("zone_tilt_deg")), (0, 2, 4, 6, 10, 90)),
-        ("depth of the fault [layers]", number(depth), (2, 3, 4, 6, 9, 40)),
+        ("depth of the fault [layers]", number(depth), (2, 3, 4, 6, 9, inf)),
         (
             "defocus, absolute [nm]",
             np.abs(number(lambda a: a["conditions"]["defocus_nm"])),
-            (0, 5, 10, 20, 50, 500),
+            (0, 5, 10, 20, 50, inf),
         ),
-        ("distance to the next region [nm]", number(lambda a: a["gap_nm"]), (0, 0.2, 1, 2, 2.01)),
-        ("signal to noise of a layer's fringe", number(particle("snr")), (1.5, 3, 5, 8, 12, 20, 1000)),
+        ("distance to the next region [nm]", number(lambda a: a["gap_nm"]), (0, 0.2, 1, 2, inf)),
+        ("signal to noise of a layer's fringe", number(particle("snr")), (1.5, 3, 5, 8, 12, 20, inf)),
     ]
     for name, values, edges in tables:
         for low, high in pairwise(edges):
-            yield name, f"{low:g} to {high:g}", (values >= low) & (values < high)
+            stratum = f"{low:g} to {high:g}" if high < inf else f"from {low:g}"
+            yield name, stratum, (values >= low) & (values < high)
     for name, of in (
         ("microscope", lambda a: a["conditions"]["microscope"]),
         ("material", lambda a: (a["particle"] or {}).get("material")),
@@ -339,7 +341,7 @@ def picture(result: dict[str, Any]) -> Figure:
         axis.set(title=condition, ylim=(0, 1.02), ylabel="recall")
         axis.grid(alpha=0.3)
     handles = {line.get_label(): line for axis in axes[1:] for line in axis.containers}
-    axes[0].legend(handles.values(), handles.keys(), fontsize=8, loc="lower left")
+    axes[1].legend(handles.values(), handles.keys(), fontsize=8, loc="lower left")
     for axis in axes[1 + len(shown_conditions) :]:
         axis.set_axis_off()
     return figure
