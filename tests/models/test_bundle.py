@@ -252,7 +252,11 @@ def test_the_same_frame_gives_the_same_result(analysis, bundle, taken) -> None:
 
 def test_gain_offset_and_type_do_not_matter(analysis, bundle, taken) -> None:
     other = analyse(taken.counts.astype(np.float32) * 3.5 - 1000, taken.pixel_size_nm, bundle)
-    assert [p.particle_class for p in other.particles] == [p.particle_class for p in analysis.particles]
+    assert len(other.particles) == len(analysis.particles) > 3
+    for one, two in zip(analysis.particles, other.particles, strict=True):
+        # Rounding moves an outline by a pixel; only where the forest is in doubt anyway may that move a class.
+        np.testing.assert_allclose(two.probabilities, one.probabilities, atol=0.1)
+        assert two.particle_class == one.particle_class or one.abstained
 
 
 @pytest.mark.parametrize("unit", [1e-30, 1e-8, 1e14, 1e30, 1e290])

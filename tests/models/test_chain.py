@@ -74,7 +74,7 @@ def test_the_group_that_tells_the_class_counts_and_the_other_does_not() -> None:
 
 
 def test_every_feature_belongs_to_a_group() -> None:
-    assert len({group_of(name) for name in feature_names()}) == 9
+    assert len({group_of(name) for name in feature_names()}) == 14
     with pytest.raises(ValueError, match="no group"):
         group_of("weather")
 
