@@ -29,7 +29,7 @@ def is_session(folder: Path) -> bool:
 
 
 def open_for_writing(folder: Path) -> sqlite3.Connection:
-    """The session's database in write-ahead mode, created where there is none yet.
+    """The session's database in write-ahead mode, created where there is none yet, or an empty file.
 
     A record of an older version becomes one of this version.
 
@@ -43,7 +43,7 @@ def open_for_writing(folder: Path) -> sqlite3.Connection:
     """
     path = folder / DATABASE
     try:
-        if not path.exists():
+        if not path.exists() or _is_empty(path):
             _create(path)
         _look_over(path)
         connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000)
@@ -105,6 +105,11 @@ def _reading(path: Path, how: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether it is what a program leaves that opens a record with plain `sqlite3` before there is one."""
+    return path.stat().st_size == 0 and not _has_log(path)
 
 
 def _has_log(path: Path) -> bool:

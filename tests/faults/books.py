@@ -50,8 +50,9 @@ class Books:
 
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator[sqlite3.Connection]:
-    """The record of a session, for reading: one moment of it, for as long as this lasts."""
-    db = sqlite3.connect(folder / "session.sqlite", timeout=60, isolation_level=None)
+    """The record of a session, for reading: one moment of it, for as long as this lasts; not made where it is not."""
+    address = f"{(folder / 'session.sqlite').absolute().as_uri()}?mode=rw"
+    db = sqlite3.connect(address, uri=True, timeout=60, isolation_level=None)
     try:
         db.execute("PRAGMA query_only = 1")
         db.execute("BEGIN")

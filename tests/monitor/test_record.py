@@ -189,6 +189,21 @@ def test_another_version_is_refused_by_readers_and_writers(record: RecordWriter)
             opened(record.folder)
 
 
+def test_an_empty_file_in_its_place_is_no_obstacle(tmp_path: Path) -> None:
+    """Whoever asks with plain sqlite3 before the session begins leaves one."""
+    plain = sqlite3.connect(tmp_path / DATABASE)
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        plain.execute("SELECT * FROM frames")
+    plain.close()
+    assert (tmp_path / DATABASE).stat().st_size == 0
+    with RecordWriter(tmp_path) as record:
+        assert record.ledger()["arrived"] == 0
+    (tmp_path / DATABASE).write_bytes(b"")
+    (tmp_path / f"{DATABASE}-wal").write_bytes(b"something was committed")
+    with pytest.raises(NoSession):  # that is another matter
+        RecordWriter(tmp_path)
+
+
 def test_a_folder_that_can_not_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises((InputError, FileExistsError, NotADirectoryError)):
