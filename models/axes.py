@@ -54,23 +54,28 @@ class Axis:
     """Of the three highest points of the row."""
 
 
+def smoothed(ratio: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """What templates are laid over: a spectrum (N, N) over the background's, its logarithm, a little blurred."""
+    return np.asarray(cv2.GaussianBlur(np.log1p(ratio).astype(np.float32), (0, 0), 1.0))
+
+
 def stacking_axes(
-    ratio: npt.NDArray[np.floating], step_per_nm: float, frequencies: Sequence[float]
+    smooth: npt.NDArray[np.float32], step_per_nm: float, frequencies: Sequence[float]
 ) -> list[Axis]:
     """The likeliest axes, best first, `MOST` at the most.
 
     Parameters
     ----------
-    ratio : (N, N) power of a particle's transform over the background's, zero frequency at (N // 2, N // 2).
+    smooth : (N, N) `smoothed` spectrum of a particle, zero frequency at (N // 2, N // 2).
     step_per_nm : between two bins [nm⁻¹].
     frequencies : layer frequencies that may be there [nm⁻¹].
     """
-    smooth, tried = _smooth(ratio), _tried(frequencies)
+    tried = _tried(frequencies)
     f = np.array(tried)[:, None, None]
     cos, sin = np.cos(ANGLES)[None, :, None], np.sin(ANGLES)[None, :, None]
     along = np.concatenate([[1.0], HEIGHTS])
     across = np.concatenate([[0.0], np.full(len(HEIGHTS), LATERAL_RATIO)])
-    centre = ratio.shape[0] // 2
+    centre = smooth.shape[0] // 2
     rows = f * (along * cos - across * sin) / step_per_nm + centre
     cols = f * (along * sin + across * cos) / step_per_nm + centre
     power = ndimage.map_coordinates(smooth, [rows, cols], order=1, mode="nearest")
@@ -95,7 +100,7 @@ def stacking_axes(
 
 
 def other_zones(
-    ratio: npt.NDArray[np.floating], step_per_nm: float, frequencies: Sequence[float]
+    smooth: npt.NDArray[np.float32], step_per_nm: float, frequencies: Sequence[float]
 ) -> dict[str, float]:
     """How much of each of `OTHER_ZONES` there is: the weakest of its spots, at the best angle and frequency.
 
@@ -103,8 +108,8 @@ def other_zones(
     {10-10}, the cubic [111] six {220}, [100] four {200} and {220}, [112] (wurtzite [10-10]) {111} and {220} at right
     angles.
     """
-    smooth, tried = _smooth(ratio), _tried(frequencies)
-    f, centre = np.array(tried)[:, None, None], ratio.shape[0] // 2
+    tried = _tried(frequencies)
+    f, centre = np.array(tried)[:, None, None], smooth.shape[0] // 2
     found = {}
     for name, spots in OTHER_ZONES.items():
         size = np.array([k for k, _ in spots])
@@ -114,10 +119,6 @@ def other_zones(
         power = ndimage.map_coordinates(smooth, [rows, cols], order=1, mode="nearest")
         found[name] = float(power.min(axis=-1).max())
     return found
-
-
-def _smooth(ratio: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    return np.asarray(cv2.GaussianBlur(np.log1p(ratio).astype(np.float32), (0, 0), 1.0))
 
 
 def _tried(frequencies: Sequence[float]) -> list[float]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from models.axes import Axis, other_zones, stacking_axes
+from models.axes import Axis, other_zones, smoothed, stacking_axes
 from models.fault_signs import edge_profile, signs_of
 from models.stack import Reading, read_stack
 
@@ -255,9 +255,9 @@ def _measure_one(
 
     values |= _peak_features(peaks)
     pixels = np.nonzero(region.mask)
-    smooth = cv2.GaussianBlur(image[here], (0, 0), 1.0)
-    gradient_rows = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)[pixels].astype(np.float64)
-    gradient_cols = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)[pixels].astype(np.float64)
+    blurred = cv2.GaussianBlur(image[here], (0, 0), 1.0)
+    gradient_rows = cv2.Sobel(blurred, cv2.CV_32F, 0, 1)[pixels].astype(np.float64)
+    gradient_cols = cv2.Sobel(blurred, cv2.CV_32F, 1, 0)[pixels].astype(np.float64)
     values |= _edge_features(gradients[here][pixels], gradient_rows, gradient_cols, outside_gradient)
     values |= _contrast(image, labels, label, region, pixel_size_nm)
 
@@ -267,8 +267,9 @@ def _measure_one(
     readings: list[Reading] = []
     edges: list[float] = []
     step = 1 / (TRANSFORM * pixel_size_nm)
-    axes = stacking_axes(ratio, step, frequencies)
-    values |= {f"zone_{name}": power for name, power in other_zones(ratio, step, frequencies).items()}
+    smooth = smoothed(ratio)
+    axes = stacking_axes(smooth, step, frequencies)
+    values |= {f"zone_{name}": power for name, power in other_zones(smooth, step, frequencies).items()}
     for axis in axes:
         refined = refine(detail, region.mask, pixel_size_nm, (axis.row, axis.col))
         reading = read_stack(levels, rows_nm, cols_nm, refined)

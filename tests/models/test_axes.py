@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.axes import APART, MOST, OTHER_ZONES, other_zones, stacking_axes
+from models.axes import APART, MOST, OTHER_ZONES, other_zones, smoothed, stacking_axes
 from models.stack import LATERAL_RATIO
 
 BINS, STEP = 256, 0.078
@@ -11,13 +11,13 @@ CDSE, GOLD = 2.85, 4.247
 
 
 def spectrum(points: list[tuple[float, float]], seed: int = 0) -> np.ndarray:
-    """Power over the background's (256, 256): noise, and spots ± at the given places (row, column) [nm⁻¹]."""
+    """Smoothed power over the background's (256, 256): noise, and spots ± at the given places (row, column) [nm⁻¹]."""
     ratio = np.random.default_rng(seed).exponential(1.0, (BINS, BINS))
     rows, cols = (np.mgrid[:BINS, :BINS] - BINS // 2) * STEP
     for r, c in points:
         for sign in (1, -1):
             ratio += 60 * np.exp(-((rows - sign * r) ** 2 + (cols - sign * c) ** 2) / (2 * 0.15**2))
-    return ratio
+    return smoothed(ratio)
 
 
 def stack_of(layer: float, angle_deg: float, heights: tuple[float, ...]) -> list[tuple[float, float]]:
