@@ -310,13 +310,13 @@ def train_unet(options: argparse.Namespace) -> int:
     --from, or the one that comes with the program, is fine-tuned into a new version, and compared with the old one
     on frames left out.
     """
-    from models.train_unet import Settings, train
+    from models.training.unet import Settings, train
     from models.unet import Architecture
 
     given = {name: value for name, value in _given(options, ("steps", "seed")).items() if value is not None}
     if options.data.is_dir() and not any(options.data.glob("*.h5")):
         from models.bundle import SHIPPED
-        from models.finetune import finetune
+        from models.training.finetune import finetune
         from monitor.pictures import read_frame
 
         how = {"pixel_size_nm": options.pixel_size, "replay": options.replay, "device": options.device}
@@ -342,7 +342,7 @@ def train_forest(options: argparse.Namespace) -> int:
 
     if options.corrections is not None:
         from models.bundle import SHIPPED
-        from models.refit import refit
+        from models.training.refit import refit
         from monitor.corrections import read_corrections
 
         print(
@@ -351,7 +351,7 @@ def train_forest(options: argparse.Namespace) -> int:
         return 0
     if options.data is None or options.unet is None:
         raise InputError("a forest is trained from --data and --unet, or refitted with --corrections")
-    from models.train_forest import train
+    from models.training.forest import train
 
     name = options.name or options.out.resolve().name
     how = _given(options, ("trees", "seed", "processes"))
@@ -365,9 +365,9 @@ def evaluate(options: argparse.Namespace) -> int:
 
     On simulated specimens that training never saw, on frames that hold nothing, and on real frames with masks.
     """
-    from models.evaluate import as_text
-    from models.evaluate import evaluate as run
-    from models.real import RealFrames
+    from models.evaluation.evaluate import as_text
+    from models.evaluation.evaluate import evaluate as run
+    from models.evaluation.real import RealFrames
     from monitor.pictures import read_frame
 
     real, blank = ([RealFrames.parse(text) for text in given] for given in (options.real, options.blank))

@@ -14,7 +14,7 @@ from scipy import ndimage
 from models.blocks import analyse_in_blocks, blocks_of
 from models.bundle import Bundle
 from models.errors import CannotAnalyse
-from models.features import LAYER_FREQUENCIES, measure
+from models.features.measure import LAYER_FREQUENCIES, measure
 from models.forest import as_rows
 from models.preprocess import canonical
 from models.quality import frame_quality

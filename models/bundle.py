@@ -7,7 +7,7 @@ file                holds
                     SHA-256 of the rest
 `unet.safetensors`  the network's weights, for torch
 `unet.onnx`         the same network, for ONNX Runtime
-`unet.int8.onnx`    the same in whole numbers, where it is as good and quicker (`models.quantise`)
+`unet.int8.onnx`    the same in whole numbers, where it is as good and quicker (`models.training.quantise`)
 `forest.onnx`       the forest, for ONNX Runtime
 `forest.skops`      the same forest, for refitting
 ==================  ====================================================================================
@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import BundleRefused, ModelError
-from models.features import feature_names
+from models.features.measure import feature_names
 from models.forest import sharpened
 from models.preprocess import Preprocessing
 from models.results import CLASSES
@@ -249,7 +249,7 @@ def torch_network(folder: Path, architecture: Architecture, device: str) -> Netw
     """
     import torch
 
-    from models.export import read_unet
+    from models.training.export import read_unet
 
     net = read_unet(folder / "unet.safetensors", architecture).to(device).eval()
 
@@ -348,7 +348,7 @@ def derive(
         for file, folder in kept.items():
             shutil.copyfile(folder / file, partial / file)
         if unet_weights is not None:
-            from models.export import export_unet
+            from models.training.export import export_unet
             from models.unet import architecture_of
 
             changed.pop("preferred_backend", None)  # the new weights have not been quantised

@@ -64,7 +64,7 @@ def load_forest(path: Path) -> RandomForestClassifier:
 def sharpened(probabilities: npt.NDArray[Any], exponent: float) -> npt.NDArray[Any]:
     """p^γ, summing to 1 again: a forest's averaged votes are too cautious, and one exponent for all mends it.
 
-    γ is fitted on out-of-fold probabilities (`models.train_forest`), as a temperature is (Guo et al. 2017, ICML).
+    γ is fitted on out-of-fold probabilities (`models.training.forest`), as a temperature is (Guo et al. 2017, ICML).
     """
     powered = np.power(probabilities, exponent)
     return np.asarray(powered / powered.sum(axis=1, keepdims=True))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from models.features import Measured
+    from models.features.measure import Measured
 
 ParticleClass = Literal["empty", "null", "no", "yes"]
 
@@ -41,7 +41,7 @@ class Particle:
     """Closed polygon of (row, column) corners; the last corner is not repeated."""
     features: dict[str, float] = field(default_factory=dict)
     measured: Measured | None = field(default=None, compare=False, repr=False)
-    """What its features were read from, where that is asked for; see `models.explain`."""
+    """What its features were read from, where that is asked for; see `models.explain.explanation`."""
 
 
 @dataclass(frozen=True)

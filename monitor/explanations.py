@@ -11,9 +11,9 @@ from models.results import Analysis, Particle
 from monitor.errors import InputError
 
 if TYPE_CHECKING:
-    from models.explain import Explanation
+    from models.explain.explanation import Explanation
 
-#: Explains the n-th particle of a frame; see `models.explain.Explainer`.
+#: Explains the n-th particle of a frame; see `models.explain.explanation.Explainer`.
 Explain = Callable[[Particle, int], "Explanation"]
 
 
@@ -31,7 +31,7 @@ def write_explanations(
     InputError
         A file can't be written.
     """
-    from models.explain_picture import as_png, picture  # matplotlib, only needed where it is asked for
+    from models.explain.picture import as_png, picture  # matplotlib, only needed where it is asked for
 
     for number, particle in enumerate(analysis.particles, start=1):
         explanation = explain(particle, number)

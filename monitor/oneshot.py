@@ -27,7 +27,7 @@ from monitor.read.jsonable import jsonable
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
-    from models.explain import Explainer, Explanation
+    from models.explain.explanation import Explainer, Explanation
 
 log = logging.getLogger("faultwatch.oneshot")
 
@@ -362,7 +362,7 @@ class Models:
 
     @functools.cached_property
     def _explainer(self) -> Explainer:
-        from models.explain import Explainer
+        from models.explain.explanation import Explainer
 
         return Explainer(self._bundle, self._material)
 

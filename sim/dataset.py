@@ -31,7 +31,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from models.shards import FORMAT
+from models.examples.shards import FORMAT
 from sim.background import Backgrounds
 from sim.carbon import amorphous_slab
 from sim.conditions import Conditions, draw_conditions

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from models.shards import FORMAT
+from models.examples.shards import FORMAT
 
 STEP = 0.05
 SIZE = 128

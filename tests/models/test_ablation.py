@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models import ablation
 from models.errors import ModelError
+from models.evaluation.real import RealFrames, RealPair
+from models.examples.shards import examples_by_split
 from models.preprocess import Preprocessing
-from models.real import RealFrames, RealPair
-from models.shards import examples_by_split
-from models.train_unet import Settings
+from models.studies import ablation
+from models.training.unet import Settings
 from models.unet import Architecture, UNet
 
 

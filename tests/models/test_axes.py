@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.axes import APART, MOST, OTHER_ZONES, other_zones, smoothed, stacking_axes
-from models.stack import LATERAL_RATIO
+from models.features.axes import APART, MOST, OTHER_ZONES, other_zones, smoothed, stacking_axes
+from models.features.stack import LATERAL_RATIO
 
 BINS, STEP = 256, 0.078
 CDSE, GOLD = 2.85, 4.247

@@ -10,7 +10,6 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from models.analysis import analyse
-from models.augment import NEGATIVES
 from models.bundle import (
     FILES,
     INT8,
@@ -23,10 +22,11 @@ from models.bundle import (
     torch_network,
 )
 from models.errors import BundleRefused, CannotAnalyse, ModelError
+from models.examples.augment import NEGATIVES
+from models.examples.shards import examples_by_split
 from models.forest import as_rows, load_forest, sharpened
 from models.preprocess import canonical
 from models.results import CLASSES
-from models.shards import examples_by_split
 from models.unet import architecture_of
 from sim.library import load_library
 from sim.microscope import Story, take_frames

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from models.bundle import SHIPPED, load_bundle
-from models.calibrate import Counts, calibrate, fit
 from models.errors import BundleRefused, ModelError
-from models.judge import Judge
+from models.evaluation.judge import Judge
+from models.evaluation.scores import Reliability
+from models.examples.shards import examples_by_split
 from models.preprocess import Preprocessing
-from models.scores import Reliability
 from models.segment import Calibration, Segmentation, calibrated, logit_maps, probabilities, probability_maps
-from models.shards import examples_by_split
+from models.training.calibrate import Counts, calibrate, fit
 
 
 def pixels_of(scale: float, bias: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

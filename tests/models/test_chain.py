@@ -7,12 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from models.chain import missed_particles, picture, scored_with_misses
-from models.crops import gap_to_next
-from models.features import feature_names
-from models.importance import group_of, importance
+from models.evaluation.chain import missed_particles, picture, scored_with_misses
+from models.examples.strata import in_conditions
+from models.features.measure import feature_names
 from models.results import CLASSES
-from models.strata import in_conditions
+from models.studies.crops import gap_to_next
+from models.studies.importance import group_of, importance
 
 
 def disc(row: int, column: int, radius: int) -> np.ndarray:

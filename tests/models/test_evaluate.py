@@ -7,16 +7,16 @@ import cv2
 import numpy as np
 import pytest
 
-from models.augment import NEGATIVES
 from models.bundle import SHIPPED, describe, load_bundle
-from models.card import card
-from models.card import main as print_card
 from models.errors import ModelError
-from models.evaluate import as_text, evaluate, judge_of
-from models.judge import choose, judge
-from models.real import RealFrames, grey, marked_on, read_pairs, read_picture
-from models.shards import examples_by_split
-from models.strata import preset_of
+from models.evaluation.card import card
+from models.evaluation.card import main as print_card
+from models.evaluation.evaluate import as_text, evaluate, judge_of
+from models.evaluation.judge import choose, judge
+from models.evaluation.real import RealFrames, grey, marked_on, read_pairs, read_picture
+from models.examples.augment import NEGATIVES
+from models.examples.shards import examples_by_split
+from models.examples.strata import preset_of
 
 
 @pytest.fixture(scope="module")

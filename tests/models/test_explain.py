@@ -10,14 +10,14 @@ from PIL import Image
 
 from models.analysis import analyse
 from models.bundle import Bundle, load_bundle
-from models.crystals import CRYSTALS, candidates, lines, of_material
 from models.errors import ModelError
-from models.explain import Explainer, contributions, spots_of, stack_of
-from models.explain_picture import as_png, picture
-from models.features import feature_names, measure
+from models.explain.explanation import Explainer, contributions, spots_of, stack_of
+from models.explain.picture import as_png, picture
+from models.features.crystals import CRYSTALS, candidates, lines, of_material
+from models.features.measure import feature_names, measure
+from models.features.stack import LATERAL_RATIO, layers_seen, read_stack
 from models.forest import load_forest
 from models.preprocess import Preprocessing, standardise
-from models.stack import LATERAL_RATIO, layers_seen, read_stack
 
 STEP = 0.05
 LAYER_PER_NM = 2.851

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.augment import NEGATIVES, turn_and_scale
-from models.exposure import (
+from models.examples.augment import NEGATIVES, turn_and_scale
+from models.examples.exposure import (
     RANDOMISED,
     correlated_noise,
     exported,

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models.fault_signs import edge_profile, halves, phase_jump, row_profile, streak, twin_spots
+from models.features.fault_signs import edge_profile, halves, phase_jump, row_profile, streak, twin_spots
 
 LETTERS = "ABC"
 

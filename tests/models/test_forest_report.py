@@ -7,10 +7,10 @@ import h5py
 import numpy as np
 import pytest
 
-from models.baselines import cnn_probabilities, published_features
-from models.crops import SIDE, Crops, collect, harder, true_regions
-from models.forest_report import compare, figures, folds, picture, recall_at, tables_of, wilson
 from models.results import CLASSES
+from models.studies.baselines import cnn_probabilities, published_features
+from models.studies.crops import SIDE, Crops, collect, harder, true_regions
+from models.studies.forest_report import compare, figures, folds, picture, recall_at, tables_of, wilson
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models import quantise as quantising
 from models.bundle import INT8, SHIPPED, describe, load_bundle, onnx_network, torch_network
 from models.errors import BundleRefused
-from models.export import export_unet
+from models.training import quantise as quantising
+from models.training.export import export_unet
 from models.unet import Architecture, UNet
 
 

@@ -9,10 +9,19 @@ import pytest
 
 from models.bundle import SHIPPED, derive, describe, load_bundle
 from models.errors import BundleRefused, ModelError
+from models.examples.rows import Rows, load_rows, rows_file, save_rows
 from models.forest import load_forest, new_forest, save_forest
-from models.refit import CORRECTED, LARGEST_SHARE, WEIGHT, Corrections, _parts, _weights, refit, verdict_of
 from models.results import CLASSES
-from models.rows import Rows, load_rows, rows_file, save_rows
+from models.training.refit import (
+    CORRECTED,
+    LARGEST_SHARE,
+    WEIGHT,
+    Corrections,
+    _parts,
+    _weights,
+    refit,
+    verdict_of,
+)
 
 NAMES = list(describe(None)[1]["features"])
 YES, NO = CLASSES.index("yes"), CLASSES.index("no")

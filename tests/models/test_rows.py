@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from models.examples.rows import Finder, truth_of_regions
 from models.preprocess import Preprocessing
-from models.rows import Finder, truth_of_regions
 from models.segment import Calibration, Segmentation
 
 SIZE = 128

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.scores import BINS, Reliability, dice, f1, interval_of_pooled_dice, match, pieces
-from models.strata import DOSES, band, in_range, preset_of, row_order, strata
+from models.evaluation.scores import BINS, Reliability, dice, f1, interval_of_pooled_dice, match, pieces
+from models.examples.strata import DOSES, band, in_range, preset_of, row_order, strata
 
 
 def disc(size: int, row: float, col: float, radius: float) -> np.ndarray:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import ModelError
-from models.search import CANDIDATES, front, main, name_of, parse, search, table_of
-from models.train_unet import Settings
+from models.studies.search import CANDIDATES, front, main, name_of, parse, search, table_of
+from models.training.unet import Settings
 from models.unet import Architecture
 
 TINY = [Architecture(4, levels=2), Architecture(4, levels=2, norm="group")]

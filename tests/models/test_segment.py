@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.examples import targets
+from models.examples.batches import targets
 from models.segment import OVERLAP, STRIDE, TILE, Segmentation, probability_maps, regions
 
 STEP = 0.05

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.judge import Judge
+from models.evaluation.judge import Judge
 from models.preprocess import Preprocessing
 from models.segment import Segmentation
-from models.separation import WAYS, by_distance, compare, table_of, touch
+from models.studies.separation import WAYS, by_distance, compare, table_of, touch
 
 STEP = 0.05
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from models.features import measure
+from models.features.measure import measure
+from models.features.stack import LATERAL_RATIO, read_stack, words
 from models.preprocess import Preprocessing, standardise
-from models.stack import LATERAL_RATIO, read_stack, words
 
 STEP = 0.05
 LAYER = 1 / 2.85

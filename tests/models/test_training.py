@@ -11,19 +11,19 @@ import pytest
 import torch
 from PIL import Image
 
-from models.augment import NEGATIVES
 from models.bundle import SHIPPED, describe, load_bundle
-from models.class_scores import calibration_error, rates, rates_by_condition
 from models.errors import ModelError
-from models.evaluate import as_text, evaluate
-from models.examples import Drawing, Pool, batches, targets
+from models.evaluation.class_scores import calibration_error, rates, rates_by_condition
+from models.evaluation.evaluate import as_text, evaluate
+from models.examples.augment import NEGATIVES
+from models.examples.batches import Drawing, Pool, batches, targets
+from models.examples.rows import background_patch, load_rows, rows_file, truth_of_regions
+from models.examples.shards import examples_by_split
+from models.examples.strata import preset_of
 from models.preprocess import Preprocessing
-from models.progress import score
-from models.rows import background_patch, load_rows, rows_file, truth_of_regions
-from models.shards import examples_by_split
-from models.strata import preset_of
-from models.train_forest import train as train_forest
-from models.train_unet import Run, Settings, learning_rate, loss_of, train
+from models.training.forest import train as train_forest
+from models.training.progress import score
+from models.training.unet import Run, Settings, learning_rate, loss_of, train
 from models.unet import Architecture, architecture_of
 from sim.dataset import simulate
 from sim.presets import Order
@@ -69,7 +69,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(discs: Path, tmp
         return loss_of(logits, wanted, boundary)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.train_unet.loss_of", stop_at_the_sixth)
+        patch.setattr("models.training.unet.loss_of", stop_at_the_sixth)
         with pytest.raises(Stopped):
             train(discs, tmp_path / "parts", settings)
     assert not (tmp_path / "parts" / "unet.safetensors").exists()
@@ -230,7 +230,7 @@ def test_calibration_error_of_known_cases() -> None:
 
 def test_rates_count_particles_not_sightings(data: Path, tmp_path: Path) -> None:
     """Eight images of one particle are one particle, by the share of them that was called rightly."""
-    from models.rows import Rows
+    from models.examples.rows import Rows
 
     n = 12
     classes = np.array([3] * 8 + [2] * 4)

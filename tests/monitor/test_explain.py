@@ -39,7 +39,13 @@ def _run(models: Models, files: list[Path], options: Options) -> list[dict]:
     out = io.StringIO()
     given = [str(file) for file in files]
     status = analyse(
-        given, options, models.judge, as_json=True, explain=models.explain, out=out, err=io.StringIO()
+        given,
+        options,
+        models.evaluation.judge,
+        as_json=True,
+        explain=models.explain.explanation,
+        out=out,
+        err=io.StringIO(),
     )
     assert status == 0
     return [json.loads(line) for line in out.getvalue().splitlines()]

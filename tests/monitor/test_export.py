@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from models.features import feature_names
+from models.features.measure import feature_names
 from monitor.errors import InputError
 from monitor.export import COLUMNS, FEATURE_UNITS, export, feature_column
 from monitor.frames import FrameRef

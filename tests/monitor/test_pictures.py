@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import ModelError
-from models.real import RealFrames, read_pairs
+from models.evaluation.real import RealFrames, read_pairs
 from monitor.pictures import read_frame
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models.features import feature_names
+from models.features.measure import feature_names
 from monitor.export import FEATURE_UNITS
 from monitor.frames import FrameRef
 from monitor.record import DATABASE, SCHEMA_VERSION, FinishedFrame, RecordWriter

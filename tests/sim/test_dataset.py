@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from models.shards import examples_by_split
+from models.examples.shards import examples_by_split
 from sim import dataset
 from sim.background import Backgrounds, relative_intensity
 from sim.conditions import Conditions

@@ -1,0 +1,105 @@
+"""How well regions are named: confusion, calibration, and the rates that the running statistics need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.examples.rows import Rows
+from models.examples.strata import DOSES, SIZES, band, row_order
+from models.forest import sharpened
+from models.results import CLASSES
+
+ABSTAIN_BELOW = 0.6
+"""A particle whose likeliest class has a lower probability is marked as abstained."""
+
+
+def scores(truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating]) -> dict[str, Any]:
+    """Macro-F1, precision, recall and F1 of every class, confusion matrix (rows: truth), expected calibration error."""
+    called = probabilities.argmax(axis=1)
+    matrix = np.zeros((4, 4), int)
+    np.add.at(matrix, (truth, called), 1)
+    hit = np.diag(matrix).astype(float)
+    recall = hit / np.maximum(matrix.sum(axis=1), 1)
+    precision = hit / np.maximum(matrix.sum(axis=0), 1)
+    f1 = 2 * hit / np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1), 1)
+    return {
+        "regions": len(truth),
+        "macro_f1": float(f1.mean()),
+        "accuracy": float(hit.sum() / max(1, matrix.sum())),
+        "recall": dict(zip(CLASSES, recall.tolist(), strict=True)),
+        "precision": dict(zip(CLASSES, precision.tolist(), strict=True)),
+        "f1": dict(zip(CLASSES, f1.tolist(), strict=True)),
+        "confusion": matrix.tolist(),
+        "calibration_error": calibration_error(truth, probabilities),
+    }
+
+
+def calibration_error(
+    truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating], bins: int = 10
+) -> float:
+    """Expected calibration error of the likeliest class: |share right - mean probability|, weighted over the bins."""
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    total = 0.0
+    for b in range(bins):
+        here = which == b
+        if here.any():
+            total += here.mean() * abs(float(right[here].mean()) - float(confidence[here].mean()))
+    return float(total)
+
+
+def best_sharpening(truth: npt.NDArray[np.int64], votes: npt.NDArray[np.floating]) -> float:
+    """The exponent of `models.forest.sharpened` with the least calibration error, to a tenth."""
+    exponents = np.arange(10, 31) / 10
+    return float(min(exponents, key=lambda g: calibration_error(truth, sharpened(votes, g))))
+
+
+def abstention(truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating]) -> dict[str, float]:
+    """What abstaining below `ABSTAIN_BELOW` buys: share abstained, accuracy of what is left and of what is not."""
+    kept = probabilities.max(axis=1) >= ABSTAIN_BELOW
+    right = probabilities.argmax(axis=1) == truth
+    return {
+        "below": ABSTAIN_BELOW,
+        "share": float(1 - kept.mean()),
+        "accuracy_kept": float(right[kept].mean()) if kept.any() else 0.0,
+        "accuracy_abstained": float(right[~kept].mean()) if (~kept).any() else 0.0,
+    }
+
+
+def rates(rows: Rows, probabilities: npt.NDArray[np.floating]) -> dict[str, list[int]]:
+    """Sensitivity and specificity as [k, n] over physical particles, of those called `yes` or `no`.
+
+    The images of one particle are not independent: each particle counts once, by the share of its images that were
+    called rightly, so that n is the number of particles and the uncertainty is that of specimens.
+    """
+    called = probabilities.argmax(axis=1)
+    yes, no = CLASSES.index("yes"), CLASSES.index("no")
+    result = {}
+    for name, true_class in (("sensitivity", yes), ("specificity", no)):
+        chosen = (rows.classes == true_class) & np.isin(called, [yes, no])
+        particles, inverse = np.unique(rows.particle[chosen], return_inverse=True)
+        right = np.bincount(inverse, called[chosen] == true_class, len(particles))
+        share = right / np.maximum(np.bincount(inverse, minlength=len(particles)), 1)
+        result[name] = [round(float(share.sum())), len(particles)]
+    return result
+
+
+def rates_by_condition(
+    rows: Rows, probabilities: npt.NDArray[np.floating]
+) -> dict[str, dict[str, dict[str, list[int]]]]:
+    """{condition: {stratum: `rates`}}, by dose and microscope, and by what a session knows: the region's diameter."""
+    strata: dict[str, list[str | None]] = {
+        "dose": [band(float(dose), DOSES, "e/Å²") for dose in rows.dose],
+        "microscope": [str(name) if name != "none" else None for name in rows.microscope],
+        "diameter": [band(float(d), SIZES, "nm") for d in rows.diameter],
+    }
+    result: dict[str, dict[str, dict[str, list[int]]]] = {}
+    for condition, names in strata.items():
+        label = np.array([name or "" for name in names])
+        for stratum in sorted(set(label.tolist()) - {""}, key=row_order):
+            here = label == stratum
+            result.setdefault(condition, {})[stratum] = rates(rows.of(here), probabilities[here])
+    return result

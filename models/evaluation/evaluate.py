@@ -1,0 +1,190 @@
+"""Honest scores of a bundle: on simulated specimens that training never saw, and on real frames with masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from models.bundle import Bundle, describe, load_bundle
+from models.evaluation.chain import Chain
+from models.evaluation.judge import (
+    Judge,
+    Judgement,
+    by_condition,
+    by_particle,
+    choose,
+    false_areas,
+    interval,
+    judge,
+    pooled,
+)
+from models.evaluation.real import Reader, RealFrames, judge_blank, judge_real, read_picture
+from models.evaluation.scores import Reliability
+from models.evaluation.tables import as_text as as_text  # the front door asks here for both
+from models.examples.shards import examples_by_split
+from models.examples.strata import EMPTY_PRESETS, in_range
+from models.segment import Calibration
+
+#: Least (or, of errors, largest) figures that a bundle should have, by their place in the result.
+BARS: tuple[tuple[str, float, bool], ...] = (
+    ("Dice over the range", 0.92, True),
+    ("Dice from 400 e/Å², carbon up to 5 nm", 0.95, True),
+    ("Dice around 80 e/Å²", 0.88, True),
+    ("instance F1 over the range", 0.90, True),
+    ("calibration error over the range", 0.03, False),
+    ("largest false area on negatives", 0.002, False),
+    ("macro-F1 of the whole chain over the range", 0.85, True),
+    ("calibration error of the classes over the range", 0.03, False),
+)
+
+
+def judge_of(bundle: Bundle) -> Judge:
+    """What makes regions of an image as a bundle does."""
+    return Judge(bundle.network, bundle.preprocessing, bundle.segmentation, bundle.calibration)
+
+
+def evaluate(
+    bundle: Path | None = None,
+    data: Path | None = None,
+    most: int = 1000,
+    *,
+    seed: int = 0,
+    real: Sequence[RealFrames] = (),
+    blank: Sequence[RealFrames] = (),
+    read: Reader = read_picture,
+    pictures: Path | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Scores of a bundle.
+
+    Parameters
+    ----------
+    bundle : its folder; `None`: the shipped one.
+    data : a data set, whose test split is judged; `None`: the scores that the bundle carries.
+    most : judge so many images at the most, and a quarter as many of each preset that holds no particle.
+    seed : which images are judged, the frames that hold nothing and the intervals follow from it.
+    real : real frames with masks.
+    blank : real frames that hold no particle.
+    read : reads a real frame's file.
+    pictures : a folder for pictures of the judged frames and of the figures.
+
+    Raises
+    ------
+    BundleRefused, ModelError
+        No such bundle, data set or frames.
+    """
+    bundle_id, details = describe(bundle)
+    result: dict[str, Any] = {"bundle": bundle_id}
+    if data is None:
+        result |= {"source": "the bundle's own record", **details["metrics"], "rates": details["rates"]}
+        if "metrics_of" in details:
+            result["metrics_of"] = details["metrics_of"]
+        if not real and not blank:
+            return result
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # pictures this small only lose by being shared out
+    try:
+        loaded = load_bundle(bundle, device)
+        result["backend"], by = loaded.backend, judge_of(loaded)
+        if data is not None:
+            result |= _on_data(loaded, data, most, seed, pictures)
+        result["real"] = judge_real(by, real, read)
+        result["blank"] = {str(frames.where): judge_blank(by, frames, read) for frames in blank}
+        if pictures is not None and real:
+            from models.evaluation.pictures import picture_real
+
+            picture_real(pictures, by, real, read)
+    finally:
+        cv2.setNumThreads(threads)
+    return {key: value for key, value in result.items() if value != {}}
+
+
+def _on_data(bundle: Bundle, data: Path, most: int, seed: int, pictures: Path | None) -> dict[str, Any]:
+    """Everything that is measured on the test split of a data set."""
+    from tqdm import tqdm
+
+    held_out = examples_by_split(data, ["test"])
+    chosen = choose(held_out, most, seed)
+    by, chain = judge_of(bundle), Chain(bundle, held_out)
+    judgement = judge(by, held_out, tqdm(chosen, unit="image", disable=None), chain.add)
+    specimens = {held_out.about[i]["specimen"] for i in chosen}
+    segmentation = figures_of(judgement, bundle.calibration, seed)
+    areas = false_areas(by, seed=4242 + seed, look=chain.add_empty)
+    presets = segmentation["by_condition"].get("preset", {})
+    areas |= {f"preset {name}": presets[name]["false_area"] for name in EMPTY_PRESETS if name in presets}
+    result = {
+        "source": f"{len(chosen)} images of {len(specimens)} test specimens",
+        "seed": seed,
+        "data": {"digest": held_out.digest, "images": len(chosen), "specimens": len(specimens)},
+        "segmentation": segmentation,
+        "classification": (classified := chain.scores()),
+        "false_area": areas,
+        "bars": _bars(segmentation, areas, classified["range"]),
+    }
+    if pictures is not None:
+        from models.evaluation.chain import picture
+        from models.evaluation.pictures import picture_data
+
+        validated = bundle.details["metrics"].get("cross_validation")
+        pictures.mkdir(parents=True, exist_ok=True)
+        picture(validated, classified["range"]).savefig(pictures / "confusion.png", dpi=110)
+        picture_data(pictures, by, held_out, judgement, segmentation)
+    return result
+
+
+def figures_of(judgement: Judgement, calibration: Calibration, seed: int) -> dict[str, Any]:
+    """Segmentation figures, pooled and by condition.
+
+    The pooled ones are over the images that may hold particles; `range` is what the bars are held against.
+    """
+    verdicts = judgement.verdicts
+    tables = by_condition(verdicts)
+    within = [v for v in verdicts if in_range(v.about)]
+    figures: dict[str, Any] = {
+        **tables["range"].get("every image that may hold particles", pooled([])),
+        "range": pooled(within) | {"dice_interval": interval(within, seed)} if within else None,
+        "instances": {
+            "merged": sum(v.merged for v in verdicts),
+            "split": sum(v.split for v in verdicts),
+        },
+        "by_condition": tables,
+        "by_particle": by_particle(verdicts),
+        "calibration": calibration.as_dict(),
+        "pixel_calibration": {
+            name: {"error": kept.error, "diagram": kept.diagram()}
+            for name, kept in judgement.reliability.items()
+        },
+    }
+    figures["pixel_calibration_error"] = judgement.reliability.get("all", Reliability()).error
+    return figures
+
+
+def _bars(
+    segmentation: dict[str, Any], areas: dict[str, float], classified: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Every bar with its figure and whether it is met; `None` where no image tells."""
+    rows = segmentation["by_condition"]["range"]
+    good = rows.get("range of the bars, from 400 e/Å², carbon up to 5 nm", {})
+    faint = rows.get("range of the bars, 64 to 100 e/Å²", {})
+    within = segmentation["range"] or {}
+    values = (
+        within.get("dice"),
+        good.get("dice"),
+        faint.get("dice"),
+        within.get("instance_f1"),
+        segmentation["pixel_calibration"].get("range", {}).get("error"),
+        max(areas.values()),
+        classified["macro_f1"] if classified["regions"] else None,
+        classified["calibration_error"] if classified["regions"] else None,
+    )
+    return {
+        name: {
+            "figure": value,
+            "bar": bar,
+            "met": None if value is None else bool(value >= bar if least else value <= bar),
+        }
+        for (name, bar, least), value in zip(BARS, values, strict=True)
+    }

@@ -1,0 +1,273 @@
+"""Refit a bundle's forest with an operator's corrections; read top to bottom.
+
+The forest learns again from the rows that its training kept beside the bundle and from the corrected regions, which
+weigh more: they are few, but they are of the microscope in use. What comes out is a new version of the bundle, and a
+comparison of old and new on simulated specimens that neither learnt from, and on corrected regions, each judged by a
+forest that has not learnt from its part of the session.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import RandomForestClassifier
+
+from models.bundle import derive, describe
+from models.errors import BundleRefused, ModelError
+from models.evaluation.class_scores import rates, rates_by_condition, scores
+from models.examples.rows import Rows, load_rows, rows_file, save_rows
+from models.forest import load_forest, new_forest, save_forest, sharpened
+from models.results import CLASSES
+
+WEIGHT = 10.0
+"""A corrected region counts as so many of the training's."""
+LARGEST_SHARE = 0.5
+"""All corrected regions together weigh at most this share of the training's rows."""
+PARTS = 3
+"""Parts of the session that are left out one at a time."""
+TREES_OF_A_PART = 40
+"""Trees of the forests that judge a part left out: enough to compare by, and quick."""
+CORRECTED = "corrected/"
+"""What the specimens of corrected rows begin with, so that the next refit knows them."""
+FEW = 0.5
+"""Below this share of the old one's mistakes the new one mends little."""
+SAME_F1 = 0.005
+"""Differences of macro-F1 below this are called none."""
+FORGOTTEN = 0.02
+"""A loss of macro-F1 on held-out specimens from which the new forest has forgotten something."""
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """Regions whose class an operator told, in order of time; one row a region."""
+
+    features: npt.NDArray[np.float32]
+    """(R, F)"""
+    names: list[str]
+    """Of the features."""
+    classes: npt.NDArray[np.int64]
+    """(R,) index into `CLASSES`: what the operator says."""
+    groups: npt.NDArray[np.str_]
+    """(R,) what was seen together, such as a frame; never on both sides of a comparison."""
+    source: str
+    """Where they come from, for the record."""
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """What came of it."""
+
+    bundle: Path
+    comparison: dict[str, Any]
+    """`old` and `new`: `held_out` (`models.evaluation.class_scores.scores`) and `corrected`: how many of the corrected regions are
+    called what the operator says, of `regions`; of these `wrong` were called something else by the old one. `None` of
+    the new one where there is no part of the session that it could be judged on."""
+    verdict: str
+    """A sentence for the operator: what changed."""
+
+
+def refit(bundle: Path, corrections: Corrections, out: Path, *, threads: int = 1) -> Refitted:
+    """Refit and compare; the new bundle stands in `out` with its rows beside it, the old one stays as it is.
+
+    Parameters
+    ----------
+    threads : that grow trees; the forest is the same with any number.
+
+    Raises
+    ------
+    BundleRefused
+        The parent is refused, its training rows are missing or damaged, or there is something at `out` already.
+    ModelError
+        There are no corrections, or they lack features that the forest looks at.
+    """
+    if out.exists() or rows_file(out).exists():
+        raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
+    parent, details = describe(bundle)
+    learn, check = _kept_rows(bundle, details["features"])
+    added = _as_rows(corrections, learn)
+    trees, seed = int(details["forest"]["trees"]), int(details["forest"]["seed"])
+    sharpening = float(details["sharpening"])
+
+    def grown(rows: Rows, count: int) -> RandomForestClassifier:
+        forest = new_forest(count, seed).set_params(n_jobs=threads)
+        return forest.fit(rows.features, rows.classes, _weights(rows)).set_params(n_jobs=1)
+
+    old = load_forest(bundle / "forest.skops")
+    together = _joined(learn, added)
+    new = grown(together, trees)
+    votes_of_parts = np.zeros((len(added.classes), len(CLASSES)))
+    parts = _parts(corrections.groups)
+    for part in parts:
+        forest = grown(_joined(learn, added.of(~part)), TREES_OF_A_PART)
+        votes_of_parts[part] = _votes(forest, added.features[part])
+
+    before = _votes(old, added.features).argmax(axis=1)
+    held_out = {
+        name: sharpened(_votes(by, check.features), sharpening) for name, by in (("old", old), ("new", new))
+    }
+    comparison: dict[str, Any] = {
+        name: {"held_out": scores(check.classes, p) if len(check.classes) else None}
+        for name, p in held_out.items()
+    }
+    comparison["regions"] = len(added.classes)
+    comparison["wrong"] = int((before != added.classes).sum())
+    comparison["old"]["corrected"] = int((before == added.classes).sum())
+    after = votes_of_parts.argmax(axis=1)
+    comparison["new"]["corrected"] = int((after == added.classes).sum()) if parts else None
+    verdict = verdict_of(comparison)
+    provenance = {
+        "made_by": "refitting with corrections",
+        "parent_forest": details["sha256"]["forest.skops"],
+        "corrections": corrections.source,
+        "corrected": {name: int((added.classes == i).sum()) for i, name in enumerate(CLASSES)},
+        "rows": hashlib.sha256(rows_file(bundle).read_bytes()).hexdigest(),
+        "weight": WEIGHT,
+        "largest_share": LARGEST_SHARE,
+        "comparison": comparison,
+        "verdict": verdict,
+    }
+    importance = dict(zip(together.names, new.feature_importances_.tolist(), strict=True))
+    figures: dict[str, Any] = {
+        "forest": {
+            "trees": trees,
+            "seed": seed,
+            "regions": len(together.classes),
+            "importance": importance,
+        },
+    }
+    if len(check.classes):
+        figures["rates"] = rates(check, held_out["new"])
+        figures["rates_by_condition"] = rates_by_condition(check, held_out["new"])
+    with TemporaryDirectory() as working:
+        save_forest(new, Path(working))
+        derive(
+            bundle,
+            out,
+            forest=Path(working),
+            figures=figures,
+            provenance=provenance,
+        )
+    save_rows(rows_file(out), together, check)
+    return Refitted(out, comparison, f"{describe(out)[0]}, from {parent}: {verdict}")
+
+
+def _kept_rows(bundle: Path, names: list[str]) -> tuple[Rows, Rows]:
+    path = rows_file(bundle)
+    if not path.is_file():
+        raise BundleRefused(
+            f"{bundle} can't be refitted: its training rows are not beside it ({path.name}); they are made by: "
+            "faultwatch train forest"
+        )
+    try:
+        learn, check = load_rows(path)
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise BundleRefused(f"{path} is damaged: {error}") from error
+    if learn.names != names:
+        raise BundleRefused(f"{path} holds other features than the forest of {bundle} looks at")
+    return learn, check
+
+
+def _as_rows(corrections: Corrections, like: Rows) -> Rows:
+    """The corrections as training rows with the same columns."""
+    count = len(corrections.classes)
+    if count == 0:
+        raise ModelError(f"{corrections.source} holds no correction to learn from")
+    lacking = [name for name in like.names if name not in corrections.names]
+    if lacking:
+        raise ModelError(
+            f"the particles of {corrections.source} were measured without {', '.join(lacking)}; "
+            "analyse them again with this version (faultwatch replay)"
+        )
+    columns: dict[str, Any] = {}
+    for column in fields(Rows):
+        if column.name != "names":
+            columns[column.name] = np.zeros(count, getattr(like, column.name).dtype)
+    order = [corrections.names.index(name) for name in like.names]
+    columns["features"] = np.nan_to_num(corrections.features[:, order], nan=0.0, posinf=0.0, neginf=0.0)
+    columns["classes"] = corrections.classes
+    columns["specimen"] = np.array(
+        [f"{CORRECTED}{corrections.source}/{group}" for group in corrections.groups]
+    )
+    columns["particle"] = np.array([f"{name}/{n}" for n, name in enumerate(columns["specimen"])])
+    return Rows(**columns, names=like.names)
+
+
+def _joined(one: Rows, other: Rows) -> Rows:
+    columns = {
+        column.name: np.concatenate([getattr(one, column.name), getattr(other, column.name)])
+        for column in fields(Rows)
+        if column.name != "names"
+    }
+    return Rows(**columns, names=one.names)
+
+
+def _weights(rows: Rows) -> npt.NDArray[np.float64]:
+    """(R,) 1 for a simulated region, more for a corrected one, also for those of earlier refits."""
+    corrected = np.char.startswith(rows.specimen, CORRECTED)
+    count = int(corrected.sum())
+    most = LARGEST_SHARE * (len(corrected) - count) / max(1, count)
+    return np.where(corrected, min(WEIGHT, most), 1.0)
+
+
+def _parts(groups: npt.NDArray[np.str_]) -> list[npt.NDArray[np.bool_]]:
+    """Stretches of the session, to be left out one at a time; none where there is but one group.
+
+    What is seen one after the other may be the same particle, so the stretches are whole.
+    """
+    _, first = np.unique(groups, return_index=True)
+    ordered = groups[np.sort(first)]
+    if len(ordered) < 2:
+        return []
+    return [np.isin(groups, part) for part in np.array_split(ordered, min(PARTS, len(ordered)))]
+
+
+def _votes(forest: RandomForestClassifier, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """(R, 4) also of a forest that knows fewer classes."""
+    votes = np.zeros((len(rows), len(CLASSES)))
+    votes[:, forest.classes_] = forest.predict_proba(rows)
+    return votes
+
+
+def verdict_of(comparison: dict[str, Any]) -> str:
+    """What changed, in a sentence: on the corrected regions first, by what was forgotten second."""
+    old, new, count, wrong = comparison["old"], comparison["new"], comparison["regions"], comparison["wrong"]
+    told = []
+    if new["corrected"] is None:
+        first = (
+            "Whether the new forest is better on your frames can't be told: all corrections are of one frame"
+        )
+        told.append(f"the old one is right on {old['corrected']} of the {count} corrected particles")
+    else:
+        better = new["corrected"] - old["corrected"]
+        if better < 0:
+            first = "The old forest is better on your frames: keep it"
+        elif better == 0:
+            first = "Neither forest is better on your frames"
+        elif better < FEW * wrong:
+            first = "The new forest mends little of what was corrected"
+        else:
+            first = "The new forest mends much of what was corrected"
+        told.append(
+            f"of {count} corrected particles it is right on {new['corrected']} when it has not learnt from that "
+            f"part of the session, the old one on {old['corrected']}"
+        )
+        if wrong == count:
+            told.append("only mistakes were corrected, so what else it changes on your frames is not known")
+    if old["held_out"] is not None and new["held_out"] is not None:
+        before, after = old["held_out"], new["held_out"]
+        change = after["macro_f1"] - before["macro_f1"]
+        if change < -FORGOTTEN:
+            first += ", but it is worse on simulated specimens"
+        said = "as before" if abs(change) < SAME_F1 else f"{before['macro_f1']:.3f} before"
+        told.append(
+            f"on {after['regions']} regions of specimens held out macro-F1 is {after['macro_f1']:.3f}, {said}, and "
+            f"the recall of yes {after['recall']['yes']:.2f}, {before['recall']['yes']:.2f} before"
+        )
+    return f"{first}; {'; '.join(told)}."

@@ -1,0 +1,287 @@
+"""Train the U-Net: read top to bottom.
+
+Examples come from a labelled data set (train and validation split by specimen); a share of every batch is frames that
+hold nothing. The loss is cross-entropy plus soft Dice for `particle`, cross-entropy for `core`, the inside of each
+particle by which touching ones are told apart. The weights that count are a running average of the trained ones, as it
+stood when the validation split liked it best (`models.training.progress.score`). A checkpoint is written at every look.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from math import cos, pi
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from models.errors import ModelError
+from models.examples.batches import Drawing, Pool, batches
+from models.examples.shards import examples_by_split
+from models.preprocess import Preprocessing
+from models.training.progress import Figures, validate, write_curves
+from models.unet import Architecture, UNet
+
+CHECKPOINT = "checkpoint.safetensors"
+BORDER_PX = 3
+"""Pixels so near to a particle's outline weigh more, where `Settings.boundary` says so [px]."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the net is trained."""
+
+    architecture: Architecture = field(default_factory=Architecture)
+    steps: int = 4000
+    batch: int = 8
+    learning_rate: float = 2e-3
+    """The largest; it rises over the first twentieth of the steps and falls as a cosine afterwards."""
+    boundary: float = 0.0
+    """By how much more pixels at an outline weigh in the cross-entropy."""
+    round_steps: int = 200
+    """Steps between two looks at the validation split."""
+    patience: int = 10
+    """End after so many looks without a better score."""
+    average: float = 0.995
+    """Decay of the running average of the weights."""
+    drawing: Drawing = field(default_factory=Drawing)
+    randomise: bool = True
+    """`False`: images are learnt as they are, to see what randomisation is worth."""
+    preprocess: bool = True
+    """`False`: frames are only brought to zero mean and unit variance, to see what the flat field is worth."""
+    bfloat16: bool = False
+    """Multiply in bfloat16 (weights and losses stay in single precision): quicker where the hardware knows it."""
+    seed: int = 1
+
+    def preprocessing(self) -> Preprocessing:
+        """The steps before the net."""
+        return Preprocessing() if self.preprocess else Preprocessing(surface_order=0, noise_order=0)
+
+
+def learning_rate(step: int, settings: Settings) -> float:
+    """Of a step: a linear rise over the first twentieth, then half a cosine down to a hundredth."""
+    rise = max(1, settings.steps // 20)
+    if step < rise:
+        return settings.learning_rate * (step + 1) / rise
+    done = (step - rise) / max(1, settings.steps - rise)
+    return settings.learning_rate * (0.01 + 0.99 * (0.5 + 0.5 * cos(pi * done)))
+
+
+def loss_of(logits: Tensor, wanted: Tensor, boundary: float = 0.0) -> Tensor:
+    """Cross-entropy of both outputs and soft Dice over the batch of `particle`; logits and targets (B, 2, H, W)."""
+    weight = None
+    if boundary > 0:
+        side = 2 * BORDER_PX + 1
+        wide = nn.functional.max_pool2d(wanted[:, :1], side, stride=1, padding=BORDER_PX)
+        narrow = -nn.functional.max_pool2d(-wanted[:, :1], side, stride=1, padding=BORDER_PX)
+        weight = 1 + boundary * (wide - narrow)  # (B, 1, H, W)
+    cross = nn.functional.binary_cross_entropy_with_logits(logits, wanted, weight)
+    p, t = torch.sigmoid(logits[:, 0]), wanted[:, 0]
+    dice = (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
+    return cross + 0.5 * (1 - dice)
+
+
+def learn_from(
+    batch: tuple[Tensor, Tensor],
+    net: UNet,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    settings: Settings,
+    device: str,
+) -> float:
+    """One step of the training on images (B, 1, H, W) and targets (B, 2, H, W); returns the loss."""
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(step, settings)
+    images, wanted = batch
+    with torch.autocast(device, torch.bfloat16, enabled=settings.bfloat16):
+        logits = net(images.to(device))
+    loss = loss_of(logits.float(), wanted.to(device), settings.boundary)
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+    optimiser.step()
+    return float(loss.detach())
+
+
+def train(
+    data: Path,
+    out: Path,
+    settings: Settings,
+    *,
+    device: str = "cpu",
+    limit: int | None = None,
+    start_from: Path | None = None,
+) -> Path:
+    """Train on a data set and leave `unet.safetensors`, `training.json`, `curves.csv` and `curves.png` in `out`.
+
+    Ctrl-C keeps the last look; the same call goes on from there. Deterministic from the seed on one device. With
+    `start_from`, a bundle or the folder of another training, it begins with those weights.
+
+    Parameters
+    ----------
+    limit : so many shards of each preset at the most.
+
+    Raises
+    ------
+    ModelError
+        No usable data set, no such device, weights that do not fit, or a checkpoint made with other settings.
+    """
+    from tqdm import tqdm
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("there is no usable CUDA device; use --device cpu")
+    torch.manual_seed(settings.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    preprocessing = settings.preprocessing()
+    learn = examples_by_split(data, ["train"], limit)
+    check = examples_by_split(data, ["validation"], limit)
+    net, averaged = UNet(settings.architecture).to(device), UNet(settings.architecture).to(device)
+    if start_from is not None:
+        _begin_with(net, start_from / "unet.safetensors")
+    averaged.load_state_dict(net.state_dict())
+    optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-4)
+    begun = Run(asdict(settings) | {"data": learn.digest}, out / CHECKPOINT)
+    best = begun.resume(net, averaged, optimiser)
+
+    drawing = settings.drawing if settings.randomise else Drawing(settings.drawing.weights, randomise=False)
+    source = batches(
+        Pool(learn, drawing.weights), drawing, preprocessing, settings.batch, settings.seed, begun.step
+    )
+    losses: list[float] = []
+    started = time.monotonic()
+    with tqdm(total=settings.steps, initial=begun.step, unit="step", disable=None) as bar:
+        while begun.step < settings.steps and not begun.stopped(settings.patience):
+            net.train()
+            losses.append(learn_from(next(source), net, optimiser, begun.step, settings, device))
+            begun.step += 1
+            _follow(averaged, net, min(settings.average, (1 + begun.step) / (10 + begun.step)))
+            bar.update()
+            if begun.step % settings.round_steps == 0 or begun.step == settings.steps:
+                figures = validate(averaged, check, preprocessing)
+                mean = float(np.mean(losses))
+                losses.clear()
+                begun.curves.append({"step": begun.step, "loss": mean, **figures})
+                if figures["score"] >= max(row["score"] for row in begun.curves):
+                    best = _kept(averaged)
+                bar.set_postfix(score=f"{figures['score']:.4f}", loss=f"{mean:.4f}")
+                begun.save(net, averaged, optimiser, best)
+                write_curves(out, begun.curves)
+    save_file(best, out / "unet.safetensors")
+    (out / "training.json").write_text(
+        json.dumps(
+            {
+                "architecture": settings.architecture.as_dict(),
+                "settings": asdict(settings),
+                "started_from": sha256(weights).hexdigest() if (weights := _bytes_of(start_from)) else None,
+                "preprocessing": preprocessing.as_dict(),
+                "data": {"digest": learn.digest, "images": len(learn), "validation_images": len(check)},
+                "steps": begun.step,
+                "seconds": round(time.monotonic() - started, 1),
+                "validation": max(begun.curves, key=lambda row: row["score"]),
+            },
+            indent=2,
+        )
+    )
+    return out / "unet.safetensors"
+
+
+class Run:
+    """How far a training has come, kept in one file that is replaced whole.
+
+    Raises
+    ------
+    ModelError
+        The file belongs to a training with other settings or data, or is damaged.
+    """
+
+    def __init__(self, order: dict[str, Any], path: Path) -> None:
+        self.order, self.path = json.loads(json.dumps(order)), path
+        self.step = 0
+        self.curves: list[Figures] = []
+
+    def stopped(self, patience: int) -> bool:
+        """Whether the last `patience` looks brought no better score than one before them."""
+        scores = [row["score"] for row in self.curves]
+        return len(scores) > patience and max(scores[-patience:]) <= max(scores[:-patience])
+
+    def resume(self, net: UNet, averaged: UNet, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+        """Bring everything to where the file has it, if it is there; returns the best weights so far."""
+        if not self.path.exists():
+            return _kept(averaged)
+        try:
+            with safe_open(self.path, "pt") as file:
+                state = json.loads((file.metadata() or {})["state"])
+            tensors = load_file(self.path)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise ModelError(f"{self.path} is damaged ({error}); remove it to begin again") from error
+        if state["order"] != self.order:
+            raise ModelError(
+                f"{self.path.parent} holds a training with other settings or data; choose another folder"
+            )
+        self.step, self.curves = state["step"], state["curves"]
+        net.load_state_dict(_part(tensors, "net"))
+        averaged.load_state_dict(_part(tensors, "average"))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in _part(tensors, "optimiser").items():
+            number, name = key.split(".", 1)
+            moments.setdefault(int(number), {})[name] = tensor
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        return _part(tensors, "best")
+
+    def save(
+        self, net: UNet, averaged: UNet, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]
+    ) -> None:
+        """Write the file; the moments are named tensors, so that nothing has to be unpickled."""
+        moments = {
+            f"{number}.{name}": torch.as_tensor(value)
+            for number, state in optimiser.state_dict()["state"].items()
+            for name, value in state.items()
+        }
+        parts = {"net": _kept(net), "average": _kept(averaged), "optimiser": moments, "best": best}
+        tensors = {
+            f"{part}/{name}": tensor.detach().cpu().contiguous().clone()
+            for part, named in parts.items()
+            for name, tensor in named.items()
+        }
+        state = json.dumps({"order": self.order, "step": self.step, "curves": self.curves})
+        partial = self.path.with_suffix(".partial")
+        save_file(tensors, partial, {"state": state})
+        partial.replace(self.path)
+
+
+@torch.no_grad()
+def _follow(averaged: UNet, net: UNet, decay: float) -> None:
+    """Move the running average towards the weights; counters are copied."""
+    for kept, now in zip(averaged.state_dict().values(), net.state_dict().values(), strict=True):
+        if kept.dtype.is_floating_point:
+            kept.lerp_(now, 1 - decay)
+        else:
+            kept.copy_(now)
+
+
+def _kept(net: UNet) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in net.state_dict().items()}
+
+
+def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}
+
+
+def _begin_with(net: UNet, weights: Path) -> None:
+    try:
+        net.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: a net of another shape
+        said = " ".join(str(error).split())[:160]
+        raise ModelError(f"{weights} can't be the beginning of such a net: {said}") from error
+
+
+def _bytes_of(folder: Path | None) -> bytes:
+    return (folder / "unet.safetensors").read_bytes() if folder else b""
