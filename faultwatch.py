@@ -180,8 +180,8 @@ def analyse(options: argparse.Namespace) -> int:
 
     Of a folder, every frame of the files in it and below. A frame that can't be analysed is rejected with the reason.
     """
-    from monitor.oneshot import Models, Options
-    from monitor.oneshot import analyse as run
+    from monitor.workers.oneshot import Models, Options
+    from monitor.workers.oneshot import analyse as run
 
     how = Options(options.pixel_size, options.force_pixel_size, options.masks, options.explain)
     keep = options.explain is not None
@@ -194,7 +194,7 @@ def summary(options: argparse.Namespace) -> int:
 
     The session may still be running.
     """
-    from monitor.summary import as_text, summarise
+    from monitor.record.summary import as_text, summarise
 
     return _tell(summarise(options.recorded), as_text, options.json)
 
@@ -204,7 +204,7 @@ def export(options: argparse.Namespace) -> int:
 
     The ending of F tells the format.
     """
-    from monitor.export import export as run
+    from monitor.record.export import export as run
 
     run(options.recorded, options.to, options.tracks)
     return 0
@@ -215,7 +215,7 @@ def verify(options: argparse.Namespace) -> int:
 
     It only reads the session. Status 0: everything that could be compared agrees.
     """
-    from monitor.verify import verify as run
+    from monitor.workers.verify import verify as run
 
     how = {"bundle": options.bundle, "device": options.device or "auto", "as_json": options.json}
     return run(options.recorded, **how)
@@ -283,8 +283,8 @@ def simulate(options: argparse.Namespace) -> int:
 def _keep_backgrounds(folder: Path, pixel_size_nm: float | None, out: Path) -> None:
     """Read every frame in a folder of real empty support, and keep them with the data set."""
     from monitor.errors import InputError, NoPixelSize, UnreadableFrame
-    from monitor.oneshot import find_files
     from monitor.read import open_frames, resolve_pixel_size
+    from monitor.workers.oneshot import find_files
     from sim.background import Backgrounds, relative_intensity
 
     kept = []
@@ -317,7 +317,7 @@ def train_unet(options: argparse.Namespace) -> int:
     if options.data.is_dir() and not any(options.data.glob("*.h5")):
         from models.bundle import SHIPPED
         from models.training.finetune import finetune
-        from monitor.pictures import read_frame
+        from monitor.read.pictures import read_frame
 
         how = {"pixel_size_nm": options.pixel_size, "replay": options.replay, "device": options.device}
         how["read"] = read_frame
@@ -343,7 +343,7 @@ def train_forest(options: argparse.Namespace) -> int:
     if options.corrections is not None:
         from models.bundle import SHIPPED
         from models.training.refit import refit
-        from monitor.corrections import read_corrections
+        from monitor.record.corrections import read_corrections
 
         print(
             refit(options.start_from or SHIPPED, read_corrections(options.corrections), options.out).verdict
@@ -368,7 +368,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from models.evaluation.evaluate import as_text
     from models.evaluation.evaluate import evaluate as run
     from models.evaluation.real import RealFrames
-    from monitor.pictures import read_frame
+    from monitor.read.pictures import read_frame
 
     real, blank = ([RealFrames.parse(text) for text in given] for given in (options.real, options.blank))
     how = {

@@ -15,7 +15,7 @@ import numpy as np
 
 from dashboard.snapshot import BundleState, Figures, Ledger, Pace, Refusal, Series, Sizes, SourceState
 from models.results import CLASSES
-from monitor.statistics import rates_of
+from monitor.statistics.fraction import rates_of
 
 #: A chart of some 700 screen pixels needs no more points than this.
 SERIES_POINTS = 600

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from monitor.statistics import Rates
+from monitor.statistics.fraction import Rates
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,15 +15,15 @@ from typing import Any
 
 from monitor.errors import InputError
 from monitor.frames import FrameRef
-from monitor.holding import Holding
 from monitor.record import FinishedFrame, RecordWriter, SourceRow
-from monitor.retention import Retention
-from monitor.running import RunningStatistics
+from monitor.record.holding import Holding
+from monitor.record.settling import RunningStatistics
 from monitor.settings import WatchSettings
 from monitor.sources.base import Source
-from monitor.statistics import rates_of
-from monitor.worker import Outcome, Start, Task
-from monitor.workers import Finished, WorkerFailed, Workers, spawned
+from monitor.sources.retention import Retention
+from monitor.statistics.fraction import rates_of
+from monitor.workers.pool import Finished, WorkerFailed, Workers, spawned
+from monitor.workers.worker import Outcome, Start, Task
 
 log = logging.getLogger("faultwatch.session")
 

@@ -142,7 +142,7 @@ def test_a_reason_has_its_file_before_it(monkeypatch, tmp_path, capsys):
     def fail(*_: object, **__: object) -> int:
         raise InputError("it is no picture", path=tmp_path / "a.tif")
 
-    monkeypatch.setattr("monitor.oneshot.analyse", fail)
+    monkeypatch.setattr("monitor.workers.oneshot.analyse", fail)
     assert faultwatch.main(["analyse", "a.tif"]) == 1
     assert capsys.readouterr().err == f"faultwatch: {tmp_path / 'a.tif'}: it is no picture\n"
 
@@ -151,7 +151,7 @@ def test_ctrl_c_is_quiet(monkeypatch, capsys):
     def interrupt(*_: object, **__: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("monitor.oneshot.analyse", interrupt)
+    monkeypatch.setattr("monitor.workers.oneshot.analyse", interrupt)
     assert faultwatch.main(["analyse", "a.tif"]) == 130
     assert capsys.readouterr().err == ""
 

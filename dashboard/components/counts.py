@@ -10,7 +10,7 @@ from bokeh.plotting import figure
 from dashboard.snapshot import Figures, Snapshot
 from dashboard.style import CLASS_STYLES, LINE, PANEL, SHOWN_ORDER, TEXT, percent
 from models.results import CLASSES
-from monitor.statistics import wilson
+from monitor.statistics.fraction import wilson
 
 
 class Counts:

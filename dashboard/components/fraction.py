@@ -20,7 +20,7 @@ from bokeh.plotting import figure
 
 from dashboard.snapshot import BundleState, Figures, Series, Snapshot
 from dashboard.style import CLASS_STYLES, DIM, PANEL, TEXT, percent, text_sheet, widget_sheet
-from monitor.statistics import wilson
+from monitor.statistics.fraction import wilson
 
 _COLUMNS = ("position", "minutes", "counted", "corrected", "low", "high")
 _AXES = {

@@ -4,7 +4,7 @@ from monitor.record.database import DATABASE, explained, is_session
 from monitor.record.lock import SessionLock
 from monitor.record.migrations import SCHEMA_VERSION
 from monitor.record.reader import RecordReader
-from monitor.record.rows import FinishedFrame, FrameRow, Recorded, SourceRow, StatisticsRow
+from monitor.record.rows import FinishedFrame, FrameRow, Recorded, SourceRow
 from monitor.record.writer import RecordWriter, Taken
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Recorded",
     "SessionLock",
     "SourceRow",
-    "StatisticsRow",
     "Taken",
     "explained",
     "is_session",

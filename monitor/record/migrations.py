@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from importlib import resources
 
-#: `PRAGMA user_version` of the schema in record.sql and ledger.sql.
+#: `PRAGMA user_version` of the schema in schema.sql and ledger.sql.
 SCHEMA_VERSION = 3
 
 #: The oldest version whose tables readers understand as they are, without a migration.
@@ -46,7 +46,7 @@ def version_of(db: sqlite3.Connection) -> int:
 
 def lay_down(db: sqlite3.Connection) -> None:
     """Make an empty file an empty record, in one transaction."""
-    with_rules = _script("record.sql") + _script("ledger.sql")
+    with_rules = _script("schema.sql") + _script("ledger.sql")
     _in_one_transaction(db, with_rules, SCHEMA_VERSION)
 
 
@@ -112,4 +112,4 @@ def _rules(db: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def _script(name: str) -> str:
-    return resources.files("monitor").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("monitor.record").joinpath(name).read_text(encoding="utf-8")

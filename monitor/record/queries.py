@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from models.results import Particle
-from monitor.record.rows import FrameRow, SourceRow, StatisticsRow
+from monitor.record.rows import FrameRow, SourceRow
+from monitor.statistics.course import StatisticsRow
 
 FRAME_COLUMNS = (
     "id, source_id, path, item, revision, content, sender, sequence, acquired, arrived, file_size, "

@@ -19,7 +19,8 @@ from monitor.record.queries import (
     source_row,
     statistics_row,
 )
-from monitor.record.rows import FrameRow, Recorded, SourceRow, StatisticsRow
+from monitor.record.rows import FrameRow, Recorded, SourceRow
+from monitor.statistics.course import StatisticsRow
 
 
 class RecordReader:

@@ -107,26 +107,6 @@ class Recorded:
     """In the order of their labels."""
 
 
-@dataclass(frozen=True)
-class StatisticsRow:
-    """The running figures after one analysed frame."""
-
-    frame_id: int
-    position: int
-    at: float
-    counts: tuple[int, int, int, int]
-    """Sums up to here, in the order of `CLASSES`."""
-    counted: float | None
-    corrected: float | None
-    low: float | None
-    high: float | None
-
-    @property
-    def order(self) -> tuple[float, int]:
-        """Its place in the order of acquisition."""
-        return (self.at, self.frame_id)
-
-
 def count_classes(particles: tuple[Particle, ...]) -> tuple[int, int, int, int]:
     """How many particles of each class, in the order of `CLASSES`."""
     empty = null = no = yes = 0

@@ -27,8 +27,9 @@ from monitor.record.queries import (
     stored_path,
     to_json,
 )
-from monitor.record.rows import FinishedFrame, FrameRow, SourceRow, StatisticsRow
+from monitor.record.rows import FinishedFrame, FrameRow, SourceRow
 from monitor.record.values import knowledge, particle_values, waits, whole_since
+from monitor.statistics.course import StatisticsRow
 
 
 @dataclass(frozen=True)

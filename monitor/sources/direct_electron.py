@@ -20,8 +20,8 @@ from monitor.frames import FrameRef
 from monitor.settings import WatchSettings
 from monitor.sources.base import SourceStatus
 from monitor.sources.keeper import Keeper
-from monitor.spool import Spool, message_content
-from monitor.wire import frame_number, time_stamp
+from monitor.sources.spool import Spool, message_content
+from monitor.sources.wire import frame_number, time_stamp
 
 T = TypeVar("T")
 

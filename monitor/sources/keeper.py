@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from monitor.frames import FrameRef
 from monitor.sources.base import SourceStatus
-from monitor.spool import Spool
+from monitor.sources.spool import Spool
 
 log = logging.getLogger("faultwatch.spool")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from monitor.frames import FrameRef
 from monitor.record import FrameRow, RecordReader
 from monitor.sources.base import SourceStatus
-from monitor.spool import is_rejected_message
+from monitor.sources.spool import is_rejected_message
 
 #: A pause in the recorded session is shortened to this [s].
 LONGEST_PAUSE_S = 60.0

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import zmq
 
-from monitor.dectris import DectrisDecoder
 from monitor.errors import BadMessage, InputError
 from monitor.frames import FrameRef
 from monitor.settings import WatchSettings
 from monitor.sources.base import SourceStatus
+from monitor.sources.dectris import DectrisDecoder
 from monitor.sources.keeper import Keeper
-from monitor.spool import Spool, message_content
-from monitor.wire import ArrayDecoder, Decoder, RejectedMessage
+from monitor.sources.spool import Spool, message_content
+from monitor.sources.wire import ArrayDecoder, Decoder, RejectedMessage
 
 log = logging.getLogger("faultwatch.socket")
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from dashboard.server import DashboardServer
 from models.results import CLASSES
-from monitor.statistics import fraction, rates_of
+from monitor.statistics.fraction import fraction, rates_of
 
 BUNDLE = "cdse-test-1"
 RATES = {"sensitivity": [92, 100], "specificity": [97, 100]}
@@ -67,7 +67,7 @@ class MadeSession:
         self.position = 0
 
     def begin(self, *, rates: dict[str, list[int]] | None = RATES, version: int = 1) -> MadeSession:
-        schema = resources.files("monitor").joinpath("record.sql").read_text(encoding="utf-8")
+        schema = resources.files("monitor.record").joinpath("schema.sql").read_text(encoding="utf-8")
         self.db.executescript(f"BEGIN; {schema}; PRAGMA user_version = {version}; COMMIT;")
         self.rates = {} if rates is None else {"rates": rates}
         self.db.execute(

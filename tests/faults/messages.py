@@ -15,7 +15,7 @@ from typing import Any
 
 from monitor.errors import BadMessage
 from monitor.record.queries import to_json
-from monitor.wire import RejectedMessage
+from monitor.sources.wire import RejectedMessage
 from tests.faults.base import Context, Finding
 from tests.faults.mutate import damaged
 from tests.faults.targets import TARGETS, Decode, Parts, Target

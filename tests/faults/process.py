@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from monitor import summary
+from monitor.record import summary
 
 _ROOT = Path(__file__).parents[2]
 

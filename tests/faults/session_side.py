@@ -20,7 +20,7 @@ from monitor.record import RecordWriter
 from monitor.session import Session
 from monitor.settings import WatchSettings
 from monitor.sources.choose import choose_source
-from monitor.worker import Outcome, Ready, Start, Task
+from monitor.workers.worker import Outcome, Ready, Start, Task
 from tests.faults.process import Monitor
 
 _SIDE = 256

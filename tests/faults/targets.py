@@ -11,8 +11,8 @@ from random import Random
 import numpy as np
 
 from monitor.client import DTYPES, encode
-from monitor.dectris import DectrisDecoder
-from monitor.wire import decode
+from monitor.sources.dectris import DectrisDecoder
+from monitor.sources.wire import decode
 
 Parts = list[bytes]
 Decode = Callable[[list[bytes | memoryview]], object]

@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 import zmq
 
-from monitor import summary
 from monitor.client import FrameSender
 from monitor.errors import InputError
 from monitor.frames import FrameRef
-from monitor.record import RecordReader, RecordWriter
+from monitor.record import RecordReader, RecordWriter, summary
 from monitor.session import Session
 from monitor.settings import WatchSettings, load_settings
 from monitor.sources import keeper
@@ -27,8 +26,8 @@ from monitor.sources.choose import choose_source
 from monitor.sources.listed import ListSource
 from monitor.sources.replayed import ReplaySource
 from monitor.sources.socket import SocketSource
-from monitor.spool import Spool
-from monitor.worker import Task
+from monitor.sources.spool import Spool
+from monitor.workers.worker import Task
 
 WriteFrame = Callable[..., Path]
 WaitFor = Callable[..., None]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from models.results import CLASSES
-from monitor.corrections import CORRECT, Correction, read_corrections
 from monitor.errors import InputError, NoSession
 from monitor.frames import FrameRef
 from monitor.record import DATABASE, FinishedFrame, RecordWriter
+from monitor.record.corrections import CORRECT, Correction, read_corrections
 
 Finished = Callable[..., FinishedFrame]
 Command = tuple[str, str, int | None]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.errors import ModelError
 from monitor.errors import InputError
-from monitor.oneshot import Models, Options, analyse
+from monitor.workers.oneshot import Models, Options, analyse
 
 ROW = 3 / (2 * np.sqrt(2) * 2.851)
 

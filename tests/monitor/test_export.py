@@ -15,9 +15,9 @@ import pytest
 
 from models.features.measure import feature_names
 from monitor.errors import InputError
-from monitor.export import COLUMNS, FEATURE_UNITS, export, feature_column
 from monitor.frames import FrameRef
 from monitor.record import FinishedFrame, RecordReader, RecordWriter
+from monitor.record.export import COLUMNS, FEATURE_UNITS, export, feature_column
 
 Finished = Callable[..., FinishedFrame]
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from monitor.errors import BadMessage
-from monitor.headers import DEEPEST, json_object
-from monitor.wire import decode
+from monitor.sources.headers import DEEPEST, json_object
+from monitor.sources.wire import decode
 
 
 def nested(depth: int) -> bytes:

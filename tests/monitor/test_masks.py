@@ -10,7 +10,7 @@ import tifffile
 
 from models.results import Analysis, Particle, ParticleClass
 from monitor.errors import InputError
-from monitor.masks import MaskNames, label_image, write_mask
+from monitor.workers.masks import MaskNames, label_image, write_mask
 
 
 def _particle(label: int, name: ParticleClass) -> Particle:

@@ -13,7 +13,7 @@ import tifffile
 from models.errors import BundleRefused, CannotAnalyse
 from models.results import STAGES, Analysis, Particle
 from monitor.errors import InputError
-from monitor.oneshot import Models, Options, analyse
+from monitor.workers.oneshot import Models, Options, analyse
 
 YES = Particle(1, "yes", (0.1, 0.1, 0.2, 0.6), True, (2, 3, 8, 9), (4.5, 5.5), 3.2, 8.0, ((2.0, 3.0),))
 EMPTY = Particle(2, "empty", (0.7, 0.1, 0.1, 0.1), False, (20, 20, 24, 25), (22.0, 22.0), 2.0, 3.0, ())

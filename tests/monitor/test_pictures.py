@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import ModelError
 from models.evaluation.real import RealFrames, read_pairs
-from monitor.pictures import read_frame
+from monitor.read.pictures import read_frame
 
 
 def test_a_microscopes_file_and_a_picture_of_its_mask_make_a_pair(tmp_path: Path) -> None:

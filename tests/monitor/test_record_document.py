@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from models.features.measure import feature_names
-from monitor.export import FEATURE_UNITS
 from monitor.frames import FrameRef
 from monitor.record import DATABASE, SCHEMA_VERSION, FinishedFrame, RecordWriter
+from monitor.record.export import FEATURE_UNITS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "record.md").read_text(encoding="utf-8")
 

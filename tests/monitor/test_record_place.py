@@ -13,8 +13,8 @@ import pytest
 
 from monitor.errors import InputError, SessionLocked
 from monitor.frames import FrameRef
-from monitor.holding import Holding
 from monitor.record import DATABASE, FinishedFrame, RecordReader, RecordWriter, SessionLock
+from monitor.record.holding import Holding
 
 Finished = Callable[..., FinishedFrame]
 
@@ -160,7 +160,7 @@ def test_a_place_that_another_program_writes_by_now_is_left_to_it(record: Record
 def test_without_room_for_it_the_session_holds_until_there_is_some(
     record: RecordWriter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("monitor.holding._RETRY_S", 0.01)
+    monkeypatch.setattr("monitor.record.holding._RETRY_S", 0.01)
     take(record, 1)
     shutil.rmtree(record.folder)
     record.folder.write_bytes(b"a file where the folder was")
@@ -184,7 +184,7 @@ def test_without_room_for_it_the_session_holds_until_there_is_some(
 def test_a_folder_that_was_moved_is_waited_for_and_left_alone(
     record: RecordWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("monitor.holding._RETRY_S", 0.01)
+    monkeypatch.setattr("monitor.record.holding._RETRY_S", 0.01)
     take(record, 1)
     stop, hurry = threading.Event(), threading.Event()
     record.folder.rename(tmp_path / "away")

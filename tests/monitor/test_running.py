@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from monitor.frames import FrameRef
 from monitor.record import FinishedFrame, RecordReader, RecordWriter
-from monitor.running import RunningStatistics
-from monitor.statistics import Rate, Rates, running
+from monitor.record.settling import RunningStatistics
+from monitor.statistics.course import running
+from monitor.statistics.fraction import Rate, Rates
 
 Finished = Callable[..., FinishedFrame]
 

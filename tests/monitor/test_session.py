@@ -13,16 +13,15 @@ from typing import Any
 
 import pytest
 
-from monitor import summary
 from monitor.errors import InputError
 from monitor.frames import FrameRef
-from monitor.record import RecordReader, RecordWriter
+from monitor.record import RecordReader, RecordWriter, summary
 from monitor.session import Session
 from monitor.settings import WatchSettings
 from monitor.sources.base import Source, SourceStatus
 from monitor.sources.listed import ListSource
 from monitor.sources.replayed import ReplaySource
-from monitor.worker import Task
+from monitor.workers.worker import Task
 
 WriteFrame = Callable[..., Path]
 

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from monitor.client import DTYPES
 from monitor.frames import FrameRef
 from monitor.read import open_frames
-from monitor.spool import Spool, is_rejected_message
+from monitor.sources.spool import Spool, is_rejected_message
 
 
 def add(spool: Spool, pixels: npt.NDArray[Any], sequence: int | None = 0) -> FrameRef:

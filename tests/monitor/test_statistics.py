@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.record import StatisticsRow
-from monitor.statistics import (
+from monitor.statistics.course import StatisticsRow
+from monitor.statistics.fraction import (
     LEVEL,
     Fraction,
     Rate,

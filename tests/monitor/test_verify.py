@@ -17,13 +17,13 @@ import pytest
 import tifffile
 
 from models.results import Analysis, Particle
-from monitor import verify as verifying
-from monitor.agreement import TOLERANCE, compare, match, overlap
 from monitor.errors import InputError, NoSession
 from monitor.frames import FrameRef, content_hash, pixels_hash
 from monitor.record import DATABASE, FinishedFrame, Recorded, RecordReader, RecordWriter
-from monitor.verify import verify
-from monitor.worker import Start, Task, run, start
+from monitor.workers import verify as verifying
+from monitor.workers.agreement import TOLERANCE, compare, match, overlap
+from monitor.workers.verify import verify
+from monitor.workers.worker import Start, Task, run, start
 
 FRAMES = 3
 

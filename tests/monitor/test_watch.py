@@ -16,11 +16,11 @@ import pytest
 
 from monitor import watch as watching
 from monitor.errors import InputError, NoSession
-from monitor.export import COLUMNS, export
 from monitor.record import RecordReader, RecordWriter
+from monitor.record.export import COLUMNS, export
+from monitor.record.summary import as_json, as_text, percentile, summarise
 from monitor.settings import WatchSettings, load_settings
 from monitor.sources.choose import choose_source
-from monitor.summary import as_json, as_text, percentile, summarise
 
 WriteFrame = Callable[..., Path]
 WaitFor = Callable[..., None]

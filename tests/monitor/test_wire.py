@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from monitor.client import DTYPES
 from monitor.errors import BadMessage
-from monitor.wire import ArrayDecoder, RejectedMessage, decode, encode
+from monitor.sources.wire import ArrayDecoder, RejectedMessage, decode, encode
 
 IMAGE = np.arange(12, dtype=np.uint16).reshape(3, 4)
 

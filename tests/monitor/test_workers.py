@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from monitor.frames import FrameRef
-from monitor.worker import Ready, Start, Task
-from monitor.workers import Finished, WorkerFailed, Workers
+from monitor.workers.pool import Finished, WorkerFailed, Workers
+from monitor.workers.worker import Ready, Start, Task
 
 WriteFrame = Callable[..., Path]
 WaitFor = Callable[..., None]
@@ -164,7 +164,7 @@ def test_workers_that_die_while_they_load_are_tried_again_once_one_has_begun(
 
 def test_workers_of_a_killed_session_end_by_themselves(wait_for: WaitFor) -> None:
     code = (
-        "import time; from monitor.worker import Start; from monitor.workers import Workers\n"
+        "import time; from monitor.workers.worker import Start; from monitor.workers.pool import Workers\n"
         "if __name__ == '__main__':\n"
         "    workers = Workers(Start(None, 'cpu', 1), 1, time_limit_s=9, clock=time.monotonic, wake=print)\n"
         "    while not workers.ready: workers.finished(); time.sleep(.05)\n"
@@ -180,7 +180,7 @@ def test_workers_of_a_killed_session_end_by_themselves(wait_for: WaitFor) -> Non
 
 def test_a_worker_whose_session_is_killed_before_its_first_task_ends_by_itself(wait_for: WaitFor) -> None:
     code = (
-        "import time; from monitor.workers import spawned\n"
+        "import time; from monitor.workers.pool import spawned\n"
         "if __name__ == '__main__':\n"
         "    executor = spawned(); executor._spawn_process()  # a task would come next\n"
         "    print(next(iter(executor._processes)), flush=True); time.sleep(60)\n"

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from monitor.dectris.pixels import picture
 from monitor.errors import BadMessage
+from monitor.sources.dectris.pixels import picture
 
 Pack = Callable[..., bytes]
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.dectris import DectrisDecoder
 from monitor.errors import BadMessage
-from monitor.wire import RejectedMessage
+from monitor.sources.dectris import DectrisDecoder
+from monitor.sources.wire import RejectedMessage
 
 IMAGE = np.random.default_rng(3).poisson(20, (24, 20)).astype(np.uint16)
 IMAGE[3, 4] = 65535  # masked

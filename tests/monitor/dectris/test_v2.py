@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.dectris import DectrisDecoder
 from monitor.errors import BadMessage, InputError
 from monitor.settings import WatchSettings
 from monitor.sources.choose import choose_source
-from monitor.wire import RejectedMessage, WireFrame
+from monitor.sources.dectris import DectrisDecoder
+from monitor.sources.wire import RejectedMessage, WireFrame
 
 cbor2 = pytest.importorskip("cbor2", reason="needs the extra `dectris`")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.record import RecordReader
-from monitor.statistics import LEVEL
+from monitor.statistics.fraction import LEVEL
 
 
 def summarise(session: Path) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from monitor.record import RecordWriter
-from monitor.statistics import Rates, running
+from monitor.statistics.course import running
+from monitor.statistics.fraction import Rates
 
 Order = tuple[float, int]
 Counts = tuple[int, int, int, int]

@@ -21,7 +21,7 @@ from pydantic import (
 
 from monitor.client import DTYPES, encode
 from monitor.errors import BadMessage
-from monitor.headers import json_object
+from monitor.sources.headers import json_object
 
 __all__ = [
     "MAX_FRAME_BYTES",

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from monitor.agreement import TOLERANCE, Agreement, compare
 from monitor.errors import InputError
 from monitor.frames import content_hash
 from monitor.record import Recorded, RecordReader
-from monitor.worker import Outcome, Ready, Start, Task, run, start
+from monitor.workers.agreement import TOLERANCE, Agreement, compare
+from monitor.workers.worker import Outcome, Ready, Start, Task, run, start
 
 #: What a shell reports of a program ended by Ctrl-C.
 _INTERRUPTED = 130

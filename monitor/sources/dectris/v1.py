@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from monitor.client import DTYPES
-from monitor.dectris import series
-from monitor.dectris.pixels import Algorithm, picture
 from monitor.errors import BadMessage
-from monitor.headers import json_object
 from monitor.read.jsonable import jsonable
-from monitor.wire import MAX_HEADER_BYTES, Part, RejectedMessage, WireFrame, frame_number
+from monitor.sources.dectris import series
+from monitor.sources.dectris.pixels import Algorithm, picture
+from monitor.sources.headers import json_object
+from monitor.sources.wire import MAX_HEADER_BYTES, Part, RejectedMessage, WireFrame, frame_number
 
 _ENCODING = re.compile(r"(?:bs(?P<bits>8|16|32|64)-)?(?P<lz4>lz4)?(?P<order>[<>])")
 
@@ -35,7 +35,7 @@ class V1Decoder:
         self._appendix: Any = None
 
     def decode(self, parts: list[Part]) -> WireFrame | None:
-        """See `monitor.wire.Decoder`."""
+        """See `monitor.sources.wire.Decoder`."""
         head = _object(parts[0])
         match head.get("htype"):
             case "dheader-1.0":

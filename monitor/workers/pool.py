@@ -11,8 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 
-from monitor import worker
-from monitor.worker import Outcome, Ready, Start, Task
+from monitor.workers import worker
+from monitor.workers.worker import Outcome, Ready, Start, Task
 
 log = logging.getLogger("faultwatch.workers")
 

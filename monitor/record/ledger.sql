@@ -1,5 +1,5 @@
 -- The rules by which the record keeps its own ledger, whoever writes it and with whatever program: they hold
--- without PRAGMA foreign_keys. Laid down with record.sql, and anew at the end of a migration; every name
+-- without PRAGMA foreign_keys. Laid down with schema.sql, and anew at the end of a migration; every name
 -- begins with `ledger`.
 --
 -- A result makes its frame `analysed`, and without one no frame is. A frame that arrived stays in the ledger.

@@ -19,11 +19,11 @@ import numpy.typing as npt
 from models.errors import CannotAnalyse, ModelError
 from models.results import CLASSES, STAGES, Analysis, Particle
 from monitor.errors import InputError, NoPixelSize, UnreadableFrame
-from monitor.explanations import Explain, write_explanations
 from monitor.frames import Frame
-from monitor.masks import MaskNames, write_mask
 from monitor.read import FrameFile, looks_like_frame_file, open_frames, resolve_pixel_size
 from monitor.read.jsonable import jsonable
+from monitor.workers.explanations import Explain, write_explanations
+from monitor.workers.masks import MaskNames, write_mask
 
 if TYPE_CHECKING:
     from models.bundle import Bundle

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from monitor.dectris.series import Runs
-from monitor.dectris.v1 import V1Decoder
-from monitor.dectris.v2 import V2Decoder, is_v2
 from monitor.errors import BadMessage
-from monitor.wire import Part, WireFrame
+from monitor.sources.dectris.series import Runs
+from monitor.sources.dectris.v1 import V1Decoder
+from monitor.sources.dectris.v2 import V2Decoder, is_v2
+from monitor.sources.wire import Part, WireFrame
 
 __all__ = ["DectrisDecoder"]
 
@@ -35,11 +35,11 @@ class DectrisDecoder:
         self._v2 = V2Decoder(max_bytes, self._runs)
 
     def resume(self, sender: str) -> None:
-        """See `monitor.wire.Decoder`."""
+        """See `monitor.sources.wire.Decoder`."""
         self._runs.resume(sender)
 
     def decode(self, parts: list[Part]) -> WireFrame | None:
-        """See `monitor.wire.Decoder`."""
+        """See `monitor.sources.wire.Decoder`."""
         if not parts:
             raise BadMessage("an empty message")
         return self._v2.decode(parts[0]) if is_v2(parts) else self._v1.decode(parts)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-
-from monitor.record.rows import StatisticsRow
 
 #: Of every interval that the program shows.
 LEVEL = 0.95
@@ -115,29 +112,6 @@ def wilson(k: int, n: int, z: float = Z) -> tuple[float, float] | None:
     middle = (k + z**2 / 2) / (n + z**2)
     half = z / (n + z**2) * math.sqrt(k * (n - k) / n + z**2 / 4)
     return _clipped(middle - half), _clipped(middle + half)
-
-
-def running(
-    last: StatisticsRow | None,
-    frames: Iterable[tuple[int, float, tuple[int, int, int, int]]],
-    rates: Rates | None,
-) -> Iterable[StatisticsRow]:
-    """The row after each of the next frames; the cost of a frame does not grow with the session.
-
-    Parameters
-    ----------
-    last
-        The row after which they come, None at the beginning.
-    frames
-        Id, time, and particles by class, in order of acquisition.
-    """
-    position, counts = (0, (0, 0, 0, 0)) if last is None else (last.position, last.counts)
-    for frame_id, at, more in frames:
-        position += 1
-        counts = (counts[0] + more[0], counts[1] + more[1], counts[2] + more[2], counts[3] + more[3])
-        now = fraction(counts[3], counts[2], rates)
-        low, high = now.interval or (None, None)
-        yield StatisticsRow(frame_id, position, at, counts, now.counted, now.corrected, low, high)
 
 
 def _clipped(value: float) -> float:

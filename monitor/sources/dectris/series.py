@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import Any
 
 from monitor.read.jsonable import jsonable
-from monitor.wire import Attributes, sender_name
+from monitor.sources.wire import Attributes, sender_name
 
 #: Who counts, in the record; a detector's serial number comes only with a series' header, which may be missed.
 SOURCE = "dectris"

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monitor.dectris import series
-from monitor.dectris.pixels import Algorithm, picture
 from monitor.errors import BadMessage, InputError
 from monitor.read.jsonable import jsonable
-from monitor.wire import Part, RejectedMessage, WireFrame, frame_number, time_stamp
+from monitor.sources.dectris import series
+from monitor.sources.dectris.pixels import Algorithm, picture
+from monitor.sources.wire import Part, RejectedMessage, WireFrame, frame_number, time_stamp
 
 log = logging.getLogger("faultwatch.dectris")
 
@@ -75,7 +75,7 @@ class V2Decoder:
             raise InputError("a DECTRIS stream needs cbor2 6 or later; pip install -U cbor2") from error
 
     def decode(self, part: Part) -> WireFrame | None:
-        """See `monitor.wire.Decoder`."""
+        """See `monitor.sources.wire.Decoder`."""
         try:
             message = self._loads(part)
         except BadMessage as error:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from monitor.client import DTYPES
 from monitor.errors import BadMessage
-from monitor.wire import MAX_SIDE, Part
+from monitor.sources.wire import MAX_SIDE, Part
 
 #: `lz4-block` is one LZ4 block without any framing, as Stream V1 has it; the others are framed.
 Algorithm = Literal["raw", "lz4-block", "lz4", "bslz4"]

@@ -1,0 +1,1 @@
+"""The statistics of a session: pure functions of counts, without a clock, a file or a record."""

@@ -1,0 +1,1 @@
+"""What analyses frames: the processes of a session, one shot without one, and the second look of `verify`."""
