@@ -230,9 +230,9 @@ def microscope(options: argparse.Namespace) -> int:
     import zmq
 
     from monitor.errors import InputError
-    from sim.microscope import play
-    from sim.session_truth import beside
-    from sim.story import StoryError, order
+    from sim.microscope.play import play
+    from sim.microscope.session_truth import beside
+    from sim.microscope.story import StoryError, order
 
     named = ("frames", "fields", "frames_per_field", "size", "seed", "fault_fraction")
     try:
@@ -259,9 +259,9 @@ def simulate(options: argparse.Namespace) -> int:
     the virtual microscope.
     """
     from monitor.errors import InputError
-    from sim.dataset import simulate as run
-    from sim.library import make_library
-    from sim.presets import Order
+    from sim.dataset.make import simulate as run
+    from sim.dataset.presets import Order
+    from sim.microscope.library import make_library
 
     try:
         if options.preset == "library":
@@ -285,7 +285,7 @@ def _keep_backgrounds(folder: Path, pixel_size_nm: float | None, out: Path) -> N
     from monitor.errors import InputError, NoPixelSize, UnreadableFrame
     from monitor.read import open_frames, resolve_pixel_size
     from monitor.workers.oneshot import find_files
-    from sim.background import Backgrounds, relative_intensity
+    from sim.dataset.background import Backgrounds, relative_intensity
 
     kept = []
     for path in find_files([str(folder)]):

@@ -44,7 +44,8 @@ class Segmentation:
 class Calibration:
     """A rising straight line for each output's logit, z ↦ scale · z + bias (Platt 1999); stored in the bundle.
 
-    It is fitted on the validation split (`models.training.calibrate`), so that of the pixels that are given a probability p a
+    It is fitted on the validation split (`models.training.calibrate`), so that of the pixels that are given a
+    probability p a
     share p lies inside a particle.
     """
 

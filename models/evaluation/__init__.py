@@ -1,0 +1,1 @@
+"""Scores of a bundle, and how they are shown."""

@@ -1,4 +1,5 @@
-"""The model card's figures as Markdown, so that none is typed by hand: `python -m models.evaluation.card BUNDLE EVALUATION.json`.
+"""The model card's figures as Markdown, so that none is typed by hand: `python -m models.evaluation.card
+BUNDLE EVALUATION.json`.
 
 EVALUATION.json is what `faultwatch evaluate --json` prints.
 """

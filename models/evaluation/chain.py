@@ -110,7 +110,8 @@ def missed_particles(
 def scored_with_misses(
     truths: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating], missed: Counter[str]
 ) -> dict[str, Any]:
-    """`models.evaluation.class_scores.scores`, with the misses of every class and the macro-F1 that counts them as errors."""
+    """`models.evaluation.class_scores.scores`, with the misses of every class and the macro-F1 that counts
+    them as errors."""
     figures = scores(truths, probabilities)
     lost = np.array([missed[name] for name in CLASSES])
     matrix = np.array(figures["confusion"])

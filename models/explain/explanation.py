@@ -96,7 +96,8 @@ class Stack:
     """Of the layers [nm⁻¹]."""
     d_nm: float
     strength: float
-    """Power of the layers' own reflection over the frame's ground; below `models.features.measure.STRONG` it is no spot."""
+    """Power of the layers' own reflection over the frame's ground; below `models.features.measure.STRONG` it
+    is no spot."""
     sequence: str
     """`hexagonal` (ABAB) or `cubic` (ABCABC), as the best word has it."""
     faulted: bool

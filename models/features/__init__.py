@@ -1,0 +1,1 @@
+"""What the forest is told of a region."""

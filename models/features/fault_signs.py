@@ -1,6 +1,8 @@
-"""Signs of a fault along one axis of a stack, each by itself; the words of `models.features.stack` use all layers at once.
+"""Signs of a fault along one axis of a stack, each by itself; the words of `models.features.stack` use all
+layers at once.
 
-All are read from the samples of `models.features.stack.Reading`: what each layer, and each gap between two, adds up to at the
+All are read from the samples of `models.features.stack.Reading`: what each layer, and each gap between two,
+adds up to at the
 row's lateral frequency; or from the Sobel edges along the axis.
 """
 

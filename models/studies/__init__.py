@@ -1,0 +1,1 @@
+"""Comparisons from which the shipped models were chosen; each is a command and a page of the documents."""

@@ -2,7 +2,8 @@
 
 Cross-validated by specimen, on true regions, beside the published recipe, the forest without its reading of the stack,
 and a small convolutional network on the same crops and folds; intervals are of a bootstrap over specimens. The hard
-set is made of the specimens that a fold left out (`models.studies.crops.harder`). The whole chain, with regions and false
+set is made of the specimens that a fold left out (`models.studies.crops.harder`). The whole chain, with
+regions and false
 regions of the network, is scored where the bundle is made (`models.training.forest`).
 """
 

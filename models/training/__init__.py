@@ -1,0 +1,1 @@
+"""What makes a bundle: training, fine-tuning, refitting, calibration, quantisation, export."""

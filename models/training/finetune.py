@@ -51,7 +51,8 @@ class FineTuned:
 
     bundle: Path
     comparison: dict[str, Any]
-    """`old` and `new`: `held_out` (`models.evaluation.real.scored`), `false_area` by kind and, with replay, `simulated`."""
+    """`old` and `new`: `held_out` (`models.evaluation.real.scored`), `false_area` by kind and, with replay,
+    `simulated`."""
     verdict: str
     """A sentence for the operator: which is better, on what."""
 

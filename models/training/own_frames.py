@@ -1,6 +1,7 @@
 """An operator's own frames with masks, as training examples.
 
-They are found as `models.evaluation.real` says. A mask is nonzero where particles are; if its nonzero values are 1, 2, … n, or it
+They are found as `models.evaluation.real` says. A mask is nonzero where particles are; if its nonzero values
+are 1, 2, … n, or it
 has more than 8 bits, each value is an instance of its own, so that touching particles stay apart, unless the largest
 value is the largest of its type (255, 65535): that is white, and the values are greys.
 """

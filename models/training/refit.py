@@ -66,7 +66,8 @@ class Refitted:
 
     bundle: Path
     comparison: dict[str, Any]
-    """`old` and `new`: `held_out` (`models.evaluation.class_scores.scores`) and `corrected`: how many of the corrected regions are
+    """`old` and `new`: `held_out` (`models.evaluation.class_scores.scores`) and `corrected`: how many of the
+    corrected regions are
     called what the operator says, of `regions`; of these `wrong` were called something else by the old one. `None` of
     the new one where there is no part of the session that it could be judged on."""
     verdict: str

@@ -9,8 +9,8 @@ from models import blocks
 from models.analysis import analyse
 from models.blocks import blocks_of
 from models.bundle import load_bundle
-from sim.library import load_library
-from sim.microscope import Story, take_frames
+from sim.microscope.library import load_library
+from sim.microscope.play import Story, take_frames
 
 
 @given(st.integers(64, 9000), st.integers(64, 9000), st.sampled_from([0.06, 0.5, 1.0, 2.0, 4.0]))

@@ -28,8 +28,8 @@ from models.forest import as_rows, load_forest, sharpened
 from models.preprocess import canonical
 from models.results import CLASSES
 from models.unet import architecture_of
-from sim.library import load_library
-from sim.microscope import Story, take_frames
+from sim.microscope.library import load_library
+from sim.microscope.play import Story, take_frames
 
 
 @pytest.fixture(scope="module")

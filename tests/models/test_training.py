@@ -25,8 +25,8 @@ from models.training.forest import train as train_forest
 from models.training.progress import score
 from models.training.unet import Run, Settings, learning_rate, loss_of, train
 from models.unet import Architecture, architecture_of
-from sim.dataset import simulate
-from sim.presets import Order
+from sim.dataset.make import simulate
+from sim.dataset.presets import Order
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sim.camera import (
+from sim.optics.camera import (
     CAMERAS,
     Camera,
     bad_pixels,

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from scipy.spatial import cKDTree
 
-from sim.carbon import (
+from sim.specimen.carbon import (
     ATOMS_PER_NM3_AT_1_G_PER_CM3,
     SHELL_NM,
     SOOT_SHARE,

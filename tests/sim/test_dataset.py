@@ -15,16 +15,16 @@ import tifffile
 from PIL import Image
 
 from models.examples.shards import examples_by_split
-from sim import dataset
-from sim.background import Backgrounds, relative_intensity
-from sim.conditions import Conditions
-from sim.dataset import CANONICAL_NM, TILE, make_shard, shard_path, simulate, slab_for, split_of
-from sim.imaging import exposure, weaken
-from sim.multislice import exit_wave
-from sim.presets import PRESETS, Order, Preset
-from sim.sheet import contact_sheet
-from sim.specimen import SlabOfCarbon, Specimen, draw_specimen, label_image
-from sim.thickness import mass_thickness
+from sim.dataset import make as dataset
+from sim.dataset.background import Backgrounds, relative_intensity
+from sim.dataset.make import CANONICAL_NM, TILE, make_shard, shard_path, simulate, slab_for, split_of
+from sim.dataset.presets import PRESETS, Order, Preset
+from sim.dataset.sheet import contact_sheet
+from sim.optics.conditions import Conditions
+from sim.optics.imaging import exposure, weaken
+from sim.optics.multislice import exit_wave
+from sim.specimen.draw import SlabOfCarbon, Specimen, draw_specimen, label_image
+from sim.specimen.thickness import mass_thickness
 
 Films = Callable[[Path, int], None]
 ORDER = Order(seed=5, draws=2)

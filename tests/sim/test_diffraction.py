@@ -12,14 +12,14 @@ import numpy.typing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
-from sim.conditions import Conditions
-from sim.imaging import image_wave
-from sim.materials import MATERIALS, Material
-from sim.multislice import exit_wave
-from sim.particle import Nanoparticle, build, crystal, inside
-from sim.specimen import Placed, Specimen
-from sim.stacking import RUNS, find_faults, word
-from sim.truth import Visibility
+from sim.optics.conditions import Conditions
+from sim.optics.imaging import image_wave
+from sim.optics.multislice import exit_wave
+from sim.specimen.draw import Placed, Specimen
+from sim.specimen.materials import MATERIALS, Material
+from sim.specimen.particle import Nanoparticle, build, crystal, inside
+from sim.specimen.stacking import RUNS, find_faults, word
+from sim.specimen.truth import Visibility
 
 SIDE_NM, GPTS, DIAMETER_NM, THICKNESS_NM = 6.4, 256, 5.4, 2.2
 IN_ZONE = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])

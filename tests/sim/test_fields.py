@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sim.carbon import amorphous_slab
-from sim.conditions import Conditions
-from sim.fields import CLEARANCE_NM, Composer
-from sim.imaging import expected_image
-from sim.layout import FieldPlan, Offset, Planner, Seat, turned, turned_record, window
-from sim.library import PIXEL_NM, Library, film_wave, load_library, particle_wave, propagated
-from sim.materials import parse_material
-from sim.multislice import exit_wave
-from sim.particle import Nanoparticle, build
-from sim.specimen import Placed, Specimen
-from sim.story import Story
-from sim.transfer import Image, Wave
-from sim.truth import fringe_signal_to_noise
+from sim.microscope.fields import CLEARANCE_NM, Composer
+from sim.microscope.layout import FieldPlan, Offset, Planner, Seat, turned, turned_record, window
+from sim.microscope.library import PIXEL_NM, Library, film_wave, load_library, particle_wave, propagated
+from sim.microscope.story import Story
+from sim.optics.conditions import Conditions
+from sim.optics.imaging import expected_image
+from sim.optics.multislice import exit_wave
+from sim.optics.transfer import Image, Wave
+from sim.specimen.carbon import amorphous_slab
+from sim.specimen.draw import Placed, Specimen
+from sim.specimen.materials import parse_material
+from sim.specimen.particle import Nanoparticle, build
+from sim.specimen.truth import fringe_signal_to_noise
 
 SIDE_NM = 9.6
 GPTS = 384

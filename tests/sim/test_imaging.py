@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sim.conditions import MICROSCOPES, Conditions, draw_conditions
-from sim.imaging import aberration_phase, expected_image, image_wave, record
-from sim.transfer import frequencies, resample, wavelength_nm
+from sim.optics.conditions import MICROSCOPES, Conditions, draw_conditions
+from sim.optics.imaging import aberration_phase, expected_image, image_wave, record
+from sim.optics.transfer import frequencies, resample, wavelength_nm
 
 
 @pytest.mark.parametrize(("energy", "picometres"), [(80, 4.176), (200, 2.508), (300, 1.969)])

@@ -6,11 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from sim.carbon import amorphous_slab
-from sim.conditions import Conditions
-from sim.imaging import expected_image
-from sim.layout import Planner
-from sim.library import (
+from sim.microscope.layout import Planner
+from sim.microscope.library import (
     PIXEL_NM,
     Library,
     draw_of_class,
@@ -21,9 +18,12 @@ from sim.library import (
     resampled,
     true_class,
 )
-from sim.multislice import exit_wave
-from sim.specimen import Specimen
-from sim.story import Story
+from sim.microscope.story import Story
+from sim.optics.conditions import Conditions
+from sim.optics.imaging import expected_image
+from sim.optics.multislice import exit_wave
+from sim.specimen.carbon import amorphous_slab
+from sim.specimen.draw import Specimen
 
 SIDE_NM = 9.6
 
@@ -83,7 +83,7 @@ def test_resampling_a_wave_keeps_its_values() -> None:
 
 
 def test_a_made_library_is_read_back(tmp_path: Path) -> None:
-    import sim.library as module
+    import sim.microscope.library as module
 
     path = tmp_path / "small.h5"
     with pytest.MonkeyPatch.context() as patch:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from sim.library import Library, load_library
-from sim.microscope import DirectoryCamera, Taken, play, take_frames
-from sim.story import (
+from sim.microscope.library import Library, load_library
+from sim.microscope.play import DirectoryCamera, Taken, play, take_frames
+from sim.microscope.story import (
     BeamLoss,
     BlankField,
     Charging,

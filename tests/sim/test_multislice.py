@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.multislice import exit_wave
-from sim.specimen import Specimen
+from sim.optics.multislice import exit_wave
+from sim.specimen.draw import Specimen
 
 ONE_WAVE = """
 import hashlib
 import numpy as np
-from sim.multislice import exit_wave
-from sim.specimen import Specimen
+from sim.optics.multislice import exit_wave
+from sim.specimen.draw import Specimen
 atoms = np.random.default_rng(0).uniform(0, 1, (800, 3)) * [3.2, 3.2, 1.5]
 print(hashlib.sha256(exit_wave(Specimen(3.2, 2.0, (), atoms, 1.5), 192).tobytes()).hexdigest())
 """

@@ -11,9 +11,7 @@ import numpy.typing as npt
 import pytest
 from ase import Atoms
 
-from sim.camera import CAMERAS, detect, electrons_a_pixel
-from sim.carbon import amorphous_slab
-from sim.checks import (
+from sim.checks.physics import (
     DIAMOND,
     KIRKLAND,
     Block,
@@ -30,13 +28,15 @@ from sim.checks import (
     scattering_factor,
     transfer_zeros,
 )
-from sim.conditions import Conditions
-from sim.imaging import expected_image, image_wave, record
-from sim.materials import MATERIALS
-from sim.multislice import PHONON_NM, exit_wave
-from sim.particle import build
-from sim.specimen import Placed, Specimen, projected_mask
-from sim.transfer import frequencies, wavelength_nm
+from sim.optics.camera import CAMERAS, detect, electrons_a_pixel
+from sim.optics.conditions import Conditions
+from sim.optics.imaging import expected_image, image_wave, record
+from sim.optics.multislice import PHONON_NM, exit_wave
+from sim.optics.transfer import frequencies, wavelength_nm
+from sim.specimen.carbon import amorphous_slab
+from sim.specimen.draw import Placed, Specimen, projected_mask
+from sim.specimen.materials import MATERIALS
+from sim.specimen.particle import build
 
 Wave = npt.NDArray[np.complex64]
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sim.carbon import amorphous_slab
-from sim.checks_figure import draw_carbon
-from sim.gallery import CONDITIONS, Film, image, kinds
-from sim.likeness import PIXEL_NM, draw, evened, figures, power_spectrum, real
-from sim.specimen import SlabOfCarbon
+from sim.checks.figure import draw_carbon
+from sim.checks.gallery import CONDITIONS, Film, image, kinds
+from sim.checks.likeness import PIXEL_NM, draw, evened, figures, power_spectrum, real
+from sim.specimen.carbon import amorphous_slab
+from sim.specimen.draw import SlabOfCarbon
 
 
 def test_a_kind_of_the_gallery_is_imaged_under_each_condition() -> None:

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from sim.carbon import amorphous_slab
-from sim.materials import MATERIALS
-from sim.particle import build
-from sim.specimen import (
+from sim.specimen.carbon import amorphous_slab
+from sim.specimen.draw import (
     ATOM_RADIUS_NM,
     CONTACT_NM,
     OUTLINE_NM,
@@ -22,6 +20,8 @@ from sim.specimen import (
     label_image,
     projected_mask,
 )
+from sim.specimen.materials import MATERIALS
+from sim.specimen.particle import build
 
 SLAB = SlabOfCarbon(amorphous_slab(9.6, 3.0, seed=5), 9.6, 3.0)
 PLAIN = Recipe(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.stacking import LAMELLA, OTHER, POLYTYPE, RUNS, find_faults, surroundings, word
+from sim.specimen.stacking import LAMELLA, OTHER, POLYTYPE, RUNS, find_faults, surroundings, word
 
 
 @pytest.mark.parametrize(

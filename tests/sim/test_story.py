@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sim.layout import Planner, turned, turned_record, turned_vector
-from sim.library import Library, load_library
-from sim.microscope import take_frames
-from sim.session_truth import SessionTruth, beside
-from sim.story import (
+from sim.microscope.layout import Planner, turned, turned_record, turned_vector
+from sim.microscope.library import Library, load_library
+from sim.microscope.play import take_frames
+from sim.microscope.session_truth import SessionTruth, beside
+from sim.microscope.story import (
     BeamLoss,
     FrozenFrame,
     OffFocus,

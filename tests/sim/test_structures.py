@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pytest
 from scipy.spatial import cKDTree
 
-from sim.materials import MATERIALS, Material, hollow_letters, parse_material
-from sim.particle import MIXTURES, SHAPES, build, build_polycrystal, crystal
-from sim.stacking import POLYTYPE, RUNS, find_faults, surroundings, word
+from sim.specimen.materials import MATERIALS, Material, hollow_letters, parse_material
+from sim.specimen.particle import MIXTURES, SHAPES, build, build_polycrystal, crystal
+from sim.specimen.stacking import POLYTYPE, RUNS, find_faults, surroundings, word
 
 FAULTED = [(name, kind) for name in MATERIALS for kind in RUNS[MATERIALS[name].base]]
 OF_EVERY_POLYTYPE = ["CdSe-wurtzite", "CdSe-zincblende", "PbS", "Au"]

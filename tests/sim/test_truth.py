@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from sim import truth
-from sim.materials import MATERIALS, Material, parse_material
-from sim.particle import Nanoparticle, build, crystal
-from sim.stacking import POLYTYPE, RUNS, Fault, word
-from sim.truth import (
+from sim.specimen import truth
+from sim.specimen.materials import MATERIALS, Material, parse_material
+from sim.specimen.particle import Nanoparticle, build, crystal
+from sim.specimen.stacking import POLYTYPE, RUNS, Fault, word
+from sim.specimen.truth import (
     CHORD_NM,
     DEPTH_LAYERS,
     RESOLVED,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sim.specimen import Specimen
+from sim.specimen.draw import Specimen
 
 SLICE_NM = 0.2
 """Slice thickness: about one atomic layer [nm]."""

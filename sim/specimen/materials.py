@@ -58,7 +58,7 @@ class Material:
 
     @property
     def base(self) -> str:
-        """Jagodzinski letter of the faultless word (see `sim.stacking`): `h` or `c`."""
+        """Jagodzinski letter of the faultless word (see `sim.specimen.stacking`): `h` or `c`."""
         return "h" if self.hexagonal else "c"
 
     @property

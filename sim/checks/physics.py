@@ -16,9 +16,9 @@ from scipy import ndimage
 from scipy.signal import find_peaks
 from scipy.special import k0
 
-from sim.conditions import Conditions
-from sim.specimen import Specimen
-from sim.transfer import Image, Wave, frequencies, wavelength_nm
+from sim.optics.conditions import Conditions
+from sim.optics.transfer import Image, Wave, frequencies, wavelength_nm
+from sim.specimen.draw import Specimen
 
 Floats = npt.NDArray[np.float64]
 

@@ -8,7 +8,8 @@
 Of a cubic crystal all four {111} can carry faults; the word lies in one. Where that one does not show and another one
 does, nobody can tell a faulted particle from a faultless one, and it is not scored.
 
-A lamella of the other polytype (`polytype`, see `sim.stacking`) is no stacking fault: it never makes a particle `yes`.
+A lamella of the other polytype (`polytype`, see `sim.specimen.stacking`) is no stacking fault: it never makes
+a particle `yes`.
 Nor is such a particle faultless, so it is never `no`. Where it has no fault beside the lamella that shows, it is not
 scored; where the stacking would not show at all, it is `null` as any other.
 """
@@ -23,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.results import ParticleClass
-from sim.materials import Material
-from sim.stacking import POLYTYPE, Fault
+from sim.specimen.materials import Material
+from sim.specimen.stacking import POLYTYPE, Fault
 
 Vector = npt.NDArray[np.float64]
 

@@ -32,16 +32,16 @@ import numpy as np
 import numpy.typing as npt
 
 from models.examples.shards import FORMAT
-from sim.background import Backgrounds
-from sim.carbon import amorphous_slab
-from sim.conditions import Conditions, draw_conditions
-from sim.imaging import exposure, record
-from sim.multislice import exit_wave
-from sim.presets import Order
-from sim.specimen import SlabOfCarbon, Specimen, draw_specimen, label_image
-from sim.thickness import mass_thickness
-from sim.transfer import resample
-from sim.truth import classify, fringe_signal_to_noise
+from sim.dataset.background import Backgrounds
+from sim.dataset.presets import Order
+from sim.optics.conditions import Conditions, draw_conditions
+from sim.optics.imaging import exposure, record
+from sim.optics.multislice import exit_wave
+from sim.optics.transfer import resample
+from sim.specimen.carbon import amorphous_slab
+from sim.specimen.draw import SlabOfCarbon, Specimen, draw_specimen, label_image
+from sim.specimen.thickness import mass_thickness
+from sim.specimen.truth import classify, fringe_signal_to_noise
 
 CANONICAL_NM = 0.05
 """Pixel size of the images [nm]."""
@@ -259,7 +259,7 @@ def simulate(
     """
     from tqdm import tqdm
 
-    from sim.sheet import contact_sheet
+    from sim.dataset.sheet import contact_sheet
 
     order.preset_as_ordered()
     out = out.resolve()

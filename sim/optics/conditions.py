@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sim.camera import CAMERAS, Camera
-from sim.transfer import wavelength_nm
+from sim.optics.camera import CAMERAS, Camera
+from sim.optics.transfer import wavelength_nm
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Conditions:
     """Two-fold, A1 [nm]."""
     astigmatism_deg: float = 0.0
     coma_nm: float = 0.0
-    """Axial, B2 [nm], in the convention of `sim.imaging.aberration_phase`."""
+    """Axial, B2 [nm], in the convention of `sim.optics.imaging.aberration_phase`."""
     coma_deg: float = 0.0
     trefoil_nm: float = 0.0
     """Three-fold astigmatism, A2 [nm]."""
@@ -41,7 +41,7 @@ class Conditions:
     absorption_per_nm: float = 0.0
     """Share of electrons lost in a nanometre of gold, beyond those that multislice takes out of the aperture [nm⁻¹]."""
     stobbs: float = 1.0
-    """By how much real contrast is below that of multislice (see `sim.imaging.weaken`)."""
+    """By how much real contrast is below that of multislice (see `sim.optics.imaging.weaken`)."""
     vibration_nm: float = 0.02
     """Standard deviation of the specimen's vibration [nm]."""
     drift_nm: float = 0.0

@@ -12,9 +12,9 @@ from math import pi
 import numpy as np
 from scipy import fft
 
-from sim.camera import illumination, take
-from sim.conditions import Conditions
-from sim.transfer import Image, Wave, filtered, frequencies, half_plane, wavelength_nm
+from sim.optics.camera import illumination, take
+from sim.optics.conditions import Conditions
+from sim.optics.transfer import Image, Wave, filtered, frequencies, half_plane, wavelength_nm
 
 
 def aberration_phase(kr: Image, kc: Image, conditions: Conditions) -> Image:
@@ -114,7 +114,7 @@ def exposure(wave: Wave, gold_nm: Image, pixel_size_nm: float, conditions: Condi
 
     Parameters
     ----------
-    gold_nm : (H, W) mass thickness of the specimen, from `sim.thickness`.
+    gold_nm : (H, W) mass thickness of the specimen, from `sim.specimen.thickness`.
     """
     return attenuate(weaken(expected_image(wave, pixel_size_nm, conditions), conditions), gold_nm, conditions)
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sim.materials import parse_material
-from sim.specimen import Recipe
+from sim.specimen.draw import Recipe
+from sim.specimen.materials import parse_material
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ class Order:
     near_zone: float | None = None
     """Share of particles near a zone that shows faults; the preset's where it is `None`."""
     materials: dict[str, float] | None = None
-    """What particles are made of, by `sim.materials.parse_material`, with weights; the preset's where it is `None`."""
+    """What particles are made of, by `sim.specimen.materials.parse_material`, with weights; the preset's where
+    it is `None`."""
     draws: int | None = None
     """Images of each specimen; the preset's where it is `None`."""
     phonons: int = 0

@@ -9,7 +9,7 @@ dataset                shape, type               meaning
 =====================  ========================  ================================================================
 `particles/NNN/wave`   (h, w, 2) float16         real and imaginary part of the wave less 1; h and w are odd, the
                                                  particle's centre lies in the middle pixel
-`particles/NNN/mask`   (h, w) uint8              1 where the particle projects to (`sim.specimen.projected_mask`)
+`particles/NNN/mask`   (h, w) uint8              1 where the particle projects to (`sim.specimen.draw.projected_mask`)
 `films/N/wave`         (n, n, 2) float16         the same of a periodic film, on a coarser grid of its own
 =====================  ========================  ================================================================
 
@@ -33,17 +33,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from sim.carbon import amorphous_slab
-from sim.materials import parse_material
-from sim.multislice import exit_wave
-from sim.particle import Nanoparticle
-from sim.specimen import Placed, Recipe, Specimen, draw_particle, projected_mask
-from sim.stacking import Fault
-from sim.transfer import Wave, frequencies, wavelength_nm
-from sim.truth import FaultGeometry, Visibility, classify
+from sim.optics.multislice import exit_wave
+from sim.optics.transfer import Wave, frequencies, wavelength_nm
+from sim.specimen.carbon import amorphous_slab
+from sim.specimen.draw import Placed, Recipe, Specimen, draw_particle, projected_mask
+from sim.specimen.materials import parse_material
+from sim.specimen.particle import Nanoparticle
+from sim.specimen.stacking import Fault
+from sim.specimen.truth import FaultGeometry, Visibility, classify
 
 FORMAT = "faultwatch wave library 2"
-SHIPPED = Path(__file__).parent / "library" / "particles.h5"
+SHIPPED = Path(__file__).parent / "waves" / "particles.h5"
 PIXEL_NM = 0.025
 FILM_PIXEL_NM = 0.04
 """Pixel of a film as it is stored [nm]; what amorphous carbon scatters beyond 12.5 nm⁻¹ no image shows."""
@@ -73,7 +73,7 @@ SHARES: dict[tuple[str, str], int] = {
 MIX = tuple(pair for turn in range(5) for pair, times in SHARES.items() if turn < times)
 #: Every so many particles one that the rule does not score takes the place of what would be next.
 UNSCORED_EVERY = 16
-#: What is drawn in the hope of such a class, before the rule of `sim.truth` decides.
+#: What is drawn in the hope of such a class, before the rule of `sim.specimen.truth` decides.
 RECIPE = Recipe(12.8, {"CdSe-wurtzite": 1.0}, particles=(1, 1), diameter_nm=(3.0, 6.5), largest_tilt_deg=8.0)
 ATTEMPTS: dict[str, Recipe] = {
     "yes": replace(RECIPE, near_zone=1.0, faulted=1.0, largest_tilt_deg=5.0),
@@ -132,7 +132,7 @@ class Library:
 
 
 def true_class(record: dict[str, Any], signal_to_noise: float) -> str | None:
-    """The class of a particle by the rule of `sim.truth`, from its record; `None`: not scored."""
+    """The class of a particle by the rule of `sim.specimen.truth`, from its record; `None`: not scored."""
     seen = Visibility(
         record["weight"],
         record["zone_tilt_deg"],

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sim.layout import FieldPlan, Offset, Seat, turned, turned_record, window
-from sim.library import Library, ParticleWave, propagated
-from sim.story import Contamination, Story
-from sim.transfer import Image, Wave
+from sim.microscope.layout import FieldPlan, Offset, Seat, turned, turned_record, window
+from sim.microscope.library import Library, ParticleWave, propagated
+from sim.microscope.story import Contamination, Story
+from sim.optics.transfer import Image, Wave
 
 CLEARANCE_NM = 0.1
 """Between the film and a particle [nm]."""

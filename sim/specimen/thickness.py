@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sim.specimen import Specimen
+from sim.specimen.draw import Specimen
 
 GOLD_ATOMS_PER_NM3 = 58.98
 """Four atoms in a cell of 0.4078³ nm³."""

@@ -11,16 +11,16 @@ import numpy.typing as npt
 from ase import Atoms
 from scipy.spatial import cKDTree
 
-from sim.carbon import (
+from sim.specimen.carbon import (
     piece_of_slab,
     soot_aggregate,
     soot_particle,
     within_curved_edge,
     within_hole_edge,
 )
-from sim.materials import Material, parse_material
-from sim.particle import MIXTURES, SHAPES, Nanoparticle, build, build_polycrystal
-from sim.stacking import RUNS
+from sim.specimen.materials import Material, parse_material
+from sim.specimen.particle import MIXTURES, SHAPES, Nanoparticle, build, build_polycrystal
+from sim.specimen.stacking import RUNS
 
 ATOM_RADIUS_NM = 0.19
 """The mask is the union of discs of this radius around the projected atoms, closed and filled [nm], ..."""
@@ -84,7 +84,7 @@ class Recipe:
 
     side_nm: float
     materials: dict[str, float]
-    """Weight of each material, by name or text (see `sim.materials.parse_material`)."""
+    """Weight of each material, by name or text (see `sim.specimen.materials.parse_material`)."""
     particles: tuple[int, int]
     """How many, from and to (inclusive)."""
     diameter_nm: tuple[float, float]
@@ -114,7 +114,7 @@ class Recipe:
     soot_only: bool = False
     """No particles but soot: an aggregate of touching primary particles."""
     soot_nm: tuple[float, float] = (8.0, 25.0)
-    """Diameter of the aggregate's primary particles [nm]; at most `sim.carbon.SOOT_SHARE` of the field."""
+    """Diameter of the aggregate's primary particles [nm]; at most `sim.specimen.carbon.SOOT_SHARE` of the field."""
     contamination: float = 0.12
     """Share with a dome of further amorphous carbon."""
     inside_nm: float | None = None

@@ -170,7 +170,7 @@ class Story:
     null_share: Share = 0.2
     """Chance of a particle to be one that would not show a fault."""
     unscored_share: Share = 0.05
-    """Chance of a particle to be one that the rule of `sim.truth` does not score."""
+    """Chance of a particle to be one that the rule of `sim.specimen.truth` does not score."""
     materials: tuple[str, ...] = ("CdSe-wurtzite", "CdSe-zincblende")
     density_per_nm2: Annotated[float, Field(ge=0, le=0.03)] = 0.009
     """Particles a square nanometre."""

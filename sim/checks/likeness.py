@@ -1,6 +1,7 @@
 """Simulated frames beside real ones: as pictures, power spectra and histograms of grey values.
 
-`python -m sim.likeness OUT.png GOLD=PIXEL_NM HEATED=PIXEL_NM` takes a real frame of gold grains that show their lattice
+`python -m sim.checks.likeness OUT.png GOLD=PIXEL_NM HEATED=PIXEL_NM` takes a real frame of gold grains that
+show their lattice
 and one of heated particles that show by their thickness, and simulates a counterpart of each.
 """
 
@@ -18,15 +19,15 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import fft, stats
 
-from sim.camera import CAMERAS, Camera
-from sim.carbon import amorphous_slab
-from sim.conditions import Conditions
-from sim.imaging import exposure, record
-from sim.multislice import exit_wave
-from sim.sheet import grey
-from sim.specimen import Recipe, SlabOfCarbon, draw_specimen
-from sim.thickness import mass_thickness
-from sim.transfer import resample
+from sim.dataset.sheet import grey
+from sim.optics.camera import CAMERAS, Camera
+from sim.optics.conditions import Conditions
+from sim.optics.imaging import exposure, record
+from sim.optics.multislice import exit_wave
+from sim.optics.transfer import resample
+from sim.specimen.carbon import amorphous_slab
+from sim.specimen.draw import Recipe, SlabOfCarbon, draw_specimen
+from sim.specimen.thickness import mass_thickness
 
 Picture = npt.NDArray[np.float32]
 PIXEL_NM = 0.05

@@ -16,17 +16,17 @@ import numpy.typing as npt
 from scipy import fft
 
 from monitor.client import FrameSender
-from sim.camera import CAMERAS
-from sim.conditions import Conditions
-from sim.fields import Composed, Composer, Standing
-from sim.imaging import expected_image, record
-from sim.layout import Planner, window
-from sim.library import Library, load_library, true_class
-from sim.materials import parse_material
-from sim.session_truth import SessionTruth
-from sim.story import Charging, Contamination, OffFocus, Story
-from sim.transfer import Image
-from sim.truth import fringe_signal_to_noise
+from sim.microscope.fields import Composed, Composer, Standing
+from sim.microscope.layout import Planner, window
+from sim.microscope.library import Library, load_library, true_class
+from sim.microscope.session_truth import SessionTruth
+from sim.microscope.story import Charging, Contamination, OffFocus, Story
+from sim.optics.camera import CAMERAS
+from sim.optics.conditions import Conditions
+from sim.optics.imaging import expected_image, record
+from sim.optics.transfer import Image
+from sim.specimen.materials import parse_material
+from sim.specimen.truth import fringe_signal_to_noise
 
 Counts = npt.NDArray[np.uint16]
 FORMATS = ("mrc", "tif", "npy")

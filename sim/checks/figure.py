@@ -1,6 +1,6 @@
 """The pictures of `docs/physics.md` and the numbers in them.
 
-`python -m sim.checks_figure docs/physics.png docs/carbon.png`; the second is optional.
+`python -m sim.checks.figure docs/physics.png docs/carbon.png`; the second is optional.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from sim.carbon import amorphous_slab, coordination, radial_distribution
-from sim.checks import (
+from sim.checks.physics import (
     DIAMOND,
     beams,
     bloch_waves,
@@ -30,12 +29,13 @@ from sim.checks import (
     radial_power,
     transfer_zeros,
 )
-from sim.conditions import Conditions
-from sim.imaging import expected_image, image_wave
-from sim.materials import MATERIALS
-from sim.multislice import exit_wave
-from sim.particle import build
-from sim.specimen import Placed, Specimen
+from sim.optics.conditions import Conditions
+from sim.optics.imaging import expected_image, image_wave
+from sim.optics.multislice import exit_wave
+from sim.specimen.carbon import amorphous_slab, coordination, radial_distribution
+from sim.specimen.draw import Placed, Specimen
+from sim.specimen.materials import MATERIALS
+from sim.specimen.particle import build
 
 
 def _film_zeros(axes: Sequence[Any], say: Callable[[str], None]) -> None:

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sim.layout import FieldPlan, turned_record
-from sim.library import UNSCORED, Library, true_class
-from sim.story import Story
+from sim.microscope.layout import FieldPlan, turned_record
+from sim.microscope.library import UNSCORED, Library, true_class
+from sim.microscope.story import Story
 
 FORMAT = "faultwatch session truth 1"
 ENDING = ".truth"

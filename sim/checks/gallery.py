@@ -1,6 +1,6 @@
 """A picture of what is simulated: kinds of specimen down, imaging conditions across.
 
-`python -m sim.gallery OUT.png --seed S` draws it.
+`python -m sim.checks.gallery OUT.png --seed S` draws it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sim.camera import CAMERAS
-from sim.carbon import amorphous_slab
-from sim.conditions import Conditions
-from sim.imaging import exposure, record
-from sim.materials import parse_material
-from sim.multislice import exit_wave
-from sim.particle import Nanoparticle, build
-from sim.presets import PRESETS
-from sim.sheet import grey
-from sim.specimen import Placed, SlabOfCarbon, Specimen, draw_specimen
-from sim.thickness import mass_thickness
-from sim.transfer import wavelength_nm
+from sim.dataset.presets import PRESETS
+from sim.dataset.sheet import grey
+from sim.optics.camera import CAMERAS
+from sim.optics.conditions import Conditions
+from sim.optics.imaging import exposure, record
+from sim.optics.multislice import exit_wave
+from sim.optics.transfer import wavelength_nm
+from sim.specimen.carbon import amorphous_slab
+from sim.specimen.draw import Placed, SlabOfCarbon, Specimen, draw_specimen
+from sim.specimen.materials import parse_material
+from sim.specimen.particle import Nanoparticle, build
+from sim.specimen.thickness import mass_thickness
 
 Picture = npt.NDArray[np.float32]
 SIDE_NM = 12.8

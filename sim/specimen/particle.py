@@ -15,9 +15,9 @@ import numpy.typing as npt
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
-from sim.materials import Material, hollow_letters
-from sim.stacking import LAMELLA, Fault, find_faults, word
-from sim.truth import FaultGeometry, Visibility, nearest_zone, visibility
+from sim.specimen.materials import Material, hollow_letters
+from sim.specimen.stacking import LAMELLA, Fault, find_faults, word
+from sim.specimen.truth import FaultGeometry, Visibility, nearest_zone, visibility
 
 Points = npt.NDArray[np.float64]
 
@@ -58,7 +58,7 @@ class Nanoparticle:
         """What the truth rule needs of it, and what a reader wants to know, as plain values for JSON.
 
         `zone` and `zone_tilt` [°] name the nearest zone axis of all; `zone_tilt_deg` is the tilt off the nearest zone
-        that shows the stacking (see `sim.truth.Visibility`).
+        that shows the stacking (see `sim.specimen.truth.Visibility`).
         """
         return {
             "material": self.material.name,
@@ -244,7 +244,7 @@ def build(
 
     Parameters
     ----------
-    kinds : the faults to put in (see `sim.stacking.RUNS`).
+    kinds : the faults to put in (see `sim.specimen.stacking.RUNS`).
     orientation, tilt_deg : see `draw_rotation`.
     displacement_nm : root mean square displacement of an atom along each axis: one frozen phonon [nm].
     roughness : share of the outermost shell's atoms (0.15 nm) that is missing.

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.library import UNSCORED, Library
-from sim.story import BlankField, Charging, OffZoneField, Story
+from sim.microscope.library import UNSCORED, Library
+from sim.microscope.story import BlankField, Charging, OffZoneField, Story
 
 GAP_NM = 0.3
 """Between the circles about two particles that do not touch [nm]."""

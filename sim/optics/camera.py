@@ -13,7 +13,7 @@ from math import pi
 
 import numpy as np
 
-from sim.transfer import Image, filtered, half_plane
+from sim.optics.transfer import Image, filtered, half_plane
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The simulation beside what is known: physics, pictures, real frames."""

@@ -1,0 +1,1 @@
+"""The virtual microscope: stories of sessions, played as frames."""
