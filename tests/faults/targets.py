@@ -60,7 +60,7 @@ def _dectris_v1(random: Random) -> list[Parts]:
 
 @functools.cache  # packing is slow
 def _dectris_v1_series(dtype: str, encoding: str) -> list[Parts]:
-    from tests.monitor.dectris.conftest import V1
+    from tests.monitor.sources.dectris.conftest import V1
 
     images = np.random.default_rng(0).poisson(60, (2, 24, 20)).astype(dtype)
     messages = [V1.image(5, i, image, encoding) for i, image in enumerate(images)]
@@ -68,7 +68,7 @@ def _dectris_v1_series(dtype: str, encoding: str) -> list[Parts]:
 
 
 def _dectris_v2(random: Random) -> list[Parts]:
-    from tests.monitor.dectris.conftest import _RECORDED
+    from tests.monitor.sources.dectris.conftest import _RECORDED
 
     kept = [name for name in _RECORDED if name in ("start", "end") or random.randrange(2)]
     return [[base64.b64decode(_RECORDED[name])] for name in kept]

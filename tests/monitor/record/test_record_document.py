@@ -14,7 +14,7 @@ from monitor.frames import FrameRef
 from monitor.record import DATABASE, SCHEMA_VERSION, FinishedFrame, RecordWriter
 from monitor.record.export import FEATURE_UNITS
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "record.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "record.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
