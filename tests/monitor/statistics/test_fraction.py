@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.statistics.course import StatisticsRow
+from monitor.statistics.course import StatisticsRow, running
 from monitor.statistics.fraction import (
     LEVEL,
     Fraction,
@@ -20,7 +20,6 @@ from monitor.statistics.fraction import (
     lang_reiczigel,
     rates_of,
     rogan_gladen,
-    running,
     wilson,
 )
 
