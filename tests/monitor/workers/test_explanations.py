@@ -41,9 +41,9 @@ def _run(models: Models, files: list[Path], options: Options) -> list[dict]:
     status = analyse(
         given,
         options,
-        models.evaluation.judge,
+        models.judge,
         as_json=True,
-        explain=models.explain.explanation,
+        explain=models.explain,
         out=out,
         err=io.StringIO(),
     )
