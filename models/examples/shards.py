@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from models.errors import ModelError
 
-FORMAT = "faultwatch data set 2"
+FORMAT = "faultwatch data set 3"
 
 
 @dataclass(frozen=True)

@@ -100,14 +100,14 @@ def particle_truth(
         snr = fringe_signal_to_noise(
             clean,
             labels == i + 1,
-            p.lateral_rc,
-            p.stacking_rc,
+            p.resolved_lateral_rc,
+            p.resolved_stacking_rc,
             p.material,
             pixel_size_nm,
             conditions.dose_e_per_A2 * 100 * conditions.camera.dqe,
         )
         scored = p.orientation != "polycrystal"  # several grains have no class
-        true_class = classify(p.material, p.seen, p.faults, snr) if scored else None
+        true_class = classify(p.seen, bool(p.faults), snr) if scored else None
         found.append({"label": i + 1, "class": true_class, "snr": round(snr, 3), **p.record()})
     return found
 

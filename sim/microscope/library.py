@@ -37,10 +37,8 @@ from sim.optics.multislice import exit_wave
 from sim.optics.transfer import Wave, frequencies, wavelength_nm
 from sim.specimen.carbon import amorphous_slab
 from sim.specimen.draw import Placed, Recipe, Specimen, draw_particle, projected_mask
-from sim.specimen.materials import parse_material
 from sim.specimen.particle import Nanoparticle
-from sim.specimen.stacking import Fault
-from sim.specimen.truth import FaultGeometry, Visibility, classify
+from sim.specimen.truth import Visibility, classify
 
 FORMAT = "faultwatch wave library 2"
 SHIPPED = Path(__file__).parent / "waves" / "particles.h5"
@@ -133,20 +131,13 @@ class Library:
 
 def true_class(record: dict[str, Any], signal_to_noise: float) -> str | None:
     """The class of a particle by the rule of `sim.specimen.truth`, from its record; `None`: not scored."""
+    elsewhere = record.get("weight_elsewhere", 0.0)
+    if elsewhere > record["weight"] and "resolved_lateral_rc" not in record:
+        return None  # an older library: the direction of the plane that resolves the stacking is not known
     seen = Visibility(
-        record["weight"],
-        record["zone_tilt_deg"],
-        record["plane_tilt_deg"],
-        np.zeros(3),
-        record.get("weight_elsewhere", 0.0),
+        record["weight"], record["zone_tilt_deg"], record["plane_tilt_deg"], np.zeros(3), elsewhere
     )
-    faults = tuple(
-        FaultGeometry(
-            Fault(f["kind"], f["layer"], f["layers"]), f["depth_layers"], f["chord_nm"], f["thickness_nm"]
-        )
-        for f in record["faults"]
-    )
-    return classify(parse_material(record["material"]), seen, faults, signal_to_noise)
+    return classify(seen, bool(record["faults"]), signal_to_noise)
 
 
 def propagated(wave: Wave, pixel_size_nm: float, energy_kev: float, distance_nm: float) -> Wave:
@@ -295,7 +286,7 @@ def load_library(path: Path = SHIPPED) -> Library:
                     float(group.attrs["height_nm"]),
                 )
             )
-            classes.append(str(group.attrs["class"]))
+            classes.append(true_class(particles[-1].record, inf) or UNSCORED)
         films = tuple(
             Film(
                 resampled(_read(group["wave"]), round(float(group.attrs["side_nm"]) / pixel))

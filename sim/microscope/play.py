@@ -225,7 +225,9 @@ def sighting(
     shown = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     told = standing.particle.record
     dose = conditions.dose_e_per_A2 * 100 * conditions.camera.dqe
-    lateral, stacking = tuple(told["lateral_rc"]), tuple(told["stacking_rc"])
+    lateral, stacking = (
+        tuple(told.get(f"resolved_{name}_rc", told[f"{name}_rc"])) for name in ("lateral", "stacking")
+    )
     material = parse_material(told["material"])
     snr = fringe_signal_to_noise(clean[box], shown, lateral, stacking, material, pixel_size_nm, dose)
     whole = len(rows) == standing.area and min(top, left) > 0

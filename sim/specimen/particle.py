@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from sim.specimen.materials import Material, hollow_letters
 from sim.specimen.stacking import LAMELLA, Fault, find_faults, word
-from sim.specimen.truth import FaultGeometry, Visibility, nearest_zone, visibility
+from sim.specimen.truth import FaultGeometry, Visibility, edges, nearest_zone, visibility
 
 Points = npt.NDArray[np.float64]
 
@@ -71,9 +71,13 @@ class Nanoparticle:
             "plane_tilt_deg": round(self.seen.plane_tilt_deg, 2),
             "weight": round(self.seen.weight, 4),
             "weight_elsewhere": round(self.seen.elsewhere, 4),
+            "resolved_weight": round(self.seen.resolved_weight, 4),
+            "resolved_plane": "own" if self.seen.by_own_plane else "other",
             "stack": self.stack,
             "lateral_rc": list(self.lateral_rc),
             "stacking_rc": list(self.stacking_rc),
+            "resolved_lateral_rc": list(self.resolved_lateral_rc),
+            "resolved_stacking_rc": list(self.resolved_stacking_rc),
             "faults": [
                 {
                     "kind": f.fault.kind,
@@ -99,6 +103,16 @@ class Nanoparticle:
     def stacking_rc(self) -> tuple[float, float]:
         """Unit vector (row, column) of the stacking axis in the image."""
         return _in_image(self.rotation[:, 2])
+
+    @property
+    def resolved_lateral_rc(self) -> tuple[float, float]:
+        """`lateral_rc` of the plane that resolves the stacking best."""
+        return _in_image(self.rotation @ self.seen.resolved_lateral)
+
+    @property
+    def resolved_stacking_rc(self) -> tuple[float, float]:
+        """`stacking_rc` of the plane that resolves the stacking best."""
+        return _in_image(self.rotation @ self.seen.resolved_normal)
 
 
 def _in_image(direction: Points) -> tuple[float, float]:
@@ -200,11 +214,18 @@ def faulted_word(
     return word(base, layers, faults, lamellas)
 
 
-def draw_rotation(orientation: str, tilt_deg: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def draw_rotation(
+    orientation: str, tilt_deg: float, rng: np.random.Generator, cubic_sense: int | None = None
+) -> npt.NDArray[np.float64]:
     """A rotation (3, 3) from the crystal to the laboratory: `orientation` along the beam, then a tilt off it.
 
-    `near` and `11-20`: x along the beam; `10-10`: y; `0001`: z; `111`: a further close-packed zone of fcc and zinc
-    blende; `100`, `112`: of the cubic crystal; `random`: any.
+    `near` and `11-20`: a zone that shows the stacking; `10-10`: y; `0001`: z; `111`: a further close-packed zone of fcc
+    and zinc blende; `100`, `112`: of the cubic crystal; `random`: any.
+
+    Parameters
+    ----------
+    cubic_sense : of a cubic stack (see `sim.specimen.truth.edges`), whose `near` is any of the six ⟨110⟩: three lie in
+        the plane of the word and three do not. `None` for wurtzite, whose `near` is any of the three ⟨11-20⟩.
     """
     if orientation == "random":
         return np.asarray(Rotation.random(random_state=rng.integers(2**31)).as_matrix())
@@ -220,7 +241,11 @@ def draw_rotation(orientation: str, tilt_deg: float, rng: np.random.Generator) -
     zone = np.asarray(zones[orientation], dtype=float)
     zone /= np.linalg.norm(zone)
     if orientation == "near" or orientation == "11-20":
-        zone = Rotation.from_rotvec([0, 0, rng.integers(6) * np.pi / 3]).apply(zone)
+        turn = int(rng.integers(6))
+        zone = Rotation.from_rotvec([0, 0, turn * np.pi / 3]).apply(zone)
+        if cubic_sense is not None and turn % 2:
+            i, j = ((0, 1), (1, 2), (2, 0))[turn // 2]
+            zone = (edges(cubic_sense)[i] + edges(cubic_sense)[j]) / np.sqrt(2)
     to_beam, _ = Rotation.align_vectors([[0.0, 0.0, 1.0]], [zone])
     spin = Rotation.from_rotvec([0, 0, rng.uniform(0, 2 * np.pi)])
     axis = rng.uniform(0, 2 * np.pi)
@@ -265,12 +290,13 @@ def build(
     present = np.flatnonzero(np.bincount(layer, minlength=layers) >= 3)
     first, last = int(present.min()), int(present.max())
 
-    rotation = draw_rotation(orientation, tilt_deg, rng)
+    sense = _sense(stack)
+    rotation = draw_rotation(orientation, tilt_deg, rng, None if material.hexagonal else sense)
     turned = positions @ rotation.T
     thickness = float(np.ptp(turned[:, 2]))
     beam = rotation.T @ np.array([0.0, 0.0, 1.0])
-    seen = visibility(material, beam, thickness, _sense(stack))
-    zone, zone_tilt = nearest_zone(material, beam, _sense(stack))
+    seen = visibility(material, beam, thickness, sense)
+    zone, zone_tilt = nearest_zone(material, beam, sense)
     displaced = turned + rng.normal(0, displacement_nm, turned.shape)
     centre = (displaced.max(axis=0) + displaced.min(axis=0)) / 2
     turned -= centre

@@ -1,17 +1,22 @@
-"""The rule that gives a particle its true class: one place, its thresholds written down.
+"""The rule that gives a particle its true class.
 
-`yes`   a fault is present, the beam lies in its plane, and the columns that tell the stacking are resolved;
-`no`    it would show, and there is none in the structure at all;
-`null`  a fault would not show: for geometry (zone, tilt), dose or transfer;
-`None`  in between, or a fault that fails only in depth: not scored, never called `no`.
+The fraction that the project estimates is: of the particles whose stacking is resolved, the share that holds at least
+one planar fault. The rule follows from that sentence and treats faulted and faultless particles alike:
 
-Of a cubic crystal all four {111} can carry faults; the word lies in one. Where that one does not show and another one
-does, nobody can tell a faulted particle from a faultless one, and it is not scored.
+`yes`   the stacking is resolved, and the structure holds at least one planar fault;
+`no`    the stacking is resolved, and the structure holds none;
+`null`  the stacking is not resolved, because of the zone, the tilt, the dose or the contrast transfer function;
+`None`  in a narrow band between resolved and not resolved, in which an expert could not decide either: unscored.
 
-A lamella of the other polytype (`polytype`, see `sim.specimen.stacking`) is no stacking fault: it never makes
-a particle `yes`.
-Nor is such a particle faultless, so it is never `no`. Where it has no fault beside the lamella that shows, it is not
-scored; where the stacking would not show at all, it is `null` as any other.
+The stacking is resolved by geometry (`Visibility.resolved_weight`) and by signal to noise (`fringe_signal_to_noise`).
+How deep a fault lies, how wide its projection is and how long its trace is do not change the class: shallow and tilted
+faults are found less often, and the confusion matrix says how much less. They are in the particle's record.
+
+A cubic crystal has four {111} planes and its faults lie in one of them. The plane that resolves the stacking can be
+another one: then a fault is harder to find, and the particle is `yes` all the same.
+
+Every deviation from the perfect stacking is a planar fault. `FAMILIES` names the kinds apart: stacking faults, twin
+boundaries, and interfaces to a lamella of the other polytype.
 """
 
 from __future__ import annotations
@@ -30,37 +35,73 @@ from sim.specimen.stacking import POLYTYPE, Fault
 Vector = npt.NDArray[np.float64]
 
 RESOLVED = 0.6
-"""A pair of reflections weighs at least this: the columns are resolved."""
-UNRESOLVED = 0.25
-"""At most this: they are not."""
+"""From this weight of a pair of reflections on, the geometry resolves the stacking."""
+UNRESOLVED = 0.4
+"""Up to this weight the geometry does not resolve the stacking."""
 SHAPE_FACTOR = 0.75
 """Effective thickness of a rounded particle as a share of its largest one."""
-WIDTH_LAYERS = 1.0
-"""The fault's projected width t·tan(tilt of its plane), at most, in layers."""
-DEPTH_LAYERS = {"wurtzite": 2.0, "zinc blende": 2.0, "fcc": 3.0, "rock salt": 3.0}
-"""Whole layers between the fault and either cap, at least."""
-CHORD_NM = 1.5
-"""Length of the fault's trace in the image, at least [nm]."""
 SEEN = 1.5
-"""Signal to noise of one layer's stacking-sensitive fringe from which the dose and the transfer resolve it."""
-UNSEEN = 0.6
-"""The same, below which they do not."""
+"""Signal to noise of one layer's stacking-sensitive fringe from which the image resolves the stacking."""
+UNSEEN = 1.0
+"""Signal to noise up to which the image does not resolve the stacking."""
+TIE = 1e-6
+"""Two planes of a cubic crystal whose weights differ by less resolve the stacking alike."""
+FAMILIES = {
+    "I1": "stacking fault",
+    "I2": "stacking fault",
+    "E": "stacking fault",
+    "intrinsic": "stacking fault",
+    "extrinsic": "stacking fault",
+    "other": "stacking fault",
+    "twin": "twin boundary",
+    POLYTYPE: "polytype interface",
+}
+"""Family of each kind of planar fault (see `sim.specimen.stacking`)."""
 
 
 @dataclass(frozen=True)
 class Visibility:
-    """How far the projection shows the stacking sequence."""
+    """How far the projection shows the stacking sequence.
+
+    Directions are unit vectors (3,) in the crystal's frame: x ⟨11-20⟩ (⟨110⟩), z normal to the plane of the word.
+    """
 
     weight: float
-    """Of the weaker reflection of the best pair, 0 to 1 (kinematic shape function)."""
+    """Of the weaker reflection of the best pair, 0 to 1 (kinematic shape function), for the plane of the word."""
     zone_tilt_deg: float
-    """Angle between the beam and the nearest ⟨11-20⟩ (⟨110⟩) in the stacking plane [°]."""
+    """Angle between the beam and the nearest ⟨11-20⟩ (⟨110⟩) in the plane of the word [°]."""
     plane_tilt_deg: float
-    """Angle between the beam and the stacking plane [°]."""
+    """Angle between the beam and the plane of the word [°]."""
     lateral: Vector
-    """Unit vector in the crystal's frame along which A, B, C are apart, for the nearest zone."""
+    """Direction along which the letters A, B, C are apart, for the nearest zone."""
     elsewhere: float = 0.0
-    """The largest weight of the three other {111} of a cubic crystal, in which its word does not lie."""
+    """The largest weight of the three other {111} of a cubic crystal."""
+    elsewhere_lateral: Vector | None = None
+    """`lateral` of that other plane."""
+    elsewhere_normal: Vector | None = None
+    """Normal of that other plane."""
+
+    @property
+    def resolved_weight(self) -> float:
+        """Weight of the plane that resolves the stacking best."""
+        return max(self.weight, self.elsewhere)
+
+    @property
+    def by_own_plane(self) -> bool:
+        """Whether the plane that resolves the stacking best is the plane of the word."""
+        return self.elsewhere_normal is None or self.weight >= self.elsewhere - TIE
+
+    @property
+    def resolved_lateral(self) -> Vector:
+        """Direction along which the letters are apart, in the plane that resolves the stacking best."""
+        other = self.elsewhere_lateral
+        return self.lateral if self.by_own_plane or other is None else other
+
+    @property
+    def resolved_normal(self) -> Vector:
+        """Normal of the plane that resolves the stacking best."""
+        other = self.elsewhere_normal
+        return np.array([0.0, 0.0, 1.0]) if self.by_own_plane or other is None else other
 
 
 def sensitive_heights(material: Material) -> tuple[float, ...]:
@@ -86,16 +127,22 @@ def visibility(material: Material, beam: Vector, thickness_nm: float, sense: int
     thickness at the deviation that the tilt causes (Hirsch et al., *Electron Microscopy of Thin Crystals*, ch. 4).
     """
     zone, lateral, weight = _weight_of_pair(material, beam, thickness_nm)
-    # Half a turn about an edge of the cube brings the crystal onto itself and another {111} to this one's place.
-    turns = [] if material.hexagonal else [2 * np.outer(e, e) - np.eye(3) for e in _edges(sense)]
+    elsewhere, elsewhere_lateral, elsewhere_normal = 0.0, None, None
+    if not material.hexagonal:
+        # A half turn about an edge of the cube maps the crystal onto itself and another {111} onto the word's plane.
+        turns = [2 * np.outer(edge, edge) - np.eye(3) for edge in edges(sense)]
+        others = [_weight_of_pair(material, turn @ beam, thickness_nm) for turn in turns]
+        best = int(np.argmax([other[2] for other in others]))
+        elsewhere = others[best][2]
+        elsewhere_lateral, elsewhere_normal = turns[best] @ others[best][1], turns[best][:, 2]
     return Visibility(
         weight=weight,
         zone_tilt_deg=float(np.degrees(np.arccos(min(1.0, abs(float(beam @ zone)))))),
         plane_tilt_deg=float(np.degrees(asin(min(1.0, abs(float(beam[2])))))),
         lateral=lateral,
-        elsewhere=max(
-            (_weight_of_pair(material, turn @ beam, thickness_nm)[2] for turn in turns), default=0.0
-        ),
+        elsewhere=elsewhere,
+        elsewhere_lateral=elsewhere_lateral,
+        elsewhere_normal=elsewhere_normal,
     )
 
 
@@ -117,7 +164,7 @@ def _weight_of_pair(material: Material, beam: Vector, thickness_nm: float) -> tu
     return zone, lateral, max(pairs)
 
 
-def _edges(sense: int) -> Vector:
+def edges(sense: int) -> Vector:
     """(3, 3) unit vectors along the edges of the cube of a stack ABC (`sense` 1) or CBA (-1)."""
     # The three shortest vectors from a layer to the next, ½⟨110⟩; their sums and differences are the cube's edges.
     up = sqrt(2 / 3)
@@ -141,9 +188,7 @@ def nearest_zone(material: Material, beam: Vector, sense: int = 1) -> tuple[str,
         in_plane = np.stack([np.cos(angles), np.sin(angles), np.zeros(6)], axis=1)
         families = {"[11-20]": in_plane[::2], "[10-10]": in_plane[1::2], "[0001]": np.eye(3)[2:]}
     else:
-        families = {
-            name: np.array(_family(indices)) @ _edges(sense) for name, indices in _CUBIC_ZONES.items()
-        }
+        families = {name: np.array(_family(indices)) @ edges(sense) for name, indices in _CUBIC_ZONES.items()}
     tilts = {
         name: float(
             np.degrees(np.arccos(min(1.0, float(np.abs(zones @ beam).max() / np.linalg.norm(zones[0])))))
@@ -180,34 +225,20 @@ class FaultGeometry:
     """Where the middle of its trace lies in the image, from the particle's centre: row and column [nm]."""
 
 
-def classify(
-    material: Material, seen: Visibility, faults: tuple[FaultGeometry, ...], signal_to_noise: float
-) -> ParticleClass | None:
-    """The true class of one particle in one image; `None`: not scored.
+def classify(seen: Visibility, faulted: bool, signal_to_noise: float) -> ParticleClass | None:
+    """The true class of one particle in one image; `None`: unscored.
 
     Parameters
     ----------
     seen : from `visibility`.
-    faults : every fault and lamella of the structure, none for a faultless one.
-    signal_to_noise : of one layer's stacking-sensitive fringe in this image, from `fringe_signal_to_noise`.
+    faulted : whether the structure holds at least one planar fault, of any kind.
+    signal_to_noise : of one layer's fringe in the plane that resolves the stacking best (`fringe_signal_to_noise`).
     """
-    if seen.weight <= UNRESOLVED < seen.elsewhere:
-        return None
-    if seen.weight <= UNRESOLVED or signal_to_noise <= UNSEEN:
+    if seen.resolved_weight <= UNRESOLVED or signal_to_noise <= UNSEEN:
         return "null"
-    if seen.weight < RESOLVED or signal_to_noise < SEEN:
+    if seen.resolved_weight < RESOLVED or signal_to_noise < SEEN:
         return None
-    if not faults:
-        return "no"
-    slope = np.tan(np.radians(seen.plane_tilt_deg))
-    shown = any(
-        fault.fault.kind != POLYTYPE
-        and fault.thickness_nm * slope <= WIDTH_LAYERS * material.layer_nm
-        and fault.depth_layers >= DEPTH_LAYERS[material.polytype]
-        and fault.chord_nm >= CHORD_NM
-        for fault in faults
-    )
-    return "yes" if shown else None
+    return "yes" if faulted else "no"
 
 
 def fringe_signal_to_noise(
@@ -221,9 +252,11 @@ def fringe_signal_to_noise(
 ) -> float:
     """Signal to noise of one layer's fringe in the stacking-sensitive row, from the noise-free image.
 
-    A fringe of relative amplitude A over a layer of N electrons is known to A √(N/2) (the Cramér-Rao bound of a
-    sinusoid's amplitude in Poisson noise). The amplitude is that of the layers' sums at the row's lateral frequency,
-    less (in squares) what stands a fifth of it to either side: speckle and thickness contrast are no fringes.
+    A is the relative amplitude of the fringe and N the number of electrons of one layer. Shot noise gives A a variance
+    of 2/N (the Cramér-Rao bound of a sinusoid's amplitude in Poisson noise). The film's speckle is noise too: let b be
+    its mean squared modulus, per half layer, at a fifth of the row's frequency to either side of it. A layer is the
+    mean of two half layers and A is twice the real part, so that speckle gives a variance of 4 · (b/2) / 2 = b. The
+    signal to noise is A / √(2/N + b), with A² reduced by 4b, because speckle is no fringe.
 
     Parameters
     ----------
@@ -253,4 +286,4 @@ def fringe_signal_to_noise(
     beside = (power(0.8 * material.row_per_nm) + power(1.2 * material.row_per_nm)) / 2
     amplitude = 2 * sqrt(max(0.0, power(material.row_per_nm) - beside))
     electrons = float(np.median(count[full])) * 2 * pixel_size_nm**2 * electrons_per_nm2 * mean
-    return amplitude * sqrt(electrons / 2)
+    return amplitude / sqrt(2 / max(electrons, 1e-9) + beside)

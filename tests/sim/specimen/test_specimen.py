@@ -130,7 +130,7 @@ def test_the_share_near_a_zone_is_as_set() -> None:
     for share in (0.0, 1.0):
         recipe = replace(PLAIN, near_zone=share, named_zone=0.0, largest_tilt_deg=5.0)
         tilts = [
-            p.particle.seen.zone_tilt_deg
+            (p.particle.zone_tilt or 0.0) if p.particle.zone in ("[11-20]", "[110]") else 90.0
             for n in range(6)
             for p in draw_specimen(recipe, None, np.random.default_rng(n)).particles
         ]
