@@ -367,7 +367,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """
     from models.evaluation.evaluate import as_text
     from models.evaluation.evaluate import evaluate as run
-    from models.evaluation.real import RealFrames
+    from models.examples.real_frames import RealFrames
     from monitor.read.pictures import read_frame
 
     real, blank = ([RealFrames.parse(text) for text in given] for given in (options.real, options.blank))

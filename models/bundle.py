@@ -18,9 +18,6 @@ from __future__ import annotations
 import ctypes.util
 import hashlib
 import json
-import re
-import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,9 +27,10 @@ import numpy.typing as npt
 
 from models.errors import BundleRefused, ModelError
 from models.features.measure import feature_names
-from models.forest import sharpened
+from models.forest import Forest, onnx_forest
 from models.preprocess import Preprocessing
 from models.results import CLASSES
+from models.runtime import open_session
 from models.segment import Calibration, Network, Segmentation, calibrated
 
 if TYPE_CHECKING:  # torch is imported only where it is needed
@@ -84,22 +82,11 @@ class Bundle:
     """A particle whose likeliest class has a lower probability is marked as abstained."""
     backend: str
     network: Network
-    forest: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
-    """(P, F) features → (P, 4) probabilities in the order of `CLASSES`."""
+    forest: Forest
 
 
-def _hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def write_manifest(folder: Path, name: str, details: dict[str, Any]) -> str:
-    """Write `bundle.json` beside the finished files; returns the bundle's identity."""
-    hashes = {
-        file: _hash(folder / file) for file in (*FILES, INT8) if file in FILES or (folder / file).exists()
-    }
-    details = {"format": FORMAT, "name": name, "classes": list(CLASSES), **details, "sha256": hashes}
-    (folder / "bundle.json").write_text(json.dumps(details, indent=1) + "\n")
-    return identity(details)
 
 
 def identity(details: dict[str, Any]) -> str:
@@ -158,7 +145,7 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
     for file in (*FILES, *(details["sha256"].keys() & {INT8})):
         if not (folder / file).is_file():
             raise BundleRefused(f"{folder} lacks {file}")
-        if _hash(folder / file) != details["sha256"].get(file):
+        if file_hash(folder / file) != details["sha256"].get(file):
             raise BundleRefused(f"{folder / file} is damaged: its SHA-256 is not the one in bundle.json")
     unknown = set(details["features"]) - set(feature_names())
     if unknown:
@@ -186,7 +173,7 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
         abstain_below=abstain_below,
         backend=backend,
         network=calibrated(network, calibration),
-        forest=_onnx_forest(folder / "forest.onnx", len(names), sharpening),
+        forest=onnx_forest(folder / "forest.onnx", len(names), sharpening),
     )
 
 
@@ -229,7 +216,7 @@ def onnx_network(path: Path, threads: int = 1) -> Network:
     BundleRefused
         The file holds something else.
     """
-    session = _session(path, threads)
+    session = open_session(path, threads)
     if [(i.name, len(i.shape)) for i in session.get_inputs()] != [("image", 4)]:
         raise BundleRefused(f"{path} holds no network that takes an image")
 
@@ -249,7 +236,7 @@ def torch_network(folder: Path, architecture: Architecture, device: str) -> Netw
     """
     import torch
 
-    from models.training.export import read_unet
+    from models.unet import read_unet
 
     net = read_unet(folder / "unet.safetensors", architecture).to(device).eval()
 
@@ -259,104 +246,3 @@ def torch_network(folder: Path, architecture: Architecture, device: str) -> Netw
         return np.asarray(result.float().cpu().numpy())
 
     return run
-
-
-def _session(path: Path, threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # The arena keeps the largest frame's memory for the next one: quicker, and the footprint stays at its height.
-    options.enable_cpu_mem_arena = True
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own errors have no common root but this
-        raise BundleRefused(f"{path} can't be loaded: {' '.join(str(error).split())[:160]}") from error
-
-
-def _onnx_forest(
-    path: Path, features: int, sharpening: float
-) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
-    session = _session(path, 1)
-    inputs = session.get_inputs()
-    if len(inputs) != 1 or inputs[0].shape[1:] != [features] or len(session.get_outputs()) != 2:
-        raise BundleRefused(f"{path} holds no forest of {features} features")
-    name = inputs[0].name
-
-    def run(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        if len(rows) == 0:
-            return np.zeros((0, len(CLASSES)), np.float32)
-        return sharpened(np.asarray(session.run(None, {name: rows})[1], dtype=np.float32), sharpening)
-
-    return run
-
-
-def derive(
-    bundle: Path,
-    out: Path,
-    *,
-    provenance: dict[str, Any],
-    unet_weights: Path | None = None,
-    forest: Path | None = None,
-    figures: dict[str, Any] | None = None,
-    calibration: Calibration | None = None,
-    segmentation: Segmentation | None = None,
-) -> Path:
-    """Make a new version of a bundle: other weights or settings, everything else carried over; returns `out`.
-
-    The metrics are the parent's: `metrics_of` names the bundle on which they were measured.
-
-    Parameters
-    ----------
-    provenance : what was done and with what; kept as `provenance`.
-    unet_weights : a safetensors file of the same architecture; `None`: the parent's.
-    forest : folder with both forms of a forest of the same features; `None`: the parent's.
-    figures : what the manifest says of it: `rates`, `rates_by_condition`, `forest`; what is not given is the parent's.
-    calibration, segmentation : `None`: the parent's.
-
-    Raises
-    ------
-    BundleRefused
-        The parent is refused, the weights do not fit it, or there is something at `out` already.
-    """
-    parent, details = describe(bundle)
-    load_bundle(bundle, "cpu")  # nothing is derived from what would not be loaded
-    if out.exists():
-        raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
-    version = int(details.get("version", 1)) + 1
-    name = re.sub(r"-v\d+$", "", str(details["name"])) + f"-v{version}"
-    changed = {k: v for k, v in details.items() if k not in ("sha256", "format", "name", "classes")}
-    changed |= {"version": version, "parent": parent, "provenance": provenance}
-    changed.setdefault("metrics_of", parent)
-    if calibration is not None:
-        changed["calibration"] = calibration.as_dict()
-    if segmentation is not None:
-        changed["segmentation"] = segmentation.as_dict()
-    changed |= figures or {}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        kept = {file: bundle for file in (*FILES, INT8) if file in details["sha256"]}
-        for file in FORMS_OF_FOREST:
-            kept[file] = forest or bundle
-        if unet_weights is not None:
-            kept = {file: folder for file, folder in kept.items() if file in FORMS_OF_FOREST}
-        for file, folder in kept.items():
-            shutil.copyfile(folder / file, partial / file)
-        if unet_weights is not None:
-            from models.training.export import export_unet
-            from models.unet import architecture_of
-
-            changed.pop("preferred_backend", None)  # the new weights have not been quantised
-            changed["metrics"] = {k: v for k, v in details["metrics"].items() if k != "backends"}
-            export_unet(unet_weights, architecture_of(details["unet"]), partial)
-        write_manifest(partial, name, changed)
-        load_bundle(partial, "cpu")
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return out

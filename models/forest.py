@@ -1,64 +1,53 @@
-"""The random forest's two forms: scikit-learn (kept as skops, for refitting) and ONNX (for speed)."""
+"""The random forest as it judges: feature rows in, probabilities of the four classes out, by ONNX Runtime."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import RandomForestClassifier
+
+from models.errors import BundleRefused
+from models.results import CLASSES
+from models.runtime import open_session
+
+if TYPE_CHECKING:  # scikit-learn is imported only where a forest is refitted or explained
+    from sklearn.ensemble import RandomForestClassifier
 
 #: What a skops file of ours may hold; nothing else is ever constructed.
 TRUSTED = ("numpy.dtype", "sklearn.tree._tree.Tree")
 
-
-def new_forest(trees: int, seed: int) -> RandomForestClassifier:
-    """An untrained forest; its classes are indices into `models.results.CLASSES`."""
-    return RandomForestClassifier(
-        n_estimators=trees,
-        min_samples_leaf=3,
-        max_features=0.3,
-        class_weight="balanced_subsample",
-        random_state=seed,
-        n_jobs=1,
-    )
+Forest = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+"""(P, F) features → (P, 4) probabilities in the order of `CLASSES`."""
 
 
-def save_forest(forest: RandomForestClassifier, folder: Path) -> None:
-    """Write `forest.skops` and `forest.onnx`."""
-    import skops.io
-    from skl2onnx import to_onnx
+def onnx_forest(path: Path, features: int, sharpening: float) -> Forest:
+    """The forest in ONNX Runtime.
 
-    skops.io.dump(forest, folder / "forest.skops", compression=8)
-    model = to_onnx(
-        forest,
-        np.zeros((1, forest.n_features_in_), np.float32),
-        options={id(forest): {"zipmap": False}},
-        target_opset=17,
-    )
-    (folder / "forest.onnx").write_bytes(model.SerializeToString())
-
-
-def load_forest(path: Path) -> RandomForestClassifier:
-    """The scikit-learn form, from a skops file that holds nothing but a forest.
+    Parameters
+    ----------
+    features : how many features a row has.
+    sharpening : exponent of `sharpened`.
 
     Raises
     ------
     BundleRefused
-        It holds something else.
+        The file holds something else.
     """
-    import skops.io
+    session = open_session(path, 1)
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or inputs[0].shape[1:] != [features] or len(session.get_outputs()) != 2:
+        raise BundleRefused(f"{path} holds no forest of {features} features")
+    name = inputs[0].name
 
-    from models.errors import BundleRefused
+    def run(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if len(rows) == 0:
+            return np.zeros((0, len(CLASSES)), np.float32)
+        return sharpened(np.asarray(session.run(None, {name: rows})[1], dtype=np.float32), sharpening)
 
-    unknown = set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED)
-    if unknown:
-        raise BundleRefused(f"{path} holds more than a forest: {', '.join(sorted(unknown))}")
-    forest = skops.io.load(path, trusted=list(TRUSTED))
-    if not isinstance(forest, RandomForestClassifier):
-        raise BundleRefused(f"{path} holds a {type(forest).__name__}, not a forest")
-    return forest
+    return run
 
 
 def sharpened(probabilities: npt.NDArray[Any], exponent: float) -> npt.NDArray[Any]:
@@ -76,3 +65,23 @@ def as_rows(values: list[dict[str, float]], names: list[str]) -> npt.NDArray[np.
         len(values), len(names)
     )
     return np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def load_forest(path: Path) -> RandomForestClassifier:
+    """The scikit-learn form, from a skops file that holds nothing but a forest.
+
+    Raises
+    ------
+    BundleRefused
+        It holds something else.
+    """
+    import skops.io
+    from sklearn.ensemble import RandomForestClassifier
+
+    unknown = set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED)
+    if unknown:
+        raise BundleRefused(f"{path} holds more than a forest: {', '.join(sorted(unknown))}")
+    forest = skops.io.load(path, trusted=list(TRUSTED))
+    if not isinstance(forest, RandomForestClassifier):
+        raise BundleRefused(f"{path} holds a {type(forest).__name__}, not a forest")
+    return forest

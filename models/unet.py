@@ -16,12 +16,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import gcd
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.errors import ModelError
+from models.errors import BundleRefused, ModelError
 
 GROWTH = (1, 2, 4, 6, 8)
 """Channels of each level, in widths."""
@@ -192,3 +195,20 @@ class UNet(nn.Module):
         if self.architecture.stem == "full":
             return logits
         return nn.functional.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def read_unet(weights: Path, architecture: Architecture) -> UNet:
+    """The network that a safetensors file holds.
+
+    Raises
+    ------
+    BundleRefused
+        The weights can't be read, or are those of another network.
+    """
+    net = UNet(architecture)
+    try:
+        net.load_state_dict(load_file(weights))
+    except (SafetensorError, OSError, RuntimeError) as error:  # RuntimeError: weights of another net
+        said = " ".join(str(error).split())[:160]
+        raise BundleRefused(f"{weights} does not hold this network: {said}") from error
+    return net

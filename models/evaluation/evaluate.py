@@ -21,9 +21,10 @@ from models.evaluation.judge import (
     judge,
     pooled,
 )
-from models.evaluation.real import Reader, RealFrames, judge_blank, judge_real, read_picture
+from models.evaluation.real import judge_blank, judge_real
 from models.evaluation.scores import Reliability
 from models.evaluation.tables import as_text as as_text  # the front door asks here for both
+from models.examples.real_frames import Reader, RealFrames, read_picture
 from models.examples.shards import examples_by_split
 from models.examples.strata import EMPTY_PRESETS, in_range
 from models.segment import Calibration

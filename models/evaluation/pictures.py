@@ -12,8 +12,9 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from models.evaluation.judge import Judge, Judgement, Verdict
-from models.evaluation.real import Reader, RealFrames, marked_on, read_pairs, read_picture
+from models.evaluation.real import marked_on
 from models.evaluation.scores import LEAST_PX, dice
+from models.examples.real_frames import Reader, RealFrames, read_pairs, read_picture
 from models.examples.shards import Examples
 from models.examples.strata import EMPTY_PRESETS, preset_of
 from models.segment import Image

@@ -26,8 +26,9 @@ from matplotlib.figure import Figure
 from models.bundle import torch_network
 from models.errors import ModelError
 from models.evaluation.judge import Judge, choose, false_areas, judge
-from models.evaluation.real import RealFrames, RealPair, marked_on, read_pairs, scored
+from models.evaluation.real import marked_on, scored
 from models.evaluation.tables import Table, shown
+from models.examples.real_frames import RealFrames, RealPair, read_pairs
 from models.examples.shards import FORMAT, examples_by_split, shards_of
 from models.examples.strata import in_range
 from models.preprocess import Preprocessing

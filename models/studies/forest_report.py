@@ -26,11 +26,12 @@ from models.evaluation.class_scores import abstention, best_sharpening, scores
 from models.evaluation.tables import Table, shown
 from models.examples.strata import DOSE_RANGE, MICROSCOPES, in_conditions
 from models.features.measure import SIGNS
-from models.forest import new_forest, sharpened
+from models.forest import sharpened
 from models.results import CLASSES
 from models.studies.baselines import cnn_probabilities, published_forest
 from models.studies.crops import Crops, collect
 from models.studies.importance import importance
+from models.training.forest_file import new_forest
 
 Probabilities = npt.NDArray[np.float64]
 

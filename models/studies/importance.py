@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.evaluation.class_scores import scores
-from models.forest import new_forest
 from models.results import CLASSES
+from models.training.forest_file import new_forest
 
 Rows = npt.NDArray[np.int64]
 

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.bundle import derive, load_bundle
+from models.bundle import load_bundle
 from models.errors import ModelError
 from models.evaluation.judge import Judge, choose
 from models.examples.shards import Examples, examples_by_split
 from models.segment import Calibration, Image, Segmentation
+from models.training.derive import derive
 
 REACH = 30.0
 """Logits beyond ± this are counted as this."""

@@ -9,28 +9,8 @@ from pathlib import Path
 
 import onnx
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from models.errors import BundleRefused
-from models.unet import Architecture, UNet
-
-
-def read_unet(weights: Path, architecture: Architecture) -> UNet:
-    """The network that a safetensors file holds.
-
-    Raises
-    ------
-    BundleRefused
-        The weights can't be read, or are those of another network.
-    """
-    net = UNet(architecture)
-    try:
-        net.load_state_dict(load_file(weights))
-    except (SafetensorError, OSError, RuntimeError) as error:  # RuntimeError: weights of another net
-        said = " ".join(str(error).split())[:160]
-        raise BundleRefused(f"{weights} does not hold this network: {said}") from error
-    return net
+from models.unet import Architecture, read_unet
 
 
 def export_unet(weights: Path, architecture: Architecture, folder: Path) -> None:

@@ -23,14 +23,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from models.bundle import Bundle, cuda_there, derive, describe, load_bundle, torch_network
+from models.bundle import Bundle, cuda_there, describe, load_bundle, torch_network
 from models.errors import BundleRefused, ModelError
 from models.evaluation.judge import Judge, false_areas, judge, pooled
-from models.evaluation.real import Reader, RealFrames, marked_on, read_picture, scored
+from models.evaluation.real import marked_on, scored
 from models.examples.batches import OTHERS, Pool, batches
+from models.examples.real_frames import Reader, RealFrames, read_picture
 from models.examples.shards import Examples, examples_by_split
 from models.examples.strata import EMPTY_PRESETS, preset_of
 from models.segment import calibrated
+from models.training.derive import derive
 from models.training.own_frames import PRESET, OwnFrame, as_examples, digest_of, read_own, split_frames
 from models.training.unet import Settings, learn_from
 from models.unet import UNet, architecture_of

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.bundle import onnx_network, write_manifest
+from models.bundle import onnx_network
 from models.errors import ModelError
 from models.evaluation.class_scores import (
     ABSTAIN_BELOW,
@@ -24,11 +24,13 @@ from models.evaluation.class_scores import (
     scores,
 )
 from models.examples.rows import Finder, Rows, collect, rows_file, save_rows
-from models.forest import new_forest, save_forest, sharpened
+from models.forest import sharpened
 from models.preprocess import Preprocessing
 from models.results import CLASSES
 from models.segment import Calibration, Segmentation
+from models.training.derive import write_manifest
 from models.training.export import export_unet
+from models.training.forest_file import new_forest, save_forest
 from models.unet import architecture_of
 
 REFITS = 5

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import ModelError
-from models.evaluation.real import Reader, RealFrames, RealPair, grey
+from models.examples.real_frames import Reader, RealFrames, RealPair, grey
 from models.examples.shards import Examples
 from models.preprocess import Preprocessing, remove_outliers, resample
 

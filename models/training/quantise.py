@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.bundle import INT8, describe, load_bundle, onnx_network, write_manifest
+from models.bundle import INT8, describe, load_bundle, onnx_network
 from models.errors import ModelError
 from models.evaluation.evaluate import judge_of
 from models.evaluation.judge import Judge, choose, judge, pooled
 from models.examples.shards import Examples, examples_by_split
 from models.segment import Network, calibrated
+from models.training.derive import write_manifest
 from models.training.export import strip_notes
 
 MAY_LOSE = 0.005

@@ -19,12 +19,15 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier
 
-from models.bundle import derive, describe
+from models.bundle import describe
 from models.errors import BundleRefused, ModelError
 from models.evaluation.class_scores import rates, rates_by_condition, scores
+from models.examples.corrections import Corrections
 from models.examples.rows import Rows, load_rows, rows_file, save_rows
-from models.forest import load_forest, new_forest, save_forest, sharpened
+from models.forest import load_forest, sharpened
 from models.results import CLASSES
+from models.training.derive import derive
+from models.training.forest_file import new_forest, save_forest
 
 WEIGHT = 10.0
 """A corrected region counts as so many of the training's."""
@@ -42,22 +45,6 @@ SAME_F1 = 0.005
 """Differences of macro-F1 below this are called none."""
 FORGOTTEN = 0.02
 """A loss of macro-F1 on held-out specimens from which the new forest has forgotten something."""
-
-
-@dataclass(frozen=True)
-class Corrections:
-    """Regions whose class an operator told, in order of time; one row a region."""
-
-    features: npt.NDArray[np.float32]
-    """(R, F)"""
-    names: list[str]
-    """Of the features."""
-    classes: npt.NDArray[np.int64]
-    """(R,) index into `CLASSES`: what the operator says."""
-    groups: npt.NDArray[np.str_]
-    """(R,) what was seen together, such as a frame; never on both sides of a comparison."""
-    source: str
-    """Where they come from, for the record."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from models.errors import ModelError
-from models.evaluation.real import PICTURES, read_picture
+from models.examples.real_frames import PICTURES, read_picture
 from monitor.errors import UnreadableFrame
 from monitor.read import open_frames
 

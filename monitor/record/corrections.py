@@ -21,8 +21,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
+from models.examples.corrections import Corrections
 from models.results import CLASSES, ParticleClass
-from models.training.refit import Corrections
 from monitor.errors import InputError
 from monitor.record.database import open_for_reading
 

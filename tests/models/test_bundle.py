@@ -14,7 +14,6 @@ from models.bundle import (
     FILES,
     INT8,
     SHIPPED,
-    derive,
     describe,
     identity,
     load_bundle,
@@ -27,6 +26,7 @@ from models.examples.shards import examples_by_split
 from models.forest import as_rows, load_forest, sharpened
 from models.preprocess import canonical
 from models.results import CLASSES
+from models.training.derive import derive
 from models.unet import architecture_of
 from sim.microscope.library import load_library
 from sim.microscope.play import Story, take_frames

@@ -13,8 +13,9 @@ from models.evaluation.card import card
 from models.evaluation.card import main as print_card
 from models.evaluation.evaluate import as_text, evaluate, judge_of
 from models.evaluation.judge import choose, judge
-from models.evaluation.real import RealFrames, grey, marked_on, read_pairs, read_picture
+from models.evaluation.real import marked_on
 from models.examples.augment import NEGATIVES
+from models.examples.real_frames import RealFrames, grey, read_pairs, read_picture
 from models.examples.shards import examples_by_split
 from models.examples.strata import preset_of
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from models.errors import ModelError
-from models.evaluation.real import RealFrames, RealPair
+from models.examples.real_frames import RealFrames, RealPair
 from models.examples.shards import examples_by_split
 from models.preprocess import Preprocessing
 from models.studies import ablation

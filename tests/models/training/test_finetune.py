@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.bundle import SHIPPED, describe, load_bundle, write_manifest
+from models.bundle import SHIPPED, describe, load_bundle
 from models.errors import BundleRefused, ModelError
 from models.examples.batches import Drawing
 from models.examples.shards import examples_by_split
 from models.preprocess import Preprocessing
 from models.segment import Segmentation
+from models.training.derive import write_manifest
 from models.training.export import export_unet
 from models.training.finetune import finetune, freeze_statistics, train_on, verdict_of
 from models.training.own_frames import TILE, OwnFrame, as_examples, instances_of, split_frames, tiles_of

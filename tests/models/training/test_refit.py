@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.bundle import SHIPPED, derive, describe, load_bundle
+from models.bundle import SHIPPED, describe, load_bundle
 from models.errors import BundleRefused, ModelError
 from models.examples.rows import Rows, load_rows, rows_file, save_rows
-from models.forest import load_forest, new_forest, save_forest
+from models.forest import load_forest
 from models.results import CLASSES
+from models.training.derive import derive
+from models.training.forest_file import new_forest, save_forest
 from models.training.refit import (
     CORRECTED,
     LARGEST_SHARE,

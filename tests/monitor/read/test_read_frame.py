@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import ModelError
-from models.evaluation.real import RealFrames, read_pairs
+from models.examples.real_frames import RealFrames, read_pairs
 from monitor.read.pictures import read_frame
 
 

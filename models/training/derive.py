@@ -1,0 +1,93 @@
+"""Making a bundle: its manifest, and new versions of a bundle that exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from models.bundle import FILES, FORMAT, FORMS_OF_FOREST, INT8, describe, file_hash, identity, load_bundle
+from models.errors import BundleRefused
+from models.results import CLASSES
+from models.segment import Calibration, Segmentation
+
+
+def write_manifest(folder: Path, name: str, details: dict[str, Any]) -> str:
+    """Write `bundle.json` beside the finished files; returns the bundle's identity."""
+    hashes = {
+        file: file_hash(folder / file) for file in (*FILES, INT8) if file in FILES or (folder / file).exists()
+    }
+    details = {"format": FORMAT, "name": name, "classes": list(CLASSES), **details, "sha256": hashes}
+    (folder / "bundle.json").write_text(json.dumps(details, indent=1) + "\n")
+    return identity(details)
+
+
+def derive(
+    bundle: Path,
+    out: Path,
+    *,
+    provenance: dict[str, Any],
+    unet_weights: Path | None = None,
+    forest: Path | None = None,
+    figures: dict[str, Any] | None = None,
+    calibration: Calibration | None = None,
+    segmentation: Segmentation | None = None,
+) -> Path:
+    """Make a new version of a bundle: other weights or settings, everything else carried over; returns `out`.
+
+    The metrics are the parent's: `metrics_of` names the bundle on which they were measured.
+
+    Parameters
+    ----------
+    provenance : what was done and with what; kept as `provenance`.
+    unet_weights : a safetensors file of the same architecture; `None`: the parent's.
+    forest : folder with both forms of a forest of the same features; `None`: the parent's.
+    figures : what the manifest says of it: `rates`, `rates_by_condition`, `forest`; what is not given is the parent's.
+    calibration, segmentation : `None`: the parent's.
+
+    Raises
+    ------
+    BundleRefused
+        The parent is refused, the weights do not fit it, or there is something at `out` already.
+    """
+    parent, details = describe(bundle)
+    load_bundle(bundle, "cpu")  # nothing is derived from what would not be loaded
+    if out.exists():
+        raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
+    version = int(details.get("version", 1)) + 1
+    name = re.sub(r"-v\d+$", "", str(details["name"])) + f"-v{version}"
+    changed = {k: v for k, v in details.items() if k not in ("sha256", "format", "name", "classes")}
+    changed |= {"version": version, "parent": parent, "provenance": provenance}
+    changed.setdefault("metrics_of", parent)
+    if calibration is not None:
+        changed["calibration"] = calibration.as_dict()
+    if segmentation is not None:
+        changed["segmentation"] = segmentation.as_dict()
+    changed |= figures or {}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        kept = {file: bundle for file in (*FILES, INT8) if file in details["sha256"]}
+        for file in FORMS_OF_FOREST:
+            kept[file] = forest or bundle
+        if unet_weights is not None:
+            kept = {file: folder for file, folder in kept.items() if file in FORMS_OF_FOREST}
+        for file, folder in kept.items():
+            shutil.copyfile(folder / file, partial / file)
+        if unet_weights is not None:
+            from models.training.export import export_unet
+            from models.unet import architecture_of
+
+            changed.pop("preferred_backend", None)  # the new weights have not been quantised
+            changed["metrics"] = {k: v for k, v in details["metrics"].items() if k != "backends"}
+            export_unet(unet_weights, architecture_of(details["unet"]), partial)
+        write_manifest(partial, name, changed)
+        load_bundle(partial, "cpu")
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out

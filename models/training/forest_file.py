@@ -1,0 +1,35 @@
+"""The scikit-learn forest: a new one, and its two files (skops for refitting and explaining, ONNX for judging)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import skops.io
+from sklearn.ensemble import RandomForestClassifier
+
+
+def new_forest(trees: int, seed: int) -> RandomForestClassifier:
+    """An untrained forest; its classes are indices into `models.results.CLASSES`."""
+    return RandomForestClassifier(
+        n_estimators=trees,
+        min_samples_leaf=3,
+        max_features=0.3,
+        class_weight="balanced_subsample",
+        random_state=seed,
+        n_jobs=1,
+    )
+
+
+def save_forest(forest: RandomForestClassifier, folder: Path) -> None:
+    """Write `forest.skops` and `forest.onnx`."""
+    from skl2onnx import to_onnx
+
+    skops.io.dump(forest, folder / "forest.skops", compression=8)
+    model = to_onnx(
+        forest,
+        np.zeros((1, forest.n_features_in_), np.float32),
+        options={id(forest): {"zipmap": False}},
+        target_opset=17,
+    )
+    (folder / "forest.onnx").write_bytes(model.SerializeToString())
