@@ -20,7 +20,8 @@ from models.errors import CannotAnalyse, ModelError
 from models.results import CLASSES, STAGES, Analysis, Particle
 from monitor.errors import InputError, NoPixelSize, UnreadableFrame
 from monitor.frames import Frame
-from monitor.read import FrameFile, looks_like_frame_file, open_frames, resolve_pixel_size
+from monitor.read import FrameFile, open_frames, resolve_pixel_size
+from monitor.read.folders import find_files
 from monitor.read.jsonable import jsonable
 from monitor.workers.explanations import Explain, write_explanations
 from monitor.workers.masks import MaskNames, write_mask
@@ -128,31 +129,6 @@ def analyse(
         others = f", nor are {len(missing) - 1} others there" if len(missing) > 1 else ""
         print(f"faultwatch: there is no file {missing[0]}{others}", file=err)
     return 0 if analysed or not missing else 1
-
-
-def find_files(given: Sequence[str]) -> list[str]:
-    """The files to read: those named, whatever they are, and the frame files in folders, in order of name.
-
-    Raises
-    ------
-    InputError
-        There is none.
-    """
-    found: list[str] = []
-    for name in given:
-        if not os.path.isdir(name):
-            found.append(name)
-            continue
-        for folder, below, files in os.walk(name):
-            below[:] = sorted(folder_name for folder_name in below if not folder_name.startswith("."))
-            found += [
-                os.path.join(folder, file)
-                for file in sorted(files)
-                if looks_like_frame_file(Path(folder, file))
-            ]
-    if not found:
-        raise InputError(f"there are no frames in {', '.join(given)}")
-    return found
 
 
 def outcomes(path: str, options: Options, judge: Judge) -> Iterator[Outcome]:

@@ -6,7 +6,7 @@ Its own noise stays in it, so an image laid on it is a little noisier than its d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,8 @@ class Backgrounds:
     frames: tuple[npt.NDArray[np.float32], ...]
 
     def save(self, folder: Path) -> None:
-        """Keep them in the data set's folder."""
+        """Keep them in the data set's folder, which is made where it is missing."""
+        folder.mkdir(parents=True, exist_ok=True)
         np.savez(folder / NAME, *self.frames)
 
     @classmethod
@@ -68,9 +69,33 @@ class Backgrounds:
             return cls(tuple(stored[name] for name in stored.files))
 
     @classmethod
-    def of(cls, frames: Iterable[tuple[npt.NDArray[np.floating], float]]) -> Backgrounds:
-        """From (frame, pixel size [nm]) of each."""
-        return cls(tuple(relative_intensity(frame, pixel) for frame, pixel in frames))
+    def of(
+        cls,
+        frames: Iterable[tuple[npt.NDArray[np.floating], float]],
+        passed_over: Callable[[ValueError], None] | None = None,
+    ) -> Backgrounds:
+        """From (frame (H, W), pixel size [nm]) of each.
+
+        Parameters
+        ----------
+        passed_over : told why a frame is of no use; `None`: such a frame is an error.
+
+        Raises
+        ------
+        ValueError
+            A frame is of no use (see `relative_intensity`), or none is left.
+        """
+        kept = []
+        for frame, pixel_size_nm in frames:
+            try:
+                kept.append(relative_intensity(frame, pixel_size_nm))
+            except ValueError as error:
+                if passed_over is None:
+                    raise
+                passed_over(error)
+        if not kept:
+            raise ValueError("there is no frame that can be laid under particles")
+        return cls(tuple(kept))
 
     def of_split(self, split: str) -> Backgrounds:
         """Those of one split: the last two of ten are for validation and test, so no frame serves two of them.

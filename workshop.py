@@ -1,0 +1,241 @@
+"""The commands that make simulated truth and the models; the front door has them beside those of a session."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from monitor.commandline import (
+    JSON,
+    Commands,
+    choice,
+    flag,
+    from_zero,
+    given,
+    not_negative,
+    option,
+    place,
+    positive,
+    positive_number,
+    refused,
+    share,
+    side,
+    tell,
+    weights,
+)
+
+USAGE = 2
+"""Exit status where the arguments contradict one another."""
+MICROSCOPE = (("frames", positive, "N", "frames to take", 200), ("size", side, "PX", "side of a frame", 1024),
+              ("seed", from_zero, "S", "of the specimen and the noise", 0))  # fmt: skip
+"""What the virtual microscope takes: name, kind, unit, meaning, and what is usual."""
+COMMANDS = Commands()
+command = COMMANDS.add
+
+
+@command(
+    "microscope",
+    place("target", "TARGET", "a directory, or a ZeroMQ address"),
+    *(option(f"--{n}", kind, m, f"{told} (the story's, {usual})") for n, kind, m, told, usual in MICROSCOPE),
+    option("--rate", positive_number, "HZ", "frames a second", 2.0),
+    option("--story", str, "NAME", "what happens: calm, drifting, eventful, or a JSON file", "calm"),
+    option("--fault-fraction", share, "F", "true share of yes among particles whose stacking is resolved"),
+    option("--fields", positive, "N", "of view, the stage moving between them"),
+    option("--frames-per-field", positive, "K", "before the stage moves on (the story's)"),
+    option("--drift", not_negative, "NM", "from frame to frame (the story's) [nm]"),
+    option("--dose", positive_number, "D", "about which it varies (the story's, 400) [e/Å²]"),
+    choice("--format", ("mrc", "tif", "npy"), "of the files in a directory", "mrc"),
+    option("--truth", Path, "PATH", "what is true: a folder, or a file that gets a line for each frame "
+           "(TARGET.truth for a story in a folder)"),
+)  # fmt: skip
+def microscope(options: argparse.Namespace) -> int:
+    """Play the virtual microscope alone.
+
+    It plays a session of simulated frames into a directory, or to a ZeroMQ address (tcp://HOST:PORT connects a PUSH
+    socket, ack://HOST:PORT the acknowledging one). docs/sessions.md tells of stories and of the truth beside them.
+    """
+    import zmq
+
+    from monitor.errors import InputError
+    from sim.microscope.play import play
+    from sim.microscope.session_truth import beside
+    from sim.microscope.story import StoryError, order
+
+    named = given(options, "frames", "fields", "frames_per_field", "size", "seed", "fault_fraction")
+    try:
+        story = order(options.story, **named, dose_e_per_A2=options.dose, drift_nm=options.drift)
+        truth = options.truth
+        if truth is None and (options.story != "calm" or options.fault_fraction is not None):
+            truth = beside(options.target)
+        return play(options.target, story, rate=options.rate, file_format=options.format, truth=truth)
+    except StoryError as error:
+        print(f"faultwatch microscope: {error}", file=sys.stderr)
+        return USAGE
+    except (ValueError, OSError, zmq.ZMQError) as error:
+        raise InputError(refused(error, options.target)) from error
+
+
+@command(
+    "simulate",
+    place("out", "OUT", "the data set's folder", type=Path),
+    option("--specimens", positive, "N", "how many", 100),
+    option("--seed", from_zero, "S", "everything follows from it", 0),
+    option("--preset", str, "NAME", "the kind of specimens: lattice, overview, grains, bare, soot; library", "lattice"),
+    option("--near-zone", share, "SHARE", "of particles near a zone that shows faults (the preset's)"),
+    option("--materials", weights, "NAME=WEIGHT,...",
+           "such as Au=0.5,rocksalt:Pb:S:0.5936=0.5: what particles are made of (the preset's)"),
+    option("--draws", positive, "N", "images of each specimen (the preset's)"),
+    option("--phonons", from_zero, "N", "frozen phonons a specimen, 0 for still atoms", 0),
+    option("--background", Path, "DIR", "lay some specimens on these real frames of empty support"),
+    option("--background-share", share, "SHARE", "how many of them", 0.3),
+    option("--pixel-size", positive_number, "NM", "of real frames that do not say theirs [nm/px]"),
+    choice("--device", ("cpu", "gpu"), "what runs the multislice; gpu needs CuPy", "cpu"),
+    option("--processes", positive, "N", "at work at once", 1),
+    option("--cluster", str, "ADDRESS", "of a Dask scheduler whose workers do it; they must see OUT too"),
+)  # fmt: skip
+def simulate(options: argparse.Namespace) -> int:
+    """Simulate a labelled data set, to train on.
+
+    Specimens by multislice and images of them, with the truth, into the folder OUT, and a picture of what was made.
+    What is there is kept, so an interrupted run goes on. With the preset `library`, OUT is a file of exit waves for
+    the virtual microscope.
+    """
+    from monitor.errors import InputError
+    from monitor.read.folders import readable_frames
+    from sim.dataset.background import Backgrounds
+    from sim.dataset.make import simulate as run
+    from sim.dataset.presets import Order
+    from sim.microscope.library import make_library
+
+    def passed_over(why: Exception) -> None:
+        print(f"a frame is passed over: {why}", file=sys.stderr)
+
+    try:
+        if options.preset == "library":
+            make_library(options.out, waves=options.specimens, seed=options.seed)
+            return 0
+        if options.background is not None:
+            frames = readable_frames(options.background, options.pixel_size, passed_over)
+            Backgrounds.of(frames, passed_over).save(options.out)
+        named = given(options, "preset", "seed", "near_zone", "materials", "draws", "phonons", "device")
+        laid = options.background_share if options.background is not None else 0.0
+        made = run(
+            options.out,
+            Order(**named, background=laid),
+            **given(options, "specimens", "processes", "cluster"),
+        )
+        print(f"{options.out}: {made} shards made")
+    except (ValueError, OSError) as error:
+        raise InputError(refused(error, options.out)) from error
+    return 0
+
+
+@command(
+    "train unet",
+    option("--data", Path, "DIR", "the simulated data set, or a folder of your own frames and masks", required=True),
+    option("--out", Path, "DIR", "where the result is put", required=True),
+    option("--seed", from_zero, "S", "everything follows from it", 1),
+    option("--steps", positive, "N", "batches to learn from"),
+    option("--from", Path, "BUNDLE", "a bundle or the folder of another training, whose weights to begin with",
+           dest="start_from"),
+    option("--width", positive, "N", "channels of the first level", 24),
+    option("--levels", positive, "N", "of sampling, each half the one before", 4),
+    choice("--stem", ("half", "full"), "sampling of the first level", "half"),
+    choice("--norm", ("batch", "group", "instance"), "normalisation", "batch"),
+    flag("--bfloat16", "multiply in bfloat16: quicker on processors and GPUs that know it"),
+    option("--pixel-size", positive_number, "NM", "of your own frames [nm/px]", 0.05),
+    option("--replay", Path, "DIR", "a simulated data set to learn from too while fine-tuning"),
+    choice("--device", ("cpu", "cuda"), "what trains the net", "cpu"),
+)  # fmt: skip
+def train_unet(options: argparse.Namespace) -> int:
+    """Train the U-Net that finds particles, or fine-tune a bundle's.
+
+    On a simulated data set an interrupted training goes on from where it was; with --from it begins with the weights
+    of a bundle. On a folder of your own frames and masks (X_image and X_mask, or X and X_mask) the bundle given with
+    --from, or the one that comes with the program, is fine-tuned into a new version, and compared with the old one
+    on frames left out.
+    """
+    from models.training.unet import Settings, train
+    from models.unet import Architecture
+
+    told = {name: value for name, value in given(options, "steps", "seed").items() if value is not None}
+    if options.data.is_dir() and not any(options.data.glob("*.h5")):
+        from models.bundle import SHIPPED
+        from models.training.finetune import finetune
+        from monitor.read.pictures import read_frame
+
+        how = {"pixel_size_nm": options.pixel_size, "read": read_frame, **given(options, "replay", "device")}
+        print(finetune(options.start_from or SHIPPED, options.data, options.out, **told, **how).verdict)
+        return 0
+    built = Architecture(**given(options, "width", "levels", "stem", "norm"))
+    settings = Settings(built, bfloat16=options.bfloat16, **told)
+    print(train(options.data, options.out, settings, **given(options, "device", "start_from")))
+    return 0
+
+
+@command(
+    "train forest",
+    option("--data", Path, "DIR", "the simulated data set"),
+    option("--out", Path, "DIR", "where the result is put", required=True),
+    option("--seed", from_zero, "S", "everything follows from it", 1),
+    option("--unet", Path, "DIR", "the trained net's folder"),
+    option("--corrections", Path, "SESSION", "refit with what was corrected in this session"),
+    option("--from", Path, "BUNDLE", "whose forest is refitted (the bundle that comes with the program)",
+           dest="start_from"),
+    option("--name", str, "NAME", "of the bundle (that of its folder)"),
+    option("--trees", positive, "N", "in the forest", 100),
+    option("--processes", positive, "N", "at work at once", 1),
+)  # fmt: skip
+def train_forest(options: argparse.Namespace) -> int:
+    """Train the random forest that names the class of a particle.
+
+    It uses a trained U-Net and a simulated data set, and puts the bundle together. With --corrections it refits the
+    forest of a bundle (--from) with what an operator corrected in a session, and compares the two.
+    """
+    from monitor.errors import InputError
+
+    if options.corrections is not None:
+        from models.bundle import SHIPPED
+        from models.training.refit import refit
+        from monitor.record.corrections import read_corrections
+
+        corrected = read_corrections(options.corrections)
+        print(refit(options.start_from or SHIPPED, corrected, options.out).verdict)
+        return 0
+    if options.data is None or options.unet is None:
+        raise InputError("a forest is trained from --data and --unet, or refitted with --corrections")
+    from models.training.forest import train
+
+    name = options.name or options.out.resolve().name
+    train(options.data, options.unet, options.out, name=name, **given(options, "trees", "seed", "processes"))
+    print(options.out)
+    return 0
+
+
+@command(
+    "evaluate",
+    option("--bundle", Path, "DIR", "the model (the one that comes with the program)"),
+    option("--data", Path, "DIR", "a simulated data set (the scores that the bundle carries)"),
+    option("--images", positive, "N", "test images to judge at the most", 1000),
+    option("--seed", from_zero, "S", "which images, blank frames and intervals", 0),
+    option("--real", str, "DIR=NM", "real frames with masks, a folder or a pattern, and their pixel size; several",
+           action="append", default=[]),
+    option("--blank", str, "PATH=NM", "real frames that hold no particle, and their pixel size; several",
+           action="append", default=[]),
+    option("--pictures", Path, "DIR", "draw galleries, reliability and Dice by condition into DIR"),
+    JSON,
+)  # fmt: skip
+def evaluate(options: argparse.Namespace) -> int:
+    """Score a bundle honestly.
+
+    On simulated specimens that training never saw, on frames that hold nothing, and on real frames with masks.
+    """
+    from models.evaluation.evaluate import as_text
+    from models.evaluation.evaluate import evaluate as run
+    from models.examples.real_frames import RealFrames
+    from monitor.read.pictures import read_frame
+
+    real, blank = ([RealFrames.parse(text) for text in texts] for texts in (options.real, options.blank))
+    how = {"real": real, "blank": blank, "read": read_frame, **given(options, "seed", "pictures")}
+    return tell(run(options.bundle, options.data, options.images, **how), as_text, options.json)
