@@ -10,10 +10,11 @@ neighbours are regressors, so the layer's shape and the sign of the contrast tra
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+
+from models.features.words import Words, letters, words
 
 Complex = npt.NDArray[np.complex128]
 Real = npt.NDArray[np.float64]
@@ -21,55 +22,19 @@ Real = npt.NDArray[np.float64]
 LATERAL_RATIO = 2 * np.sqrt(2) / 3
 """|q| / |g| of every ideal close packing: row frequency 2/(√3 a) over layer frequency 1/d, d = a √(2/3)."""
 MOST_LAYERS = 56
+"""Further layers of a region are not read."""
+FEWEST_LAYERS = 5
+"""A region with fewer layers has no reading."""
+WIDE = 0.3
+"""Ends of a region are left out up to the first half layer with this share of the pixels of the widest ones."""
+BESIDE = (0.72, 0.84, 1.16, 1.28)
+"""Lateral frequencies, in units of the row's, at which the noise beside the row is measured."""
 REGRESSORS = 5
 """Complex coefficients that are fitted to every word."""
 UNDETERMINED = 0.3
 """Combinations of them that count so little against the strongest are not fitted where layers are looked at singly."""
 RAMPS = np.linspace(-0.04, 0.04, 9)
 """Phase ramps that are tried [cycles a layer]: an error of the axis' direction of up to 2.4°."""
-RUNS: tuple[tuple[str, str, str], ...] = (
-    ("h", "I1", "c"),
-    ("h", "I2", "cc"),
-    ("h", "E", "ccc"),
-    ("c", "twin", "h"),
-    ("c", "intrinsic", "hh"),
-    ("c", "extrinsic", "hch"),
-)
-
-
-@dataclass(frozen=True)
-class Words:
-    """Candidate words for a number of layers."""
-
-    base: npt.NDArray[np.str_]
-    """(C,) `h` or `c`."""
-    kind: npt.NDArray[np.str_]
-    """(C,) name of the fault, empty for a faultless word."""
-    place: Real
-    """(C,) middle of the fault [layers from the first]; NaN for a faultless word."""
-    phases: Complex
-    """(C, N) exp(2πi σ/3) of every layer."""
-
-
-@lru_cache(maxsize=64)
-def words(layers: int) -> Words:
-    """All words of this many layers with no fault or one, of both bases and both hands."""
-    base, kind, place, steps = [], [], [], []
-    for letter, name, run in (("h", "", ""), ("c", "", ""), *RUNS):
-        for first in range(1, layers - 1 - len(run) + 1) if run else (0,):
-            surroundings = [letter] * layers
-            surroundings[first : first + len(run)] = run
-            for hand in (1, -1):
-                step, positions = hand, [0, hand]
-                for i in range(1, layers - 1):
-                    step = -step if surroundings[i] == "h" else step
-                    positions.append(positions[-1] + step)
-                base.append(letter)
-                kind.append(name)
-                place.append(first + (len(run) - 1) / 2 if run else np.nan)
-                steps.append(positions[:layers])
-    phases = np.exp(2j * np.pi / 3 * np.array(steps))
-    return Words(np.array(base), np.array(kind), np.array(place), phases)
 
 
 @dataclass(frozen=True)
@@ -122,6 +87,106 @@ class Reading:
     """(N, 2) root of the number of pixels behind each sample."""
 
 
+@dataclass(frozen=True)
+class HalfLayers:
+    """A region cut across its stacking axis into half layers: on each layer, and between it and the next."""
+
+    across: Real
+    """(P,) lateral coordinate of each pixel [nm]."""
+    number: npt.NDArray[np.int64]
+    """(P,) half layer of each pixel, before ends that hold few pixels are left out."""
+    first: int
+    """The first half layer that is read."""
+    layers: int
+    """N, the number of layers that are read."""
+    count: Real
+    """(2N,) pixels of each half layer that is read."""
+    first_nm: float
+    """Where the middle of the first layer lies along the axis [nm], in the coordinates that were given."""
+
+    def sums(self, values: Real, frequency: float) -> Complex:
+        """(2N,) sum of each half layer's values (P,), demodulated at a lateral frequency [nm⁻¹]."""
+        wave = values * np.exp(-2j * np.pi * frequency * self.across)
+        total = np.bincount(self.number, wave.real) + 1j * np.bincount(self.number, wave.imag)
+        return np.asarray(total[self.first : self.first + 2 * self.layers])
+
+
+def half_layers(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, float]) -> HalfLayers | None:
+    """Cut a region into half layers; parameters as of `read_stack`. `None` where it has fewer than five layers."""
+    length = float(np.hypot(*axis))
+    along = (rows_nm * axis[0] + cols_nm * axis[1]) / length
+    across = (-rows_nm * axis[1] + cols_nm * axis[0]) / length
+    position = along * length  # in layers
+    # The phase of the layers' reflection says where the layers lie; the regressors take what is left of the offset.
+    origin = float(np.angle(np.sum(values * np.exp(-2j * np.pi * position)))) / (2 * np.pi)
+    number = np.floor(2 * (position + origin) + 0.5).astype(int)
+    shift = int(number.min()) - int(number.min()) % 2
+    number -= shift
+    count = np.bincount(number).astype(float)
+    wide = count >= WIDE * np.percentile(count[count > 0], 90)
+    first, last = int(np.argmax(wide)), len(wide) - int(np.argmax(wide[::-1]))
+    first -= first % 2
+    layers = min((last - first) // 2, MOST_LAYERS)
+    if layers < FEWEST_LAYERS:
+        return None
+    read = np.maximum(count[first : first + 2 * layers], 1.0)
+    return HalfLayers(across, number, first, layers, read, ((first + shift) / 2 - origin) / length)
+
+
+@dataclass(frozen=True)
+class Fits:
+    """How well each candidate word explains the layers."""
+
+    share: Real
+    """(C, A) share of the samples' energy that each word explains at each of the `RAMPS`."""
+    adjusted: Real
+    """(C,) the largest over the ramps, adjusted for the number of regressors."""
+    faultless: int
+    """The best word without a fault."""
+    faulted: int
+    """The best word with one."""
+
+    def explained(self, word: int) -> float:
+        """Share of the energy that a word explains, at its best ramp."""
+        return float(self.share[word].max())
+
+    def ramp(self, word: int) -> float:
+        """The best ramp of a word [cycles a layer]."""
+        return float(RAMPS[self.share[word].argmax()])
+
+
+def fit_words(samples: Complex, roots: Real, candidates: Words) -> Fits:
+    """Fit every candidate word to the samples (N, 2) of a stack by least squares.
+
+    Parameters
+    ----------
+    roots : (N, 2) root of the number of pixels behind each sample.
+    """
+    layers = len(samples)
+    ramps = np.exp(-2j * np.pi * RAMPS[:, None, None] * np.arange(layers)[None, :, None])
+    turned = samples[None] * ramps
+    explained = _explained(_designs(candidates.phases, roots), turned.reshape(len(RAMPS), -1))
+    share = explained / (np.sum(np.abs(samples) ** 2) + 1e-12)  # (C, A)
+    best = share.max(axis=1)
+    adjusted = 1 - (1 - best) * (2 * layers) / max(1, 2 * layers - REGRESSORS)
+    perfect = candidates.kind == ""
+    with_fault, without = np.flatnonzero(~perfect), np.flatnonzero(perfect)
+    return Fits(
+        share,
+        adjusted,
+        faultless=int(without[np.argmax(best[without])]),
+        faulted=int(with_fault[np.argmax(best[with_fault])]),
+    )
+
+
+def two_apart(samples: Complex) -> tuple[float, float]:
+    """Mean and standard deviation of the correlation of layers two apart: 1 where ABAB, -1/2 where ABC."""
+    turn = samples[2:] * samples[:-2].conj()
+    norm = np.abs(samples[2:]) * np.abs(samples[:-2]) + 1e-12
+    correlation = (turn.real / norm).mean(axis=1)
+    return float(turn.real.sum() / norm.sum()), float(correlation.std())
+
+
 def read_stack(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, float]) -> Reading | None:
     """Read the stack of one region along one axis; `None` where it has fewer than five layers.
 
@@ -131,89 +196,51 @@ def read_stack(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, fl
     rows_nm, cols_nm : (P,) where they lie [nm].
     axis : the reflection of the layers (row, column) [nm⁻¹].
     """
-    length = float(np.hypot(*axis))
-    along = (rows_nm * axis[0] + cols_nm * axis[1]) / length
-    across = (-rows_nm * axis[1] + cols_nm * axis[0]) / length
-    position = along * length  # in layers
-    # The reflection's own phase says where the layers lie; the regressors take what is left of the offset.
-    origin = float(np.angle(np.sum(values * np.exp(-2j * np.pi * position)))) / (2 * np.pi)
-    half = np.floor(2 * (position + origin) + 0.5).astype(int)
-    shift = int(half.min()) - int(half.min()) % 2
-    half -= shift
-    count = np.bincount(half).astype(float)
-    wide = count >= 0.3 * np.percentile(count[count > 0], 90)
-    first, last = int(np.argmax(wide)), len(wide) - int(np.argmax(wide[::-1]))
-    first -= first % 2
-    layers = min((last - first) // 2, MOST_LAYERS)
-    if layers < 5:
+    cut = half_layers(values, rows_nm, cols_nm, axis)
+    if cut is None:
         return None
-    last = first + 2 * layers
-    count = np.maximum(count[first:last], 1.0)
+    layers, count = cut.layers, cut.count
+    lateral = LATERAL_RATIO * float(np.hypot(*axis))
+    sums = cut.sums(values, lateral)
+    beside = np.mean([np.abs(cut.sums(values, lateral * f)) ** 2 / count for f in BESIDE])
+    samples = (sums / np.sqrt(count)).reshape(layers, 2)  # noise of every sample alike
+    roots = np.sqrt(count).reshape(layers, 2)
 
-    def row_sums(frequency: float) -> Complex:
-        wave = values * np.exp(-2j * np.pi * frequency * across)
-        total = np.bincount(half, wave.real) + 1j * np.bincount(half, wave.imag)
-        return np.asarray(total[first:last])
-
-    lateral = LATERAL_RATIO * length
-    sums = row_sums(lateral)
-    beside = np.mean([np.abs(row_sums(lateral * f)) ** 2 / count for f in (0.72, 0.84, 1.16, 1.28)])
-    power = float(np.log((np.mean(np.abs(sums) ** 2 / count) + 1e-12) / (beside + 1e-12)))
-
-    observed = (sums / np.sqrt(count)).reshape(layers, 2)  # noise of every sample alike
-    root = np.sqrt(count).reshape(layers, 2)
     candidates = words(layers)
-    turned = observed[None] * np.exp(-2j * np.pi * RAMPS[:, None, None] * np.arange(layers)[None, :, None])
-    explained = _explained(_designs(candidates.phases, root), turned.reshape(len(RAMPS), -1))
-    share = explained / (np.sum(np.abs(observed) ** 2) + 1e-12)  # (C, A)
-    best_ramp = share.max(axis=1)
-    samples = 2 * layers
-    adjusted = 1 - (1 - best_ramp) * samples / max(1, samples - REGRESSORS)
-
+    fits = fit_words(samples, roots, candidates)
     perfect = candidates.kind == ""
-    h = float(adjusted[perfect & (candidates.base == "h")].max())
-    c = float(adjusted[perfect & (candidates.base == "c")].max())
-    with_fault = np.flatnonzero(~perfect)
-    best = int(with_fault[np.argmax(best_ramp[with_fault])])
-    without = int(np.flatnonzero(perfect)[np.argmax(best_ramp[perfect])])
-    residuals = (1 - float(best_ramp[perfect].max()) + 1e-6) / (1 - float(best_ramp[best]) + 1e-6)
-    energy, noise = float(np.sum(np.abs(observed) ** 2)), float(beside) + 1e-12
-    left_perfect = energy * (1 - float(best_ramp[perfect].max()))
-    left_faulted = energy * (1 - float(best_ramp[best]))
-    free = max(1, samples - REGRESSORS)
-    turn = observed[2:] * observed[:-2].conj()
-    norm = np.abs(observed[2:]) * np.abs(observed[:-2]) + 1e-12
-    correlation = (turn.real / norm).mean(axis=1)
-    place = float(candidates.place[best])
+    h, c = (float(fits.adjusted[perfect & (candidates.base == base)].max()) for base in "hc")
+    faulted, faultless = fits.faulted, fits.faultless
+    left_faulted, left_perfect = (1 - fits.explained(word) for word in (faulted, faultless))
+    energy, noise = float(np.sum(np.abs(samples) ** 2)), float(beside) + 1e-12
+    free = max(1, 2 * layers - REGRESSORS)
+    turn_mean, turn_spread = two_apart(samples)
+    place = float(candidates.place[faulted])
     return Reading(
         axis_rc=(float(axis[0]), float(axis[1])),
         layers=layers,
         perfect_h=h,
         perfect_c=c,
-        faulted=float(adjusted[best]),
-        base=str(candidates.base[best]),
-        kind=str(candidates.kind[best]),
+        faulted=float(fits.adjusted[faulted]),
+        base=str(candidates.base[faulted]),
+        kind=str(candidates.kind[faulted]),
         place=place,
-        gain=float(adjusted[best]) - max(h, c),
-        significance=float(samples * np.log(residuals)),
-        row_power=power,
-        turn_mean=float(turn.real.sum() / norm.sum()),
-        turn_spread=float(correlation.std()),
+        gain=float(fits.adjusted[faulted]) - max(h, c),
+        significance=float(2 * layers * np.log((left_perfect + 1e-6) / (left_faulted + 1e-6))),
+        row_power=float(np.log((np.mean(np.abs(sums) ** 2 / count) + 1e-12) / (beside + 1e-12))),
+        turn_mean=turn_mean,
+        turn_spread=turn_spread,
         depth=float(min(place, layers - 1 - place)),
-        misfit_perfect=float(np.log(left_perfect / (free * noise) + 1e-3)),
-        misfit_faulted=float(np.log(left_faulted / (free * noise) + 1e-3)),
-        evidence=float(np.log1p(max(0.0, left_perfect - left_faulted) / noise)),
-        word=_letters(candidates.phases[best]),
-        perfect_word=_letters(candidates.phases[without]),
-        ramps=(float(RAMPS[share[best].argmax()]), float(RAMPS[share[without].argmax()])),
-        first_nm=((first + shift) / 2 - origin) / length,
-        samples=observed,
-        roots=root,
+        misfit_perfect=float(np.log(energy * left_perfect / (free * noise) + 1e-3)),
+        misfit_faulted=float(np.log(energy * left_faulted / (free * noise) + 1e-3)),
+        evidence=float(np.log1p(max(0.0, energy * left_perfect - energy * left_faulted) / noise)),
+        word=letters(candidates.phases[faulted]),
+        perfect_word=letters(candidates.phases[faultless]),
+        ramps=(fits.ramp(faulted), fits.ramp(faultless)),
+        first_nm=cut.first_nm,
+        samples=samples,
+        roots=roots,
     )
-
-
-def _letters(phases: Complex) -> str:
-    return "".join("ABC"[round(3 * float(turn)) % 3] for turn in np.angle(phases) / (2 * np.pi))
 
 
 def layers_seen(reading: Reading, word: str, ramp: float) -> Complex:
@@ -223,13 +250,13 @@ def layers_seen(reading: Reading, word: str, ramp: float) -> Complex:
     is left is read back through the layer's own two coefficients (the partial residuals of the fit).
     """
     turns = np.array(["ABC".index(letter) for letter in word]) / 3
-    letters = np.exp(2j * np.pi * turns)
+    told = np.exp(2j * np.pi * turns)
     turned = reading.samples * np.exp(-2j * np.pi * ramp * np.arange(reading.layers))[:, None]
-    design = _designs(letters[None], reading.roots)[0]
+    design = _designs(told[None], reading.roots)[0]
     # In a periodic word a layer's and its neighbours' coefficients are told apart by its ends alone: what is as good
     # as undetermined is left out, else large ones that cancel would pull every layer onto its letter.
     c, *_ = np.linalg.lstsq(design, turned.ravel(), rcond=UNDETERMINED)
-    padded = np.concatenate([[0], letters, [0]])
+    padded = np.concatenate([[0], told, [0]])
     seen = turned / reading.roots
     on = seen[:, 0] - c[1] * padded[:-2] - c[2] * padded[2:]
     between = seen[:, 1] - c[4] * padded[2:]
