@@ -16,18 +16,11 @@ import numpy.typing as npt
 
 from models.bundle import Bundle
 from models.errors import ModelError
+from models.features.axes import WINDOW, refine
 from models.features.crystals import Line, candidates, of_material
-from models.features.measure import (
-    PLAIN,
-    STRONG,
-    TRANSFORM,
-    WINDOW,
-    Seen,
-    Spectrum,
-    most_faulted,
-    most_trusted,
-    refine,
-)
+from models.features.measure import Seen
+from models.features.readings import PLAIN, most_faulted, most_trusted
+from models.features.spectrum import STRONG, TRANSFORM, Spectrum
 from models.features.stack import Reading, layers_seen
 from models.forest import as_rows, load_forest
 from models.results import CLASSES, Particle
@@ -96,7 +89,7 @@ class Stack:
     """Of the layers [nm⁻¹]."""
     d_nm: float
     strength: float
-    """Power of the layers' own reflection over the frame's ground; below `models.features.measure.STRONG` it
+    """Power of the layers' own reflection over the frame's ground; below `models.features.spectrum.STRONG` it
     is no spot."""
     sequence: str
     """`hexagonal` (ABAB) or `cubic` (ABCABC), as the best word has it."""
@@ -116,7 +109,7 @@ class Stack:
     explained: dict[str, float]
     """Shares of the row's variance: by the best `hexagonal`, `cubic` and `faulted` word."""
     significance: float
-    """Evidence for the fault; above `models.features.measure.PLAIN` it is plain."""
+    """Evidence for the fault; above `models.features.readings.PLAIN` it is plain."""
     layers: tuple[Layer, ...]
 
 

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 
 from models.explain.explanation import KINDS, Explanation, Spot, Stack, layer_told
-from models.features.measure import TRANSFORM, Seen
+from models.features.measure import Seen
+from models.features.spectrum import TRANSFORM
 from models.results import CLASSES
 
 #: Out of Okabe and Ito's palette, which the colour-blind can tell apart; as on the page.

@@ -23,6 +23,8 @@ HEIGHTS = np.array([-1, -2 / 3, -1 / 2, -1 / 3, 0, 1 / 3, 1 / 2, 2 / 3, 1])
 ROW_COUNTS = 3.0
 """What the row weighs against the layers' reflection."""
 ANGLES = np.radians(np.arange(0, 180, 2.0))
+WINDOW = 0.05
+"""Half width of the window around a known layer frequency in which an axis is found, relative."""
 SCALES = (0.965, 1.0, 1.035)
 """Layer frequencies that are tried, of each known one: the pixel size is known to some per cent."""
 APART = np.radians(12.0)
@@ -123,3 +125,36 @@ def other_zones(
 
 def _tried(frequencies: Sequence[float]) -> list[float]:
     return sorted({round(f * scale, 3) for f in frequencies for scale in SCALES})
+
+
+def refine(
+    detail: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.bool_],
+    pixel_size_nm: float,
+    axis: tuple[float, float],
+) -> tuple[float, float]:
+    """The reflection's place between the bins: a quadratic through the transform at nine points, twice."""
+    inside = np.where(mask, detail, np.float32(0)).astype(np.complex64)
+    rows, cols = (np.arange(n) * pixel_size_nm for n in detail.shape)
+    step = 0.03
+    k = np.array(axis)
+    for _ in range(2):
+        offsets = np.array([-step, 0.0, step])
+        wave_r = np.exp(-2j * np.pi * np.outer(offsets + k[0], rows)).astype(np.complex64)
+        wave_c = np.exp(-2j * np.pi * np.outer(offsets + k[1], cols)).astype(np.complex64)
+        grid = np.abs(wave_r @ inside @ wave_c.T)
+        for i, line in enumerate((grid[:, 1], grid[1])):
+            bend = line[0] - 2 * line[1] + line[2]
+            if bend < 0:
+                k[i] += float(np.clip(0.5 * (line[0] - line[2]) / bend, -1, 1)) * step
+        step /= 2
+    return float(k[0]), float(k[1])
+
+
+def axis_features(axes: list[Axis]) -> dict[str, float]:
+    """How much the two likeliest axes look like axes of a stack."""
+    values: dict[str, float] = {}
+    for i in range(2):
+        axis = axes[i] if i < len(axes) else Axis(0.0, 0.0, 0.0, 0.0, 0.0)
+        values |= {f"axis_{i}": axis.score, f"axis_{i}_layers": axis.layers, f"axis_{i}_top": axis.top}
+    return values

@@ -25,7 +25,7 @@ from models.errors import ModelError
 from models.evaluation.class_scores import abstention, best_sharpening, scores
 from models.evaluation.tables import Table, shown
 from models.examples.strata import DOSE_RANGE, MICROSCOPES, in_conditions
-from models.features.measure import SIGNS
+from models.features.readings import SIGNS
 from models.forest import sharpened
 from models.results import CLASSES
 from models.studies.baselines import cnn_probabilities, published_forest

@@ -1,0 +1,64 @@
+"""The readings of a region's stack along its likeliest axes, as features, and which of them is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from models.features.fault_signs import signs_of
+from models.features.stack import Reading
+
+PLAIN = 12.0
+"""`Reading.significance` from which a fault is taken as plain when an axis is chosen to be shown."""
+READ = (
+    "perfect_h",
+    "perfect_c",
+    "faulted",
+    "gain",
+    "significance",
+    "row_power",
+    "turn_mean",
+    "turn_spread",
+    "depth",
+    "misfit_perfect",
+    "misfit_faulted",
+    "evidence",
+)
+"""Figures of a reading that become features."""
+SIGNS = ("streak", "twin_spots", "phase_jump", "halves", "edge_profile")
+"""Of `models.features.fault_signs`, those that become features."""
+
+
+def _trust(reading: Reading) -> float:
+    """How much of the row an axis explains, whichever word does it: chooses between the candidates."""
+    return max(reading.perfect_h, reading.perfect_c, reading.faulted) * max(reading.row_power, 0.0)
+
+
+def most_trusted(readings: Sequence[Reading]) -> Reading | None:
+    """The axis of which the words explain most; `None` where there is none."""
+    return max(readings, key=_trust, default=None)
+
+
+def most_faulted(readings: Sequence[Reading]) -> Reading | None:
+    """The axis along which a fault is best attested: in cubic crystals only one of two visible {111} may carry it."""
+    return max(readings, key=lambda r: r.significance * max(r.faulted, 0.0), default=None)
+
+
+def telling(readings: Sequence[Reading]) -> Reading | None:
+    """The axis to show: the faulted one if the fault is plain, else the one that the words explain best."""
+    faulted = most_faulted(readings)
+    if faulted is not None and faulted.significance > PLAIN and faulted.faulted > 0.4:
+        return faulted
+    return most_trusted(readings)
+
+
+def stack_features(readings: Sequence[Reading], edges: Sequence[float]) -> dict[str, float]:
+    """What was read along the two likeliest axes: in cubic crystals two {111} stand edge-on, and one has the fault."""
+    values: dict[str, float] = {}
+    for i, prefix in enumerate(("first", "second")):
+        reading = readings[i] if i < len(readings) else None
+        for name in READ:
+            values[f"{prefix}_{name}"] = float(getattr(reading, name)) if reading else 0.0
+        values[f"{prefix}_significance_a_layer"] = reading.significance / reading.layers if reading else 0.0
+        signs = signs_of(reading) | {"edge_profile": edges[i]} if reading else {}
+        values |= {f"{name}_{prefix}": signs.get(name, 0.0) for name in SIGNS}
+    return values
