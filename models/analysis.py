@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -14,7 +13,7 @@ from scipy import ndimage
 from models.blocks import analyse_in_blocks, blocks_of
 from models.bundle import Bundle
 from models.errors import CannotAnalyse
-from models.features.measure import LAYER_FREQUENCIES, measure
+from models.features.measure import LAYER_FREQUENCIES, Measured, measure
 from models.forest import as_rows
 from models.preprocess import canonical
 from models.quality import frame_quality
@@ -116,27 +115,9 @@ def _analyse_whole(
 
     measured = measure(prepared.image, labels, step, frequencies, keep)
     on_frame = prepared.to_frame(labels)
-    boxes = ndimage.find_objects(on_frame, max_label=len(measured))
     lap("measure")
 
-    probabilities = bundle.forest(as_rows([m.values for m in measured], bundle.feature_names))
-    particles: list[Particle] = []
-    relabel = np.zeros(len(measured) + 1, np.int32)
-    for i, (found, p) in enumerate(zip(measured, probabilities, strict=True), start=1):
-        if boxes[i - 1] is None:
-            continue  # thinner than one of the frame's own pixels
-        number = len(particles) + 1
-        best = CLASSES[int(np.argmax(p))]
-        relabel[i] = 0 if best == "empty" else number
-        particles.append(
-            _particle(
-                on_frame, i, number, boxes[i - 1], p, best, found.values, pixel_size_nm, bundle.abstain_below
-            )
-        )
-        if found.reading is not None and best == "yes":
-            particles[-1].features["stack_place"] = found.reading.place
-        if keep:
-            particles[-1] = replace(particles[-1], measured=found)
+    particles, relabel = _particles(on_frame, measured, pixel_size_nm, bundle, keep)
     lap("classify")
     return Analysis(
         shape=(image.shape[0], image.shape[1]),
@@ -150,6 +131,51 @@ def _analyse_whole(
     )
 
 
+def _particles(
+    labels: npt.NDArray[np.int32],
+    measured: list[Measured],
+    pixel_size_nm: float,
+    bundle: Bundle,
+    keep: bool,
+) -> tuple[list[Particle], npt.NDArray[np.int32]]:
+    """The particles of a frame, and the label of each region 0, 1, 2, … in the mask: 0 where it is `empty`.
+
+    Parameters
+    ----------
+    labels : (H, W) the regions in the frame's own pixels.
+    measured : of each region.
+    keep : every particle with what its features were read from.
+    """
+    boxes = ndimage.find_objects(labels, max_label=len(measured))
+    probabilities = bundle.forest(as_rows([m.values for m in measured], bundle.feature_names))
+    particles: list[Particle] = []
+    relabel = np.zeros(len(measured) + 1, np.int32)
+    for region, (found, p) in enumerate(zip(measured, probabilities, strict=True), start=1):
+        box = boxes[region - 1]
+        if box is None:
+            continue  # thinner than one of the frame's own pixels
+        number = len(particles) + 1
+        best = CLASSES[int(np.argmax(p))]
+        relabel[region] = 0 if best == "empty" else number
+        features = {name: float(value) for name, value in found.values.items()}
+        if found.reading is not None and best == "yes":
+            features["stack_place"] = found.reading.place
+        total = float(p.sum())
+        outlined = _outlined((labels[box] == region).astype(np.uint8), box, pixel_size_nm)
+        particles.append(
+            Particle(
+                label=number,
+                particle_class=best,
+                probabilities=tuple(float(share) / total for share in p),  # type: ignore[arg-type]
+                abstained=bool(p.max() / total < bundle.abstain_below),
+                features=features,
+                measured=found if keep else None,
+                **outlined,
+            )
+        )
+    return particles, relabel
+
+
 def _within_reach(image: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float]:
     """The image in a unit in which single precision can square it, and that unit; most are 1."""
     if image.dtype.kind != "f":
@@ -160,35 +186,18 @@ def _within_reach(image: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float]:
     return (image / image.dtype.type(largest)).astype(np.float32), largest
 
 
-def _particle(
-    labels: npt.NDArray[np.int32],
-    region: int,
-    number: int,
-    box: tuple[slice, slice],
-    probabilities: npt.NDArray[np.float32],
-    best: Any,
-    values: dict[str, float],
-    pixel_size_nm: float,
-    abstain_below: float,
-) -> Particle:
-    """One region's record, in the frame's own pixels."""
-    mask = (labels[box] == region).astype(np.uint8)
+def _outlined(mask: npt.NDArray[np.uint8], box: tuple[slice, slice], pixel_size_nm: float) -> dict[str, Any]:
+    """Box, centroid, size and outline of a region, as fields of `Particle`, from its mask (h, w) within its box."""
     top, left = box[0].start, box[1].start
     rows, cols = np.nonzero(mask)
     area_nm2 = len(rows) * pixel_size_nm**2
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(contours, key=len)
     simple = cv2.approxPolyDP(outline, max(0.5, 0.05 / pixel_size_nm), True)[:, 0]
-    total = float(probabilities.sum())
-    return Particle(
-        label=number,
-        particle_class=best,
-        probabilities=tuple(float(p) / total for p in probabilities),  # type: ignore[arg-type]
-        abstained=bool(probabilities.max() / total < abstain_below),
-        bbox=(top, left, box[0].stop, box[1].stop),
-        centroid=(float(rows.mean()) + top, float(cols.mean()) + left),
-        diameter_nm=float(2 * np.sqrt(area_nm2 / np.pi)),
-        area_nm2=float(area_nm2),
-        outline=tuple((float(r) + top, float(c) + left) for c, r in simple),
-        features={name: float(value) for name, value in values.items()},
-    )
+    return {
+        "bbox": (top, left, box[0].stop, box[1].stop),
+        "centroid": (float(rows.mean()) + top, float(cols.mean()) + left),
+        "diameter_nm": float(2 * np.sqrt(area_nm2 / np.pi)),
+        "area_nm2": float(area_nm2),
+        "outline": tuple((float(r) + top, float(c) + left) for c, r in simple),
+    }

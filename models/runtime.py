@@ -1,9 +1,13 @@
-"""ONNX Runtime sessions of a network or a forest, on the CPU."""
+"""What runs the models on the CPU: sessions of ONNX Runtime, and the threads of OpenCV."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import cv2
 
 from models.errors import BundleRefused
 
@@ -32,3 +36,14 @@ def open_session(path: Path, threads: int) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own errors have no common root but this
         raise BundleRefused(f"{path} can't be loaded: {' '.join(str(error).split())[:160]}") from error
+
+
+@contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """OpenCV on one thread for as long as the block runs: small pictures only lose by being shared out."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)

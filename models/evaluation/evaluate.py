@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from models.bundle import Bundle, describe, load_bundle
 from models.evaluation.chain import Chain
 from models.evaluation.judge import (
@@ -27,6 +25,7 @@ from models.evaluation.tables import as_text as as_text  # the front door asks h
 from models.examples.real_frames import Reader, RealFrames, read_picture
 from models.examples.shards import examples_by_split
 from models.examples.strata import EMPTY_PRESETS, in_range
+from models.runtime import one_opencv_thread
 from models.segment import Calibration
 
 #: Least (or, of errors, largest) figures that a bundle should have, by their place in the result.
@@ -85,9 +84,7 @@ def evaluate(
             result["metrics_of"] = details["metrics_of"]
         if not real and not blank:
             return result
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # pictures this small only lose by being shared out
-    try:
+    with one_opencv_thread():
         loaded = load_bundle(bundle, device)
         result["backend"], by = loaded.backend, judge_of(loaded)
         if data is not None:
@@ -98,8 +95,6 @@ def evaluate(
             from models.evaluation.pictures import picture_real
 
             picture_real(pictures, by, real, read)
-    finally:
-        cv2.setNumThreads(threads)
     return {key: value for key, value in result.items() if value != {}}
 
 

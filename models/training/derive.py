@@ -66,28 +66,36 @@ def derive(
     if segmentation is not None:
         changed["segmentation"] = segmentation.as_dict()
     changed |= figures or {}
+    architecture = details["unet"]
+    if unet_weights is not None:
+        changed.pop("preferred_backend", None)  # the new weights have not been quantised
+        changed["metrics"] = {k: v for k, v in details["metrics"].items() if k != "backends"}
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        kept = {file: bundle for file in (*FILES, INT8) if file in details["sha256"]}
-        for file in FORMS_OF_FOREST:
-            kept[file] = forest or bundle
-        if unet_weights is not None:
-            kept = {file: folder for file, folder in kept.items() if file in FORMS_OF_FOREST}
-        for file, folder in kept.items():
-            shutil.copyfile(folder / file, partial / file)
-        if unet_weights is not None:
-            from models.training.export import export_unet
-            from models.unet import architecture_of
-
-            changed.pop("preferred_backend", None)  # the new weights have not been quantised
-            changed["metrics"] = {k: v for k, v in details["metrics"].items() if k != "backends"}
-            export_unet(unet_weights, architecture_of(details["unet"]), partial)
+        _fill(partial, bundle, unet_weights, forest, architecture)
         write_manifest(partial, name, changed)
         load_bundle(partial, "cpu")
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def _fill(
+    folder: Path, bundle: Path, unet_weights: Path | None, forest: Path | None, unet: dict[str, Any]
+) -> None:
+    """Put the files of a new version into its folder: the parent's, or new ones where they are given."""
+    for file in FORMS_OF_FOREST:
+        shutil.copyfile((forest or bundle) / file, folder / file)
+    if unet_weights is None:
+        for file in (*FILES, INT8):
+            if file not in FORMS_OF_FOREST and (bundle / file).exists():
+                shutil.copyfile(bundle / file, folder / file)
+    else:
+        from models.training.export import export_unet
+        from models.unet import architecture_of
+
+        export_unet(unet_weights, architecture_of(unet), folder)

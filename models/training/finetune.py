@@ -17,7 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
@@ -31,6 +30,7 @@ from models.examples.batches import OTHERS, Pool, batches
 from models.examples.real_frames import Reader, RealFrames, read_picture
 from models.examples.shards import Examples, examples_by_split
 from models.examples.strata import EMPTY_PRESETS, preset_of
+from models.runtime import one_opencv_thread
 from models.segment import calibrated
 from models.training.derive import derive
 from models.training.own_frames import PRESET, OwnFrame, as_examples, digest_of, read_own, split_frames
@@ -78,7 +78,7 @@ def finetune(
 
     Parameters
     ----------
-    frames : folder of frames and masks (see `models.evaluation.real`), or a pattern in one.
+    frames : folder of frames and masks (see `models.examples.real_frames`), or a pattern in one.
     pixel_size_nm : of the frames [nm/px].
     held_out : share of the frames that are not learnt from; `None` leaves one out at a time.
     replay : a simulated data set; half of what is drawn is then from it.
@@ -91,53 +91,55 @@ def finetune(
     ModelError
         The frames are unusable (see `models.training.own_frames`), or the replayed data set is.
     """
-    if out.exists():
-        raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
-    if device == "cuda" and not cuda_there():
-        raise BundleRefused("there is no usable CUDA device; use --device cpu")
+    _refuse_early(out, device)
     parent = load_bundle(bundle, "cpu")
     own = read_own(RealFrames(frames, pixel_size_nm), read)
     groups = split_frames(own, held_out, seed, frames)
     again = None if replay is None else examples_by_split(replay, ["train"], REPLAY_SHARDS)
-    settings = Settings(
-        architecture_of(parent.details["unet"]),
-        steps=steps,
-        batch=batch,
-        learning_rate=learning_rate_peak,
-        seed=seed,
-    )
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # pictures this small only lose by being shared out
-    try:
-        with TemporaryDirectory() as working:
-            learnt: list[Path] = []
-            for number, left_out in enumerate([*groups, []] if held_out is None else groups):
-                folder = Path(working) / str(number)
-                chosen = [frame for n, frame in enumerate(own) if n not in left_out]
-                train_on(chosen, again, parent, settings, folder, device)
-                learnt.append(folder)
-            comparison = compare(parent, learnt, own, groups, replay, device)
-            verdict = verdict_of(comparison)
-            provenance = {
-                "made_by": "fine-tuning",
-                "parent_weights": parent.details["sha256"]["unet.safetensors"],
-                "frames": {frame.name: frame.digest for frame in own},
-                "frames_digest": digest_of(own),
-                "pixel_size_nm": pixel_size_nm,
-                "held_out": [own[n].name for group in groups for n in group],
-                "leaving_one_out": held_out is None,
-                "replay": again.digest if again else None,
-                "steps": steps,
-                "batch": batch,
-                "learning_rate": learning_rate_peak,
-                "seed": seed,
-                "comparison": comparison,
-                "verdict": verdict,
-            }
-            derive(bundle, out, unet_weights=learnt[-1] / "unet.safetensors", provenance=provenance)
-    finally:
-        cv2.setNumThreads(threads)
+    architecture = architecture_of(parent.details["unet"])
+    settings = Settings(architecture, steps=steps, batch=batch, learning_rate=learning_rate_peak, seed=seed)
+    with one_opencv_thread(), TemporaryDirectory() as working:
+        learnt: list[Path] = []
+        for number, left_out in enumerate([*groups, []] if held_out is None else groups):
+            folder = Path(working) / str(number)
+            chosen = [frame for n, frame in enumerate(own) if n not in left_out]
+            train_on(chosen, again, parent, settings, folder, device)
+            learnt.append(folder)
+        comparison = compare(parent, learnt, own, groups, replay, device)
+        verdict = verdict_of(comparison)
+        provenance = {
+            "made_by": "fine-tuning",
+            "parent_weights": parent.details["sha256"]["unet.safetensors"],
+            **_told_of(own, groups, settings),
+            "pixel_size_nm": pixel_size_nm,
+            "leaving_one_out": held_out is None,
+            "replay": again.digest if again else None,
+            "comparison": comparison,
+            "verdict": verdict,
+        }
+        derive(bundle, out, unet_weights=learnt[-1] / "unet.safetensors", provenance=provenance)
     return FineTuned(out, comparison, f"{describe(out)[0]}: {verdict}")
+
+
+def _refuse_early(out: Path, device: str) -> None:
+    """Refuse, before anything is learnt, what could not be finished."""
+    if out.exists():
+        raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
+    if device == "cuda" and not cuda_there():
+        raise BundleRefused("there is no usable CUDA device; use --device cpu")
+
+
+def _told_of(own: Sequence[OwnFrame], groups: Sequence[Sequence[int]], settings: Settings) -> dict[str, Any]:
+    """What the provenance says of the frames, of those that were left out, and of the training."""
+    return {
+        "frames": {frame.name: frame.digest for frame in own},
+        "frames_digest": digest_of(own),
+        "held_out": [own[n].name for group in groups for n in group],
+        "steps": settings.steps,
+        "batch": settings.batch,
+        "learning_rate": settings.learning_rate,
+        "seed": settings.seed,
+    }
 
 
 def train_on(

@@ -80,35 +80,18 @@ def refit(bundle: Path, corrections: Corrections, out: Path, *, threads: int = 1
     parent, details = describe(bundle)
     learn, check = _kept_rows(bundle, details["features"])
     added = _as_rows(corrections, learn)
-    trees, seed = int(details["forest"]["trees"]), int(details["forest"]["seed"])
-    sharpening = float(details["sharpening"])
-
-    def grown(rows: Rows, count: int) -> RandomForestClassifier:
-        forest = new_forest(count, seed).set_params(n_jobs=threads)
-        return forest.fit(rows.features, rows.classes, _weights(rows)).set_params(n_jobs=1)
-
-    old = load_forest(bundle / "forest.skops")
+    forests = Forests(
+        trees=int(details["forest"]["trees"]),
+        seed=int(details["forest"]["seed"]),
+        sharpening=float(details["sharpening"]),
+        threads=threads,
+    )
     together = _joined(learn, added)
-    new = grown(together, trees)
-    votes_of_parts = np.zeros((len(added.classes), len(CLASSES)))
-    parts = _parts(corrections.groups)
-    for part in parts:
-        forest = grown(_joined(learn, added.of(~part)), TREES_OF_A_PART)
-        votes_of_parts[part] = _votes(forest, added.features[part])
-
-    before = _votes(old, added.features).argmax(axis=1)
-    held_out = {
-        name: sharpened(_votes(by, check.features), sharpening) for name, by in (("old", old), ("new", new))
-    }
-    comparison: dict[str, Any] = {
-        name: {"held_out": scores(check.classes, p) if len(check.classes) else None}
-        for name, p in held_out.items()
-    }
-    comparison["regions"] = len(added.classes)
-    comparison["wrong"] = int((before != added.classes).sum())
-    comparison["old"]["corrected"] = int((before == added.classes).sum())
-    after = votes_of_parts.argmax(axis=1)
-    comparison["new"]["corrected"] = int((after == added.classes).sum()) if parts else None
+    old, new = load_forest(bundle / "forest.skops"), forests.grown(together)
+    held_out = {name: forests.probabilities(by, check) for name, by in (("old", old), ("new", new))}
+    comparison = _compare(old, forests, learn, added)
+    for name, probabilities in held_out.items():
+        comparison[name]["held_out"] = scores(check.classes, probabilities) if len(check.classes) else None
     verdict = verdict_of(comparison)
     provenance = {
         "made_by": "refitting with corrections",
@@ -121,29 +104,57 @@ def refit(bundle: Path, corrections: Corrections, out: Path, *, threads: int = 1
         "comparison": comparison,
         "verdict": verdict,
     }
-    importance = dict(zip(together.names, new.feature_importances_.tolist(), strict=True))
-    figures: dict[str, Any] = {
-        "forest": {
-            "trees": trees,
-            "seed": seed,
-            "regions": len(together.classes),
-            "importance": importance,
-        },
-    }
+    figures = forests.figures(new, together)
     if len(check.classes):
         figures["rates"] = rates(check, held_out["new"])
         figures["rates_by_condition"] = rates_by_condition(check, held_out["new"])
     with TemporaryDirectory() as working:
         save_forest(new, Path(working))
-        derive(
-            bundle,
-            out,
-            forest=Path(working),
-            figures=figures,
-            provenance=provenance,
-        )
+        derive(bundle, out, forest=Path(working), figures=figures, provenance=provenance)
     save_rows(rows_file(out), together, check)
     return Refitted(out, comparison, f"{describe(out)[0]}, from {parent}: {verdict}")
+
+
+@dataclass(frozen=True)
+class Forests:
+    """Grows forests alike: with the trees, the seed and the sharpening of one bundle."""
+
+    trees: int
+    seed: int
+    sharpening: float
+    threads: int
+
+    def grown(self, rows: Rows, trees: int | None = None) -> RandomForestClassifier:
+        """A forest fitted to rows, corrected ones with their weight; `trees`: the bundle's if not given."""
+        forest = new_forest(trees or self.trees, self.seed).set_params(n_jobs=self.threads)
+        return forest.fit(rows.features, rows.classes, _weights(rows)).set_params(n_jobs=1)
+
+    def probabilities(self, forest: RandomForestClassifier, rows: Rows) -> npt.NDArray[np.float64]:
+        """(R, 4) sharpened probabilities of a forest."""
+        return sharpened(_votes(forest, rows.features), self.sharpening)
+
+    def figures(self, forest: RandomForestClassifier, rows: Rows) -> dict[str, Any]:
+        """What a bundle's manifest says of a forest that was fitted to rows."""
+        importance = dict(zip(rows.names, forest.feature_importances_.tolist(), strict=True))
+        told = {"trees": self.trees, "seed": self.seed, "regions": len(rows.classes)}
+        return {"forest": {**told, "importance": importance}}
+
+
+def _compare(old: RandomForestClassifier, forests: Forests, learn: Rows, added: Rows) -> dict[str, Any]:
+    """How many of the corrected regions the old forest calls rightly, and forests that did not learn from them."""
+    after = np.zeros((len(added.classes), len(CLASSES)))
+    parts = _parts(added.specimen)
+    for part in parts:
+        forest = forests.grown(_joined(learn, added.of(~part)), TREES_OF_A_PART)
+        after[part] = _votes(forest, added.features[part])
+    before = _votes(old, added.features).argmax(axis=1)
+    right = int((after.argmax(axis=1) == added.classes).sum()) if parts else None
+    return {
+        "old": {"corrected": int((before == added.classes).sum())},
+        "new": {"corrected": right},
+        "regions": len(added.classes),
+        "wrong": int((before != added.classes).sum()),
+    }
 
 
 def _kept_rows(bundle: Path, names: list[str]) -> tuple[Rows, Rows]:

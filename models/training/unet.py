@@ -18,15 +18,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from models.errors import ModelError
 from models.examples.batches import Drawing, Pool, batches
 from models.examples.shards import examples_by_split
 from models.preprocess import Preprocessing
-from models.training.progress import Figures, validate, write_curves
+from models.training.checkpoint import Run, weights_of
+from models.training.progress import validate, write_curves
 from models.unet import Architecture, UNet
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -133,27 +135,18 @@ def train(
     ModelError
         No usable data set, no such device, weights that do not fit, or a checkpoint made with other settings.
     """
-    from tqdm import tqdm
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("there is no usable CUDA device; use --device cpu")
     torch.manual_seed(settings.seed)
     out.mkdir(parents=True, exist_ok=True)
     preprocessing = settings.preprocessing()
-    learn = examples_by_split(data, ["train"], limit)
-    check = examples_by_split(data, ["validation"], limit)
-    net, averaged = UNet(settings.architecture).to(device), UNet(settings.architecture).to(device)
-    if start_from is not None:
-        _begin_with(net, start_from / "unet.safetensors")
-    averaged.load_state_dict(net.state_dict())
+    learn, check = (examples_by_split(data, [split], limit) for split in ("train", "validation"))
+    net, averaged = _begun_with(settings.architecture, start_from, device)
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-4)
     begun = Run(asdict(settings) | {"data": learn.digest}, out / CHECKPOINT)
     best = begun.resume(net, averaged, optimiser)
 
     drawing = settings.drawing if settings.randomise else Drawing(settings.drawing.weights, randomise=False)
-    source = batches(
-        Pool(learn, drawing.weights), drawing, preprocessing, settings.batch, settings.seed, begun.step
-    )
+    drawn = (drawing, preprocessing, settings.batch, settings.seed, begun.step)
+    source = batches(Pool(learn, drawing.weights), *drawn)
     losses: list[float] = []
     started = time.monotonic()
     with tqdm(total=settings.steps, initial=begun.step, unit="step", disable=None) as bar:
@@ -164,97 +157,34 @@ def train(
             _follow(averaged, net, min(settings.average, (1 + begun.step) / (10 + begun.step)))
             bar.update()
             if begun.step % settings.round_steps == 0 or begun.step == settings.steps:
-                figures = validate(averaged, check, preprocessing)
-                mean = float(np.mean(losses))
+                figures = {"loss": float(np.mean(losses)), **validate(averaged, check, preprocessing)}
                 losses.clear()
-                begun.curves.append({"step": begun.step, "loss": mean, **figures})
-                if figures["score"] >= max(row["score"] for row in begun.curves):
-                    best = _kept(averaged)
-                bar.set_postfix(score=f"{figures['score']:.4f}", loss=f"{mean:.4f}")
+                if begun.look(figures):
+                    best = weights_of(averaged)
+                bar.set_postfix(score=f"{figures['score']:.4f}", loss=f"{figures['loss']:.4f}")
                 begun.save(net, averaged, optimiser, best)
                 write_curves(out, begun.curves)
     save_file(best, out / "unet.safetensors")
-    (out / "training.json").write_text(
-        json.dumps(
-            {
-                "architecture": settings.architecture.as_dict(),
-                "settings": asdict(settings),
-                "started_from": sha256(weights).hexdigest() if (weights := _bytes_of(start_from)) else None,
-                "preprocessing": preprocessing.as_dict(),
-                "data": {"digest": learn.digest, "images": len(learn), "validation_images": len(check)},
-                "steps": begun.step,
-                "seconds": round(time.monotonic() - started, 1),
-                "validation": max(begun.curves, key=lambda row: row["score"]),
-            },
-            indent=2,
-        )
-    )
+    told = {
+        "started_from": sha256(weights).hexdigest() if (weights := _bytes_of(start_from)) else None,
+        "data": {"digest": learn.digest, "images": len(learn), "validation_images": len(check)},
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    return _write_told(out, settings, begun, told)
+
+
+def _write_told(out: Path, settings: Settings, done: Run, told: dict[str, Any]) -> Path:
+    """Write `training.json`, what a bundle says of how its network was trained; returns the weights' place."""
+    everything = {
+        "architecture": settings.architecture.as_dict(),
+        "settings": asdict(settings),
+        "preprocessing": settings.preprocessing().as_dict(),
+        "steps": done.step,
+        "validation": max(done.curves, key=lambda row: row["score"]),
+        **told,
+    }
+    (out / "training.json").write_text(json.dumps(everything, indent=2))
     return out / "unet.safetensors"
-
-
-class Run:
-    """How far a training has come, kept in one file that is replaced whole.
-
-    Raises
-    ------
-    ModelError
-        The file belongs to a training with other settings or data, or is damaged.
-    """
-
-    def __init__(self, order: dict[str, Any], path: Path) -> None:
-        self.order, self.path = json.loads(json.dumps(order)), path
-        self.step = 0
-        self.curves: list[Figures] = []
-
-    def stopped(self, patience: int) -> bool:
-        """Whether the last `patience` looks brought no better score than one before them."""
-        scores = [row["score"] for row in self.curves]
-        return len(scores) > patience and max(scores[-patience:]) <= max(scores[:-patience])
-
-    def resume(self, net: UNet, averaged: UNet, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-        """Bring everything to where the file has it, if it is there; returns the best weights so far."""
-        if not self.path.exists():
-            return _kept(averaged)
-        try:
-            with safe_open(self.path, "pt") as file:
-                state = json.loads((file.metadata() or {})["state"])
-            tensors = load_file(self.path)
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise ModelError(f"{self.path} is damaged ({error}); remove it to begin again") from error
-        if state["order"] != self.order:
-            raise ModelError(
-                f"{self.path.parent} holds a training with other settings or data; choose another folder"
-            )
-        self.step, self.curves = state["step"], state["curves"]
-        net.load_state_dict(_part(tensors, "net"))
-        averaged.load_state_dict(_part(tensors, "average"))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in _part(tensors, "optimiser").items():
-            number, name = key.split(".", 1)
-            moments.setdefault(int(number), {})[name] = tensor
-        groups = optimiser.state_dict()["param_groups"]
-        optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        return _part(tensors, "best")
-
-    def save(
-        self, net: UNet, averaged: UNet, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]
-    ) -> None:
-        """Write the file; the moments are named tensors, so that nothing has to be unpickled."""
-        moments = {
-            f"{number}.{name}": torch.as_tensor(value)
-            for number, state in optimiser.state_dict()["state"].items()
-            for name, value in state.items()
-        }
-        parts = {"net": _kept(net), "average": _kept(averaged), "optimiser": moments, "best": best}
-        tensors = {
-            f"{part}/{name}": tensor.detach().cpu().contiguous().clone()
-            for part, named in parts.items()
-            for name, tensor in named.items()
-        }
-        state = json.dumps({"order": self.order, "step": self.step, "curves": self.curves})
-        partial = self.path.with_suffix(".partial")
-        save_file(tensors, partial, {"state": state})
-        partial.replace(self.path)
 
 
 @torch.no_grad()
@@ -267,15 +197,18 @@ def _follow(averaged: UNet, net: UNet, decay: float) -> None:
             kept.copy_(now)
 
 
-def _kept(net: UNet) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in net.state_dict().items()}
+def _begun_with(architecture: Architecture, start_from: Path | None, device: str) -> tuple[UNet, UNet]:
+    """A network and its running average, alike: new, or with the weights in a folder."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("there is no usable CUDA device; use --device cpu")
+    net, averaged = UNet(architecture).to(device), UNet(architecture).to(device)
+    if start_from is not None:
+        _load_weights(net, start_from / "unet.safetensors")
+    averaged.load_state_dict(net.state_dict())
+    return net, averaged
 
 
-def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}
-
-
-def _begin_with(net: UNet, weights: Path) -> None:
+def _load_weights(net: UNet, weights: Path) -> None:
     try:
         net.load_state_dict(load_file(weights))
     except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: a net of another shape

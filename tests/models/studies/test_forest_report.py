@@ -10,7 +10,8 @@ import pytest
 from models.results import CLASSES
 from models.studies.baselines import cnn_probabilities, published_features
 from models.studies.crops import SIDE, Crops, collect, harder, true_regions
-from models.studies.forest_report import compare, figures, folds, picture, recall_at, tables_of, wilson
+from models.studies.forest_report import compare, figures, folds, recall_at
+from models.studies.forest_tables import picture, tables_of, wilson
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,10 @@ from models.examples.rows import background_patch, load_rows, rows_file, truth_o
 from models.examples.shards import examples_by_split
 from models.examples.strata import preset_of
 from models.preprocess import Preprocessing
+from models.training.checkpoint import Run
 from models.training.forest import train as train_forest
 from models.training.progress import score
-from models.training.unet import Run, Settings, learning_rate, loss_of, train
+from models.training.unet import Settings, learning_rate, loss_of, train
 from models.unet import Architecture, architecture_of
 from sim.dataset.make import simulate
 from sim.dataset.presets import Order
