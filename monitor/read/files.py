@@ -20,16 +20,16 @@ from monitor.read.scale import parse_unit, square_pixel
 from monitor.read.signals import Axis, Signal, refuse
 
 _READERS: dict[Format, str] = {
-    "dm": "monitor.read.dm",
-    "ser": "monitor.read.tia",
-    "emi": "monitor.read.tia",
-    "mrc": "monitor.read.mrc",
-    "tiff": "monitor.read.tiff",
-    "hdf5": "monitor.read.hdf5",
-    "npy": "monitor.read.npy",
-    "tvips": "monitor.read.tvips",
-    "png": "monitor.read.raster",
-    "jpeg": "monitor.read.raster",
+    "dm": "monitor.read.formats.dm",
+    "ser": "monitor.read.formats.tia",
+    "emi": "monitor.read.formats.tia",
+    "mrc": "monitor.read.formats.mrc",
+    "tiff": "monitor.read.formats.tiff",
+    "hdf5": "monitor.read.formats.hdf5",
+    "npy": "monitor.read.formats.npy",
+    "tvips": "monitor.read.formats.tvips",
+    "png": "monitor.read.formats.raster",
+    "jpeg": "monitor.read.formats.raster",
 }
 #: Formats whose first bytes are always the same: a file so named that begins otherwise is none.
 _SURE: frozenset[Format] = frozenset({"dm", "ser", "tiff", "hdf5", "npy", "png", "jpeg"})

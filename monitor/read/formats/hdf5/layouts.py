@@ -19,9 +19,9 @@ import numpy as np
 from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.read.scale import parse_unit
 from monitor.read.signals import Axis, Details, Signal
-from monitor.read.stored import attributes, check_stored
+from monitor.read.formats.hdf5.stored import attributes, check_stored
 from monitor.read.times import parse_time, plausible_time
-from monitor.read.velox import is_velox, velox_signals
+from monitor.read.formats.hdf5.velox import is_velox, velox_signals
 
 #: Other objects of a file that are looked at in search of pictures.
 _MOST_OBJECTS = 20_000

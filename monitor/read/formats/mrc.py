@@ -13,7 +13,7 @@ import mrcfile.dtypes
 import numpy as np
 
 from monitor.errors import IncompleteFile, UnreadableFrame
-from monitor.read import mdoc
+from monitor.read.formats import mdoc
 from monitor.read.scale import plausible
 from monitor.read.signals import LARGEST_COUNT, LARGEST_PIXELS, Axis, Details, Signal, within
 from monitor.read.times import plausible_time

@@ -11,7 +11,7 @@ import numpy as np
 
 from monitor.errors import UnreadableFrame
 from monitor.read.signals import Axis, Details, Signal
-from monitor.read.stored import check_stored
+from monitor.read.formats.hdf5.stored import check_stored
 from monitor.read.times import plausible_time
 
 #: A frame's metadata is a JSON text of some 60 kB in a column of bytes; no longer one is read [bytes].

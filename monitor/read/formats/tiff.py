@@ -20,7 +20,7 @@ import numpy as np
 import tifffile
 
 from monitor.errors import IncompleteFile, UnreadableFrame
-from monitor.read import mdoc
+from monitor.read.formats import mdoc
 from monitor.read.scale import parse_unit, plausible
 from monitor.read.signals import LARGEST_PIXELS, Axis, Details, Signal, within
 from monitor.read.times import parse_time

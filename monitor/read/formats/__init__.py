@@ -1,0 +1,1 @@
+"""One module a format; each has `open_signals`, and `monitor.read.names` lists it."""
