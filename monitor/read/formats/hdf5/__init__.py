@@ -1,4 +1,4 @@
-"""HDF5 files (.emd, .hspy, .h5): read by `monitor.read.formats.hdf5.layouts`, in a process apart."""
+"""HDF5 files (.emd, .hspy, .h5): `layouts` reads them in a process apart, a module for each layout."""
 
 from __future__ import annotations
 
