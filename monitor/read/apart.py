@@ -1,8 +1,9 @@
-"""Reading in a process apart: for formats whose library loops for ever, or dies, on a damaged file.
+"""Reading in a process apart, for libraries that a damaged file can stop or end.
 
-HDF5 is such a one: a flipped byte can send it round in circles, and nothing but the end of its process ends that. So
-its files are opened in a process of their own, with limits on time and memory; when it exceeds them it is ended,
-the file is refused, and the next file gets a new one. Requests and answers are JSON, pixels follow as they are.
+HDF5 is such a library: one flipped byte can put it into an endless loop, which only the end of the process ends. So
+HDF5 files are opened in another process, with limits on its time and memory. A process that exceeds a limit is
+killed, its file is refused, and the next file is read by a new process. Requests and answers are JSON; the bytes of
+the pixels follow the answer.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.read.jsonable import jsonable
 from monitor.read.signals import LARGEST_COUNT, Axis, Details, Signal
 
-#: Opening a file, and loading a frame, may take so long [s]; a frame that is larger gets more.
+#: Longest time to open a file or to load a frame [s]; a large frame gets more, by `_SLOWEST_BYTES_S`.
 LIMIT_S = 20.0
+#: A disk is taken to be no slower than this [bytes/s].
 _SLOWEST_BYTES_S = 2e6
-#: Address space of the process [bytes]: more than the largest frame that is taken, less than a damaged length of
-#: 32 bits can ask for.
+#: Address space of the process [bytes]: more than the largest frame needs, less than a damaged length of 32 bits
+#: can ask for.
 _MEMORY = 7 * 2**29
+#: Before each answer: its length and the length of the pixels that follow it [bytes].
 _HEAD = struct.Struct("<QQ")
 
 
@@ -41,7 +44,7 @@ class _Gone(Exception):
 
 
 class _Process:
-    """The process, and one request at a time."""
+    """The other process; it answers one request at a time."""
 
     def __init__(self) -> None:
         self._child = subprocess.Popen(
@@ -55,14 +58,14 @@ class _Process:
         self._late = False
 
     def ask(self, request: dict[str, Any], limit_s: float) -> tuple[dict[str, Any], bytearray]:
-        """The answer to a request, and the bytes with it.
+        """The answer to a request, and the bytes of the pixels with it.
 
         Raises
         ------
         UnreadableFrame, IncompleteFile
-            As the reader raised them there.
+            The reader in the other process raised it.
         _Gone
-            The process ended, of itself or because it took too long.
+            The process ended by itself, or was killed after `limit_s` seconds.
         """
         timer = threading.Timer(limit_s, self._give_up)
         timer.start()
@@ -103,7 +106,10 @@ _process: _Process | None = None
 def _ask(
     request: dict[str, Any], limit_s: float | None = None, by: _Process | None = None
 ) -> tuple[dict[str, Any], bytearray, _Process]:
-    """Ask the process, begun where there is none; `by` is the one that knows the file, None: any."""
+    """Ask the other process, which is started if there is none.
+
+    `by` is the process that has the file open, None for a request that opens one.
+    """
     global _process
     with _lock:
         if _process is None:
@@ -132,12 +138,14 @@ def _end() -> None:
 
 
 def signals_apart(reader: str, path: Path, stack: contextlib.ExitStack) -> list[Signal]:
-    """The signals of a file as the module `reader` finds them in the other process, which loads them as well.
+    """The signals of a file; the module `reader` finds and loads them in the other process.
 
     Raises
     ------
     UnreadableFrame
-        As the reader says, or: it did not answer in time, or ended.
+        The reader refused the file, did not answer in time, or its process ended.
+    IncompleteFile
+        The reader found that the file is not whole.
     """
     answer, _, process = _ask({"do": "open", "reader": reader, "path": str(path.absolute())})
     number = answer["file"]
@@ -178,7 +186,7 @@ def signals_apart(reader: str, path: Path, stack: contextlib.ExitStack) -> list[
 
 
 def _take(stream: IO[bytes], length: int) -> bytearray:
-    """So many bytes; raises `_Gone` where the stream ends before."""
+    """The next `length` bytes of a stream; raises `_Gone` where it ends before."""
     taken = bytearray(length)
     view, at = memoryview(taken), 0
     while at < length:
@@ -255,17 +263,20 @@ def _answer(
 
 
 def _limit_memory() -> None:
-    """No more than `_MEMORY`, where the operating system can see to that."""
+    """Limit this process to `_MEMORY`, where the operating system can."""
     try:
         import resource
-    except ImportError:  # Windows: the other process's time is limited all the same
+    except ImportError:  # Windows: only the time of this process is limited
         return
-    with contextlib.suppress(OSError, ValueError):  # a system that knows the limit and does not take it
+    with contextlib.suppress(OSError, ValueError):  # a system that has the limit and refuses to set it
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def _limit_processor(seconds: float) -> None:
-    """Should the asking program be killed meanwhile, nobody is left to end this one but the operating system."""
+    """Limit the processor time of this process.
+
+    If the asking program is killed meanwhile, only the operating system can end this process.
+    """
     try:
         import resource
     except ImportError:

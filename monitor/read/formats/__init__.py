@@ -1,1 +1,1 @@
-"""One module a format; each has `open_signals`, and `monitor.read.names` lists it."""
+"""One module for each format; `monitor.read.names.FORMATS` lists them, and each has `open_signals`."""

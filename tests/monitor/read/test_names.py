@@ -1,4 +1,4 @@
-"""What is taken for a frame file, what is passed over, by name and by content."""
+"""Which files are frames, by name and by content, and which are passed over."""
 
 from __future__ import annotations
 

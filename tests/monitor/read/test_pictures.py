@@ -1,4 +1,4 @@
-"""Frames as arrays, whatever their files are."""
+"""The pixels of a file of any format as an array."""
 
 from pathlib import Path
 
