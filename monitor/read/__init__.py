@@ -16,7 +16,7 @@
 
 What the formats share stands beside that folder: `names` (which file has which format), `files` (an open file and
 its frames), `signals` (an image or a stack, not loaded yet), `scale`, `times`, `values`, `jsonable`, `pixels`, and
-`apart` (reading in another process). A format's module is imported when a file of that format is opened.
+`apart` with `serve` (reading in another process). A format's module is imported when a file of that format is opened.
 """
 
 from monitor.read.files import FrameFile, is_complete, open_frames, why_incomplete

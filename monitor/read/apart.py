@@ -2,41 +2,31 @@
 
 HDF5 is such a library: one flipped byte can put it into an endless loop, which only the end of the process ends. So
 HDF5 files are opened in another process, with limits on its time and memory. A process that exceeds a limit is
-killed, its file is refused, and the next file is read by a new process. Requests and answers are JSON; the bytes of
-the pixels follow the answer.
+killed, its file is refused, and the next file is read by a new process. `serve` is what runs in that process.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
 import json
 import os
-import signal
-import struct
 import subprocess
 import sys
 import threading
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 
 from monitor.errors import IncompleteFile, UnreadableFrame
-from monitor.read.jsonable import jsonable
+from monitor.read.serve import HEAD
 from monitor.read.signals import LARGEST_COUNT, Axis, Details, Signal
 
 #: Longest time to open a file or to load a frame [s]; a large frame gets more, by `_SLOWEST_BYTES_S`.
 LIMIT_S = 20.0
 #: A disk is taken to be no slower than this [bytes/s].
 _SLOWEST_BYTES_S = 2e6
-#: Address space of the process [bytes]: more than the largest frame needs, less than a damaged length of 32 bits
-#: can ask for.
-_MEMORY = 7 * 2**29
-#: Before each answer: its length and the length of the pixels that follow it [bytes].
-_HEAD = struct.Struct("<QQ")
 
 
 class _Gone(Exception):
@@ -48,7 +38,7 @@ class _Process:
 
     def __init__(self) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "monitor.read.apart"],
+            [sys.executable, "-m", "monitor.read.serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -73,7 +63,7 @@ class _Process:
             stdin, stdout = cast(IO[bytes], self._child.stdin), cast(IO[bytes], self._child.stdout)
             stdin.write(json.dumps({**request, "limit_s": limit_s}).encode() + b"\n")
             stdin.flush()
-            head, raw = _HEAD.unpack(_take(stdout, _HEAD.size))
+            head, raw = HEAD.unpack(_take(stdout, HEAD.size))
             answer = json.loads(_take(stdout, head))
             pixels = _take(stdout, raw)
         except (OSError, ValueError, _Gone) as error:
@@ -195,100 +185,3 @@ def _take(stream: IO[bytes], length: int) -> bytearray:
             raise _Gone
         at += count
     return taken
-
-
-# -- in the other process ---------------------------------------------------------------------------------
-
-
-def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer requests until there are no more."""
-    files: dict[int, tuple[contextlib.ExitStack, list[Signal]]] = {}
-    for line in requests:
-        request = json.loads(line)
-        _limit_processor(request["limit_s"])
-        pixels = b""
-        try:
-            answer, pixels = _answer(files, request)
-        except UnreadableFrame as error:
-            answer = {"refused": error.reason, "incomplete": isinstance(error, IncompleteFile)}
-        except MemoryError:
-            reason = "there is not enough memory for what it announces"
-            answer = {"refused": reason, "incomplete": False}
-        except Exception as error:
-            said = " ".join(str(error).split())[:160] or type(error).__name__
-            reason = f"the file is damaged, or of a variant that is not known here ({said})"
-            answer = {"refused": reason, "incomplete": False}
-        head = json.dumps(answer).encode()
-        answers.write(_HEAD.pack(len(head), len(pixels)) + head)
-        answers.write(pixels)
-        answers.flush()
-
-
-def _answer(
-    files: dict[int, tuple[contextlib.ExitStack, list[Signal]]], request: dict[str, Any]
-) -> tuple[dict[str, Any], Any]:
-    if request["do"] == "open":
-        stack = contextlib.ExitStack()
-        try:
-            reader = importlib.import_module(request["reader"])
-            signals: list[Signal] = reader.open_signals(Path(request["path"]), stack)
-            told = [
-                {
-                    "count": one.count,
-                    "shape": [int(side) for side in one.shape],
-                    "dtype": one.dtype.str,
-                    "rows": asdict(one.rows),
-                    "columns": asdict(one.columns),
-                    "title": one.title,
-                    "refusal": one.refusal,
-                }
-                for one in signals
-            ]
-        except BaseException:
-            stack.close()
-            raise
-        number = max(files, default=0) + 1
-        files[number] = stack, signals
-        return {"file": number, "signals": told}, b""
-    if request["do"] == "close":
-        files.pop(request["file"])[0].close()
-        return {}, b""
-    one = files[request["file"]][1][request["signal"]]
-    if request["do"] == "details":
-        details = one.details(request["index"])
-        plain = replace(details, metadata=jsonable(details.metadata))
-        return {"details": asdict(plain)}, b""
-    pixels = np.ascontiguousarray(one.load(request["index"]))
-    return {"dtype": pixels.dtype.str, "shape": list(pixels.shape)}, pixels.view(np.uint8).data.cast("B")
-
-
-def _limit_memory() -> None:
-    """Limit this process to `_MEMORY`, where the operating system can."""
-    try:
-        import resource
-    except ImportError:  # Windows: only the time of this process is limited
-        return
-    with contextlib.suppress(OSError, ValueError):  # a system that has the limit and refuses to set it
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-
-
-def _limit_processor(seconds: float) -> None:
-    """Limit the processor time of this process.
-
-    If the asking program is killed meanwhile, only the operating system can end this process.
-    """
-    try:
-        import resource
-    except ImportError:
-        return
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    spent = usage.ru_utime + usage.ru_stime
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    with contextlib.suppress(OSError, ValueError):  # a stricter limit stands already
-        resource.setrlimit(resource.RLIMIT_CPU, (int(spent + seconds) + 5, hard))
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that asks
-    _limit_memory()
-    serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -79,7 +79,7 @@ def by_content(head: bytes) -> Format | None:
 
 
 def is_sidecar(path: Path) -> bool:
-    """Whether a directory source passes over this file without a word.
+    """Whether a directory source ignores this file silently.
 
     Sidecars are dotfiles and temporary files (`rsync` writes `.name.XXXXXX` and renames it), and files that
     other programs write beside their frames: `.emi` beside `.ser`, `.gtg`, `.json`, `.mdoc`, notes. An `.emi`
