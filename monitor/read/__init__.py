@@ -1,6 +1,22 @@
-"""Reading frames: every file format of the microscope room behind one door.
+"""Reading frames: files of every format of a microscope room, opened by `open_frames`.
 
-Nothing heavy is imported here; what a format needs is imported when a file of that format is opened.
+| format | suffixes | module in `monitor/read/formats/` |
+|---|---|---|
+| DigitalMicrograph 3 and 4 | .dm3 .dm4 | `dm` |
+| TIA | .ser .emi | `tia` |
+| MRC, with FEI's and SerialEM's additions | .mrc .mrcs .st .map | `mrc`, notes: `mdoc` |
+| TIFF, BigTIFF, OME-TIFF, ImageJ | .tif .tiff .tf8 .btf | `tiff`, pixel sizes: `tiff_scale` |
+| HDF5: Velox EMD | .emd | `hdf5/velox` |
+| HDF5: Berkeley EMD | .emd | `hdf5/berkeley` |
+| HDF5: HyperSpy | .hspy .hdf5 | `hdf5/hyperspy` |
+| HDF5: any other with an array | .h5 .hdf5 .hdf | `hdf5/plain` |
+| NumPy | .npy | `npy` |
+| TVIPS films | .tvips | `tvips` |
+| PNG, JPEG | .png .jpg .jpeg | `raster` |
+
+What the formats share stands beside that folder: `names` (which file has which format), `files` (an open file and
+its frames), `signals` (an image or a stack, not loaded yet), `scale`, `times`, `values`, `jsonable`, `pixels`, and
+`apart` with `serve` (reading in another process). A format's module is imported when a file of that format is opened.
 """
 
 from monitor.read.files import FrameFile, is_complete, open_frames, why_incomplete

@@ -1,39 +1,32 @@
-"""Reading in a process apart: for formats whose library loops for ever, or dies, on a damaged file.
+"""Reading in a process apart, for libraries that a damaged file can stop or end.
 
-HDF5 is such a one: a flipped byte can send it round in circles, and nothing but the end of its process ends that. So
-its files are opened in a process of their own, with limits on time and memory; when it exceeds them it is ended,
-the file is refused, and the next file gets a new one. Requests and answers are JSON, pixels follow as they are.
+HDF5 is such a library: one flipped byte can put it into an endless loop, which only the end of the process ends. So
+HDF5 files are opened in another process, with limits on its time and memory. A process that exceeds a limit is
+killed, its file is refused, and the next file is read by a new process. `serve` is what runs in that process.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
 import json
 import os
-import signal
-import struct
 import subprocess
 import sys
 import threading
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 
 from monitor.errors import IncompleteFile, UnreadableFrame
-from monitor.read.jsonable import jsonable
+from monitor.read.serve import HEAD
 from monitor.read.signals import LARGEST_COUNT, Axis, Details, Signal
 
-#: Opening a file, and loading a frame, may take so long [s]; a frame that is larger gets more.
+#: Longest time to open a file or to load a frame [s]; a large frame gets more, by `_SLOWEST_BYTES_S`.
 LIMIT_S = 20.0
+#: A disk is taken to be no slower than this [bytes/s].
 _SLOWEST_BYTES_S = 2e6
-#: Address space of the process [bytes]: more than the largest frame that is taken, less than a damaged length of
-#: 32 bits can ask for.
-_MEMORY = 7 * 2**29
-_HEAD = struct.Struct("<QQ")
 
 
 class _Gone(Exception):
@@ -41,11 +34,11 @@ class _Gone(Exception):
 
 
 class _Process:
-    """The process, and one request at a time."""
+    """The other process; it answers one request at a time."""
 
     def __init__(self) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "monitor.read.apart"],
+            [sys.executable, "-m", "monitor.read.serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -55,14 +48,14 @@ class _Process:
         self._late = False
 
     def ask(self, request: dict[str, Any], limit_s: float) -> tuple[dict[str, Any], bytearray]:
-        """The answer to a request, and the bytes with it.
+        """The answer to a request, and the bytes of the pixels with it.
 
         Raises
         ------
         UnreadableFrame, IncompleteFile
-            As the reader raised them there.
+            The reader in the other process raised it.
         _Gone
-            The process ended, of itself or because it took too long.
+            The process ended by itself, or was killed after `limit_s` seconds.
         """
         timer = threading.Timer(limit_s, self._give_up)
         timer.start()
@@ -70,7 +63,7 @@ class _Process:
             stdin, stdout = cast(IO[bytes], self._child.stdin), cast(IO[bytes], self._child.stdout)
             stdin.write(json.dumps({**request, "limit_s": limit_s}).encode() + b"\n")
             stdin.flush()
-            head, raw = _HEAD.unpack(_take(stdout, _HEAD.size))
+            head, raw = HEAD.unpack(_take(stdout, HEAD.size))
             answer = json.loads(_take(stdout, head))
             pixels = _take(stdout, raw)
         except (OSError, ValueError, _Gone) as error:
@@ -103,7 +96,10 @@ _process: _Process | None = None
 def _ask(
     request: dict[str, Any], limit_s: float | None = None, by: _Process | None = None
 ) -> tuple[dict[str, Any], bytearray, _Process]:
-    """Ask the process, begun where there is none; `by` is the one that knows the file, None: any."""
+    """Ask the other process, which is started if there is none.
+
+    `by` is the process that has the file open, None for a request that opens one.
+    """
     global _process
     with _lock:
         if _process is None:
@@ -132,12 +128,14 @@ def _end() -> None:
 
 
 def signals_apart(reader: str, path: Path, stack: contextlib.ExitStack) -> list[Signal]:
-    """The signals of a file as the module `reader` finds them in the other process, which loads them as well.
+    """The signals of a file; the module `reader` finds and loads them in the other process.
 
     Raises
     ------
     UnreadableFrame
-        As the reader says, or: it did not answer in time, or ended.
+        The reader refused the file, did not answer in time, or its process ended.
+    IncompleteFile
+        The reader found that the file is not whole.
     """
     answer, _, process = _ask({"do": "open", "reader": reader, "path": str(path.absolute())})
     number = answer["file"]
@@ -178,7 +176,7 @@ def signals_apart(reader: str, path: Path, stack: contextlib.ExitStack) -> list[
 
 
 def _take(stream: IO[bytes], length: int) -> bytearray:
-    """So many bytes; raises `_Gone` where the stream ends before."""
+    """The next `length` bytes of a stream; raises `_Gone` where it ends before."""
     taken = bytearray(length)
     view, at = memoryview(taken), 0
     while at < length:
@@ -187,97 +185,3 @@ def _take(stream: IO[bytes], length: int) -> bytearray:
             raise _Gone
         at += count
     return taken
-
-
-# -- in the other process ---------------------------------------------------------------------------------
-
-
-def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer requests until there are no more."""
-    files: dict[int, tuple[contextlib.ExitStack, list[Signal]]] = {}
-    for line in requests:
-        request = json.loads(line)
-        _limit_processor(request["limit_s"])
-        pixels = b""
-        try:
-            answer, pixels = _answer(files, request)
-        except UnreadableFrame as error:
-            answer = {"refused": error.reason, "incomplete": isinstance(error, IncompleteFile)}
-        except MemoryError:
-            reason = "there is not enough memory for what it announces"
-            answer = {"refused": reason, "incomplete": False}
-        except Exception as error:
-            said = " ".join(str(error).split())[:160] or type(error).__name__
-            reason = f"the file is damaged, or of a variant that is not known here ({said})"
-            answer = {"refused": reason, "incomplete": False}
-        head = json.dumps(answer).encode()
-        answers.write(_HEAD.pack(len(head), len(pixels)) + head)
-        answers.write(pixels)
-        answers.flush()
-
-
-def _answer(
-    files: dict[int, tuple[contextlib.ExitStack, list[Signal]]], request: dict[str, Any]
-) -> tuple[dict[str, Any], Any]:
-    if request["do"] == "open":
-        stack = contextlib.ExitStack()
-        try:
-            reader = importlib.import_module(request["reader"])
-            signals: list[Signal] = reader.open_signals(Path(request["path"]), stack)
-            told = [
-                {
-                    "count": one.count,
-                    "shape": [int(side) for side in one.shape],
-                    "dtype": one.dtype.str,
-                    "rows": asdict(one.rows),
-                    "columns": asdict(one.columns),
-                    "title": one.title,
-                    "refusal": one.refusal,
-                }
-                for one in signals
-            ]
-        except BaseException:
-            stack.close()
-            raise
-        number = max(files, default=0) + 1
-        files[number] = stack, signals
-        return {"file": number, "signals": told}, b""
-    if request["do"] == "close":
-        files.pop(request["file"])[0].close()
-        return {}, b""
-    one = files[request["file"]][1][request["signal"]]
-    if request["do"] == "details":
-        details = one.details(request["index"])
-        plain = replace(details, metadata=jsonable(details.metadata))
-        return {"details": asdict(plain)}, b""
-    pixels = np.ascontiguousarray(one.load(request["index"]))
-    return {"dtype": pixels.dtype.str, "shape": list(pixels.shape)}, pixels.view(np.uint8).data.cast("B")
-
-
-def _limit_memory() -> None:
-    """No more than `_MEMORY`, where the operating system can see to that."""
-    try:
-        import resource
-    except ImportError:  # Windows: the other process's time is limited all the same
-        return
-    with contextlib.suppress(OSError, ValueError):  # a system that knows the limit and does not take it
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-
-
-def _limit_processor(seconds: float) -> None:
-    """Should the asking program be killed meanwhile, nobody is left to end this one but the operating system."""
-    try:
-        import resource
-    except ImportError:
-        return
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    spent = usage.ru_utime + usage.ru_stime
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    with contextlib.suppress(OSError, ValueError):  # a stricter limit stands already
-        resource.setrlimit(resource.RLIMIT_CPU, (int(spent + seconds) + 5, hard))
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that asks
-    _limit_memory()
-    serve(sys.stdin.buffer, sys.stdout.buffer)

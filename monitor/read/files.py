@@ -14,39 +14,27 @@ from typing import Protocol, Self, cast
 from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.frames import Frame
 from monitor.read.jsonable import jsonable
-from monitor.read.names import SUFFIXES, Format, sniff
+from monitor.read.names import Format, by_content, by_name, read_head
 from monitor.read.pixels import to_picture
 from monitor.read.scale import parse_unit, square_pixel
 from monitor.read.signals import Axis, Signal, refuse
 
-_READERS: dict[Format, str] = {
-    "dm": "monitor.read.dm",
-    "ser": "monitor.read.tia",
-    "emi": "monitor.read.tia",
-    "mrc": "monitor.read.mrc",
-    "tiff": "monitor.read.tiff",
-    "hdf5": "monitor.read.hdf5",
-    "npy": "monitor.read.npy",
-    "tvips": "monitor.read.tvips",
-    "png": "monitor.read.raster",
-    "jpeg": "monitor.read.raster",
-}
-#: Formats whose first bytes are always the same: a file so named that begins otherwise is none.
-_SURE: frozenset[Format] = frozenset({"dm", "ser", "tiff", "hdf5", "npy", "png", "jpeg"})
+#: Loggers of libraries that write warnings about damaged files.
 _CHATTY = ("tifffile", "PIL", "h5py", "mrcfile")
 
 
 class _Reader(Protocol):
-    """What each format's module has: the signals of a file, its handles left to the stack."""
+    """A format's module."""
 
-    def open_signals(self, path: Path, stack: contextlib.ExitStack) -> list[Signal]: ...
+    def open_signals(self, path: Path, stack: contextlib.ExitStack) -> list[Signal]:
+        """The signals of a file; the handles that stay open are closed by `stack`."""
 
 
 class FrameFile:
     """An open file and the frames in it; a context manager.
 
-    Made by `open_frames`. A file with several images (detectors of one scan, say) has the frames of all of
-    them, one after the other; what is no image (plots, spectra, diffraction patterns) is left out.
+    `open_frames` makes it. A file with several images (for example detectors of one scan) has the frames of
+    all of them, one after the other. Plots, spectra and diffraction patterns are left out.
     """
 
     def __init__(self, path: Path, signals: list[Signal], stack: contextlib.ExitStack) -> None:
@@ -74,7 +62,7 @@ class FrameFile:
         Raises
         ------
         UnreadableFrame
-            There is no such frame, it is damaged, coloured, blank, or its pixels are no numbers.
+            There is no such frame, or it is damaged, coloured or blank, or its pixels are no numbers.
         """
         signal, within = self._find(index)
         with _guarded(self.path, index):
@@ -96,12 +84,12 @@ class FrameFile:
             )
 
     def check(self, index: int) -> None:
-        """Nothing, where the frame's bytes are there and can be decoded.
+        """Check that the frame's bytes are in the file and can be decoded.
 
         Raises
         ------
         UnreadableFrame
-            As `frame` does, but only of damage, not of what the picture shows.
+            There is no such frame, or it is damaged. What the picture shows is not checked.
         """
         signal, within = self._find(index)
         with _guarded(self.path, index):
@@ -119,22 +107,22 @@ class FrameFile:
 
 
 def open_frames(path: Path) -> FrameFile:
-    """Open a file of frames, whatever its format; use it in a `with`.
+    """Open a file of frames of any format; to be used in a `with`.
 
     Raises
     ------
     IncompleteFile
         The file ends before what its header announces.
     UnreadableFrame
-        There is no such file, its format is not known, it is damaged, or nothing in it is an image. The
+        There is no such file, or its format is not known, or it is damaged, or nothing in it is an image. The
         reason is a sentence.
     """
     path = Path(path)
     stack = contextlib.ExitStack()
     try:
         with _guarded(path, None):
-            kind = _format(path)
-            reader = cast(_Reader, importlib.import_module(_READERS[kind]))
+            name = f"monitor.read.formats.{_format(path).module}"
+            reader = cast(_Reader, importlib.import_module(name))
             signals = reader.open_signals(path, stack)
             refusals = [refuse(signal) for signal in signals]
             images = [s for s, refusal in zip(signals, refusals, strict=True) if refusal is None]
@@ -147,10 +135,10 @@ def open_frames(path: Path) -> FrameFile:
 
 
 def why_incomplete(path: Path) -> str | None:
-    """Why a file is not whole yet, as a sentence, or None: what its header announces is there.
+    """Why a file is not whole yet, as a sentence; None where all that its header announces is there.
 
-    Reads headers and the last frame. A file that is whole but no good (damaged, no image) gives None: opening
-    it tells the reason.
+    Headers and the last frame are read. A whole file that is damaged or holds no image gives None: opening it
+    tells the reason.
     """
     try:
         with open_frames(path) as file:
@@ -168,33 +156,41 @@ def is_complete(path: Path) -> bool:
 
 
 def _format(path: Path) -> Format:
-    """By content, else by name."""
+    """The format of a file: by its content, else by its name.
+
+    Raises
+    ------
+    IncompleteFile
+        The file is empty, or begins with zeros: it is not written yet.
+    UnreadableFrame
+        The path is a folder, or the file is in no format that is known.
+    OSError
+        The file cannot be read.
+    """
     size = path.stat().st_size
     if path.is_dir():
         raise UnreadableFrame("it is a folder, not a file")
     if size == 0:
         raise IncompleteFile("the file is empty (0 bytes)")
-    by_name = SUFFIXES.get(path.suffix.lower())
-    by_content = sniff(path)
-    if by_content is not None:
-        return by_content
-    with path.open("rb") as file:
-        head = file.read(512)
-    if by_name is None:
+    head = read_head(path)
+    if (told := by_content(head)) is not None:
+        return told
+    named = by_name(path)
+    if named is None:
         raise UnreadableFrame(
             "it is in no format that is read here (dm3, dm4, emd, ser, mrc, tif, hdf5, npy ...)"
         )
     if not any(head):
         raise IncompleteFile("the file begins with zeros: its place was reserved, nothing was written yet")
-    if by_name in _SURE:
+    if named.always:
         if size < 16:
             raise IncompleteFile(f"the file is incomplete: it has {size} bytes")
         raise UnreadableFrame(f"it is named {path.suffix} but does not begin as such a file does")
-    return by_name
+    return named
 
 
 def _together(refusals: list[str | None]) -> str:
-    """One sentence for all that was refused."""
+    """One sentence for the refusals of all signals of a file."""
     different = list(dict.fromkeys(refusal for refusal in refusals if refusal))
     if not different:
         return "there is no image in it"
@@ -210,7 +206,7 @@ def _length_nm(axis: Axis) -> float | None:
 
 @contextlib.contextmanager
 def _guarded(path: Path, index: int | None) -> Iterator[None]:
-    """Turn whatever a library says of a damaged file into `UnreadableFrame`, and keep it quiet meanwhile."""
+    """Turn every exception of a library into `UnreadableFrame`, and silence its warnings meanwhile."""
     for name in _CHATTY:
         logger = logging.getLogger(name)
         logger.propagate = False

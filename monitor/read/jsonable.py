@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-#: Longer arrays among the metadata (thumbnails, gain tables) are named, not copied.
+#: Longer arrays in the metadata (thumbnails, gain tables) are replaced by a sentence.
 LONGEST_ARRAY = 4096
 _DEEPEST = 40
 
 
 def jsonable(value: Any, _depth: int = 0) -> Any:
-    """The same value of dicts, lists, strings, numbers, booleans and None only.
+    """The same value made only of dicts, lists, strings, numbers, booleans and None.
 
-    Numbers that JSON does not know (NaN, infinities) become strings; bytes are decoded; arrays of more than
-    4096 elements become a sentence that tells their shape and type.
+    NaN and infinities, which JSON does not have, become strings. Bytes are decoded. An array of more than 4096
+    elements becomes a sentence with its shape and type.
     """
     if value is None or isinstance(value, bool | int | str):
         return value if not isinstance(value, enum.Enum) else value.name

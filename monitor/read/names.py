@@ -1,40 +1,15 @@
-"""Which files are frames: by name, by their first bytes, and which are sidecars to be passed over quietly."""
+"""The formats that are read, and which files are frames: by name, by first bytes, and which are sidecars."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-Format = Literal["dm", "ser", "emi", "mrc", "tiff", "hdf5", "npy", "tvips", "png", "jpeg"]
+#: So many bytes at the beginning of a file are looked at [bytes].
+HEAD = 512
 
-#: Suffix (lower case) to format.
-SUFFIXES: dict[str, Format] = {
-    ".dm3": "dm",
-    ".dm4": "dm",
-    ".emd": "hdf5",
-    ".ser": "ser",
-    ".emi": "emi",
-    ".mrc": "mrc",
-    ".mrcs": "mrc",
-    ".st": "mrc",
-    ".map": "mrc",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-    ".tf8": "tiff",
-    ".btf": "tiff",
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-    ".hdf": "hdf5",
-    ".hspy": "hdf5",
-    ".npy": "npy",
-    ".tvips": "tvips",
-    ".png": "png",
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-}
-
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _UNFINISHED = re.compile(
     r"(\.(part|partial|tmp|temp|crdownload|filepart|download|swp|swx|lock|lck|bak|old|!sync|aria2)$)"
     r"|~$|^~|^\.|^Thumbs\.db$|^desktop\.ini$",
@@ -43,65 +18,98 @@ _UNFINISHED = re.compile(
 _SIDECARS = {".emi", ".gtg", ".json", ".mdoc", ".txt", ".xml", ".log", ".csv", ".hdr", ".ini", ".md", ".nav"}
 
 
-def is_sidecar(path: Path) -> bool:
-    """Whether a directory source passes over this file without a word.
+@dataclass(frozen=True)
+class Format:
+    """One file format: how its files are recognised, and the module that reads them."""
 
-    Such are dotfiles and temporaries (`rsync` writes `.name.XXXXXX` and renames), and what other programs lay
-    beside their frames: `.emi` beside `.ser`, `.gtg`, `.json`, `.mdoc`, notes. An `.emi` given by name is
-    still opened: it stands for the `.ser` files beside it.
+    module: str
+    """In `monitor.read.formats`; it has `open_signals`."""
+    suffixes: tuple[str, ...]
+    """In lower case, with the dot."""
+    begins: Callable[[bytes], bool]
+    """Whether the first 512 bytes of a file are those of this format."""
+    always: bool = True
+    """Every file of the format begins so: a file with its suffix that begins otherwise is damaged."""
+
+
+def _starts(*signatures: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(signatures)
+
+
+def _is_dm(head: bytes) -> bool:
+    """Whether a DigitalMicrograph header follows: version 3 or 4, a byte-order flag of 0 or 1."""
+    if head[:4] not in (b"\0\0\0\3", b"\0\0\0\4"):
+        return False
+    order = head[8:12] if head[3] == 3 else head[12:16]
+    return order in (b"\0\0\0\0", b"\0\0\0\1")
+
+
+def _is_mrc(head: bytes) -> bool:
+    return len(head) >= 212 and head[208:211] == b"MAP"
+
+
+def _is_tvips(head: bytes) -> bool:
+    return len(head) >= 256 and b"TVIPS" in head[52:256]
+
+
+#: One line a format; the first whose `begins` is true is the format of a file.
+FORMATS = (
+    Format("hdf5", (".emd", ".h5", ".hdf5", ".hdf", ".hspy"), _starts(b"\x89HDF\r\n\x1a\n")),
+    Format("tiff", (".tif", ".tiff", ".tf8", ".btf"), _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    Format("raster", (".png",), _starts(b"\x89PNG\r\n\x1a\n")),
+    Format("raster", (".jpg", ".jpeg"), _starts(b"\xff\xd8\xff")),
+    Format("npy", (".npy",), _starts(b"\x93NUMPY")),
+    Format("dm", (".dm3", ".dm4"), _is_dm),
+    Format("tia", (".ser",), _starts(b"II\x97\x01")),
+    Format("tia", (".emi",), _starts(b"JK\0\2"), always=False),
+    Format("mrc", (".mrc", ".mrcs", ".st", ".map"), _is_mrc, always=False),
+    Format("tvips", (".tvips",), _is_tvips, always=False),
+)
+
+
+def by_name(path: Path) -> Format | None:
+    """The format that a file's suffix tells, None where it tells none."""
+    suffix = path.suffix.lower()
+    return next((one for one in FORMATS if suffix in one.suffixes), None)
+
+
+def by_content(head: bytes) -> Format | None:
+    """The format that the first 512 bytes of a file tell, None where they tell none."""
+    return next((one for one in FORMATS if one.begins(head)), None)
+
+
+def is_sidecar(path: Path) -> bool:
+    """Whether a directory source ignores this file silently.
+
+    Sidecars are dotfiles and temporary files (`rsync` writes `.name.XXXXXX` and renames it), and files that
+    other programs write beside their frames: `.emi` beside `.ser`, `.gtg`, `.json`, `.mdoc`, notes. An `.emi`
+    that is given by name is still opened: it stands for the `.ser` files beside it.
     """
     return bool(_UNFINISHED.search(path.name)) or path.suffix.lower() in _SIDECARS
 
 
 def looks_like_frame_file(path: Path) -> bool:
-    """Whether a file is to be taken in as frames: by its suffix, else by its first bytes; never a sidecar.
+    """Whether a file is taken for a file of frames: by its suffix, else by its first bytes; never a sidecar.
 
-    What looks like frames and can't be read is rejected with a reason, anything else is ignored.
+    A file that looks like frames and cannot be read is rejected with a reason. Any other file is ignored.
     """
     if is_sidecar(path):
         return False
-    if path.suffix.lower() in SUFFIXES:
+    if by_name(path) is not None:
         return True
     try:
-        return path.is_file() and sniff(path) is not None  # a pipe would never end
+        return path.is_file() and by_content(read_head(path)) is not None  # a pipe would never end
     except OSError:
         return False
 
 
-def sniff(path: Path) -> Format | None:
-    """The format that the first bytes tell, None where they tell none.
+def read_head(path: Path) -> bytes:
+    """The first 512 bytes of a file, or all of a shorter one.
 
     Raises
     ------
     OSError
-        The file can't be read.
+        The file cannot be read.
     """
     with path.open("rb") as file:
-        head = file.read(512)
-    if head.startswith(_HDF5_SIGNATURE):
-        return "hdf5"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "tiff"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head.startswith(b"\x93NUMPY"):
-        return "npy"
-    if head[:4] in (b"\0\0\0\3", b"\0\0\0\4") and _is_dm(head):
-        return "dm"
-    if head[:4] == b"II\x97\x01":
-        return "ser"
-    if head[:4] == b"JK\0\2":
-        return "emi"
-    if len(head) >= 212 and head[208:211] == b"MAP":
-        return "mrc"
-    if len(head) >= 256 and b"TVIPS" in head[52:256]:
-        return "tvips"
-    return None
-
-
-def _is_dm(head: bytes) -> bool:
-    """Whether a DigitalMicrograph header follows: version 3 or 4, a byte-order flag of 0 or 1."""
-    order = head[8:12] if head[3] == 3 else head[12:16]
-    return order in (b"\0\0\0\0", b"\0\0\0\1")
+        return file.read(HEAD)

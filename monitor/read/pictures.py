@@ -1,4 +1,4 @@
-"""Reads a frame's file for those who want an array and nothing else: a picture, or any format of a microscope."""
+"""Reads the pixels of a file alone: of a picture, or of any format of a microscope."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from monitor.read import open_frames
 
 
 def read_frame(path: Path) -> npt.NDArray[Any]:
-    """The pixels of a file, its first frame if it has several; of a picture with its colours, as it is.
+    """The pixels of a file: of its first frame, or of a picture with its colours.
 
     Raises
     ------
     ModelError
-        It can't be read.
+        The file cannot be read.
     """
     if path.suffix.lower() in PICTURES:
         return read_picture(path)

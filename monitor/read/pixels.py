@@ -1,4 +1,4 @@
-"""Loaded pixels made into a picture: grey, finite, in the machine's byte order; or refused."""
+"""Makes loaded pixels a grey, finite picture in the machine's byte order, or refuses them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy.typing as npt
 
 from monitor.errors import UnreadableFrame
 
-#: A pixel is coloured where its channels differ by more than this fraction of the picture's range ...
+#: A pixel is coloured where its channels differ by more than this fraction of the picture's range.
 COLOUR_DIFFERENCE = 0.1
-#: ... and a picture is coloured where more than this fraction of its pixels are (not by a scale bar alone).
+#: A picture is coloured where more than this fraction of its pixels is; a scale bar alone has fewer.
 COLOURED_PIXELS = 0.02
-#: Pixels that are no number, up to this fraction, are dead ones and take the picture's median.
+#: Pixels that are no numbers, up to this fraction, are dead; each gets the median of the picture.
 DEAD_PIXELS = 0.02
 
 
 def to_picture(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
-    """A picture (H, W) in native counts of an array (H, W) or (H, W, channels), and notes on what was done.
+    """A picture (H, W) in native counts from an array (H, W) or (H, W, channels), and notes on changes.
 
     Raises
     ------
     UnreadableFrame
-        It is coloured, constant, or too many of its pixels are no numbers.
+        The array is coloured or constant, or more than 2 % of its pixels are no numbers.
     """
     notes: list[str] = []
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype.kind == "b":
-        array = array.astype(np.uint8)  # no view: a library's True may be stored as 255
+        array = array.astype(np.uint8)  # converted, not viewed: a library may store True as 255
     if array.dtype == np.float16:
         array = array.astype(np.float32)
     if array.ndim == 3:
@@ -45,7 +45,7 @@ def to_picture(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ..
 
 
 def _grey(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], str | None]:
-    """The mean of channels that are nearly equal; the channel itself where there is one or all agree."""
+    """The mean of nearly equal channels, or the channel itself where there is one or all are equal."""
     channels = array.shape[2]
     if channels not in (1, 2, 3, 4):
         raise UnreadableFrame(
@@ -71,6 +71,7 @@ def _grey(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], str | None]:
 
 
 def _finite(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], str | None]:
+    """The array with its dead pixels set to the median of the others, and a note of them."""
     finite = np.isfinite(array)
     dead = int(array.size - np.count_nonzero(finite))
     if dead == 0:

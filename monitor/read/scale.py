@@ -1,4 +1,4 @@
-"""Pixel sizes: units to nm, and whose word is taken: the file's, the sender's or the operator's."""
+"""Pixel sizes: units in nm, and the choice between the file's, the sender's and the operator's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Literal
 from monitor.errors import NoPixelSize
 from monitor.frames import Frame
 
-#: Where an analysis makes sense [nm/px]: below, nothing is sampled finer; above, no lattice can be seen.
+#: Pixel sizes that can be analysed [nm/px]: no camera samples finer, and above no lattice can be seen.
 PIXEL_SIZE_RANGE_NM = (0.003, 0.2)
 
-#: Two sides of a pixel may differ by this much (a distortion of the lens) and still be called square.
+#: The sides of a square pixel differ by no more than this, which a distortion of the lens can cause.
 SQUARE_TOLERANCE = 0.02
 
 UnitKind = Literal["length", "reciprocal", "other", "none"]
@@ -54,16 +54,17 @@ _NO_UNIT = {"", "px", "pixel", "pixels", "none", "undefined", "<undefined>", "n/
 
 
 def parse_unit(unit: str | None) -> tuple[UnitKind, float]:
-    """What kind of unit a spelling is, and for a length its size [nm].
+    """The kind of a unit, and for a length its size [nm], else NaN.
 
-    Understands `nm`, `Å`, `A`, `µm`, `um`, `micron`, `[n_m]`, `\\u00B5m`, `1/nm`, `nm^-1`, `mrad` and kin.
+    Spellings such as `nm`, `Å`, `A`, `µm`, `um`, `micron`, `[n_m]`, `\\u00B5m`, `1/nm`, `nm^-1` and `mrad`
+    are understood.
     """
     if unit is None:
         return "none", math.nan
     text = (
         unit.replace("\\u00b5", "µ").replace("\\u00B5", "µ").replace("\\u00c5", "Å").replace("\\u00C5", "Å")
     )
-    # NFKC makes one of the two micro signs, of the three ways to write Å, and turns superscripts into digits.
+    # NFKC makes the two micro signs equal, and the three ways to write Å, and turns superscripts into digits.
     text = unicodedata.normalize("NFKC", text).strip("\0 \t\r\n").strip("[]")
     text = text.replace("_", "").replace(" ", "").replace("\N{MINUS SIGN}", "-").lower()
     text = text.replace("\N{GREEK SMALL LETTER MU}", "u")
@@ -81,7 +82,7 @@ def parse_unit(unit: str | None) -> tuple[UnitKind, float]:
 
 
 def plausible(size: float | None) -> float | None:
-    """A pixel size that can be one: finite and above 0, else None. A negative sign is only a direction."""
+    """The absolute value of a pixel size that is finite and not 0, else None; a sign is only a direction."""
     if size is None:
         return None
     size = abs(float(size))
@@ -89,15 +90,15 @@ def plausible(size: float | None) -> float | None:
 
 
 def check_pixel_size(pixel_size_nm: float, where: str = "") -> float:
-    """The same pixel size [nm/px], once it is known to lie within `PIXEL_SIZE_RANGE_NM`.
+    """The same pixel size [nm/px], where it lies within `PIXEL_SIZE_RANGE_NM`.
 
     Raises
     ------
     NoPixelSize
-        It does not; the sentence has the number and the way out.
+        It lies outside; the sentence has the number and the option to give.
     """
     low, high = PIXEL_SIZE_RANGE_NM
-    # A float32 header can't hold 0.2 exactly, so the ends are compared with its precision.
+    # A header in float32 cannot hold 0.2 exactly, so the ends are compared with its precision.
     if math.isfinite(pixel_size_nm) and low * (1 - 1e-6) <= pixel_size_nm <= high * (1 + 1e-6):
         return pixel_size_nm
     guess = "a survey image" if pixel_size_nm > high else "a wrong unit"
@@ -112,13 +113,13 @@ def resolve_pixel_size(
 ) -> float:
     """The pixel size to analyse a frame with [nm/px].
 
-    In this order: what the operator forces, what the sender announced with the frame, what the file says,
-    what the operator gave for files that say nothing.
+    The first that is known of: the one that the operator forces, the one that the sender announced with the
+    frame, the one in the file, the one that the operator gave for files without one.
 
     Raises
     ------
     NoPixelSize
-        None of them says, or what is said is outside of `PIXEL_SIZE_RANGE_NM`, or the pixels are not square.
+        None of them is known, or it is outside of `PIXEL_SIZE_RANGE_NM`, or the pixels are not square.
     """
     if forced_nm is not None:
         return check_pixel_size(forced_nm, " (--force-pixel-size)")
@@ -134,10 +135,10 @@ def resolve_pixel_size(
 
 
 def square_pixel(row_nm: float | None, column_nm: float | None) -> tuple[float | None, str | None]:
-    """One pixel size from the two sides of a pixel [nm], and what is wrong where they are no square.
+    """One pixel size from the two sides of a pixel [nm], or a sentence that they are not square.
 
-    Sides that differ by no more than 2 % give their geometric mean. Where only one is known the other is
-    taken to be the same.
+    Sides that differ by no more than 2 % give their geometric mean. Where only one side is known, the other
+    is taken to be equal.
     """
     row_nm, column_nm = plausible(row_nm), plausible(column_nm)
     if row_nm is None or column_nm is None:

@@ -1,4 +1,4 @@
-"""One signal of a file: an image or a stack of images, how to load one of them, or why it is no image."""
+"""A signal of a file: an image or a stack of images, how one is loaded, or why it is no image."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy.typing as npt
 from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.read.scale import parse_unit
 
-#: Below this side [px] there is no room for a particle, let alone for its lattice.
+#: A picture with a shorter side [px] has no room for a particle.
 SMALLEST_SIDE = 16
-#: Largest frame [px]: 16k x 16k. What announces more is a damaged header, or no frame of a camera.
+#: Largest frame [px]: 16k x 16k. A header that announces more is damaged, or the file is no frame of a camera.
 LARGEST_PIXELS = 2**28
-#: Most frames in one file that are believed.
+#: A header that announces more frames than this is damaged.
 LARGEST_COUNT = 10_000_000
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One of the two axes of an image, or of a spectrum: its scale per pixel, in its unit."""
+    """One axis of an image or of a spectrum: its scale per pixel, in `unit`."""
 
     scale: float | None = None
     unit: str | None = None
@@ -40,33 +40,33 @@ class Details:
     magnification: float | None = None
     scanning: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """Whole, as the file has it; made JSON-able when a frame is made of it."""
+    """The original metadata, whole; a frame has them as plain JSON values."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """One image or stack of images in a file, not loaded yet."""
+    """An image or a stack of images in a file, not loaded yet."""
 
     count: int
     shape: tuple[int, ...]
     """Of one frame: (H, W), or (H, W, channels)."""
     dtype: np.dtype[Any]
     load: Callable[[int], npt.NDArray[Any]]
-    """Loads the frame with this index; raises whatever its format's library raises."""
+    """Loads the frame with this index; raises any exception of the format's library."""
     rows: Axis = Axis()
     columns: Axis = Axis()
     title: str | None = None
     details: Callable[[int], Details] = lambda _: Details()
     """Of the frame with this index."""
     refusal: str | None = None
-    """Why it is no image, where the format knows that better than `refuse` can guess (a spectrum image)."""
+    """Why it is no image, where only the format can tell (for example a spectrum image)."""
 
 
 def refuse(signal: Signal) -> str | None:
-    """Why a signal can't be analysed, as a sentence, or None: it can.
+    """Why a signal cannot be analysed, as a sentence; None where it can.
 
-    Everything that is known without loading pixels: spectra, lines, complex data, diffraction patterns,
-    pictures that are too small, or absurdly large.
+    Refused without loading pixels: spectra, lines, complex data, diffraction patterns, and pictures that are
+    too small or absurdly large.
     """
     if signal.refusal is not None:
         return signal.refusal
@@ -101,14 +101,14 @@ def _is_energy_or_time(unit: str) -> bool:
 
 
 def within(offset: int, nbytes: int, size: int, what: str = "the pixels") -> None:
-    """Nothing, where bytes announced at a place in a file are there.
+    """Check that a file of `size` bytes has `nbytes` bytes at `offset`.
 
     Raises
     ------
     IncompleteFile
         The file ends before them: it was cut off, or is still being written.
     UnreadableFrame
-        The place is before the file's beginning, or the length is negative: a damaged header.
+        The offset or the length is negative: a damaged header.
     """
     if offset < 0 or nbytes < 0:
         raise UnreadableFrame(f"the header is damaged: {what} at {offset}, {nbytes} bytes long")

@@ -1,11 +1,11 @@
-"""Dates and times as files spell them, to seconds since 1970."""
+"""Dates and times in the spellings of files, as seconds since 1970."""
 
 from __future__ import annotations
 
 import datetime
 import math
 
-#: From 1980 on there are electron microscopes that write files; later than 2100 is a damaged header.
+#: Before 1980 no electron microscope wrote files; later than 2100 is a damaged header.
 _EARLIEST = 315_532_800.0
 _LATEST = 4_102_444_800.0
 
@@ -31,9 +31,9 @@ def plausible_time(seconds: float | None) -> float | None:
 
 
 def parse_time(text: str | None) -> float | None:
-    """Seconds since 1970 UTC of a date and time, None where it can't be understood.
+    """A date and time as seconds since 1970 UTC, None where it is not understood.
 
-    A time without a zone is taken in this computer's, as the microscope's computer had it.
+    A time without a zone is taken to be in the zone of this computer, like that of the microscope's computer.
     """
     if not text:
         return None
@@ -51,5 +51,5 @@ def parse_time(text: str | None) -> float | None:
 
 
 def from_filetime(ticks: float | None) -> float | None:
-    """Seconds since 1970 UTC of a Windows FILETIME [100 ns since 1601]."""
+    """A Windows FILETIME [100 ns since 1601] as seconds since 1970 UTC; None where it is not plausible."""
     return None if ticks is None else plausible_time(ticks / 1e7 - 11_644_473_600.0)

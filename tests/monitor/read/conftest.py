@@ -1,4 +1,4 @@
-"""Writers of small files in every format that is read, each of the same kind of picture."""
+"""Writers of small files of noise in every format that is read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def picture(frames: int = 1, height: int = 24, width: int = 40, dtype: str = "u2
     return rng.integers(1, 200, (frames, height, width)).astype(dtype)
 
 
-#: Type of pixels to DigitalMicrograph's codes: of the image, and of the array's elements.
+#: Type of the pixels to DigitalMicrograph's codes of the image and of the elements of its array.
 _DM_TYPES = {
     "i2": (1, 2),
     "f4": (2, 6),
@@ -214,7 +214,7 @@ def berkeley(path: Path, stack: Stack, pixel_nm: float) -> Path:
 
 
 def by_rosetta(plugin: str, suffix: str) -> Writer:
-    """The writer of a RosettaSciIO plugin, for formats that it writes."""
+    """The writer of a plugin of RosettaSciIO."""
 
     def write(path: Path, stack: Stack, pixel_nm: float) -> Path:
         import importlib
@@ -269,7 +269,7 @@ def png(path: Path, stack: Stack, pixel_nm: float) -> Path:
 
 @pytest.fixture
 def writers() -> dict[str, Writer]:
-    """Every writer by its format."""
+    """All writers, by format."""
     return WRITERS
 
 

@@ -1,4 +1,4 @@
-"""Damaged files give a sentence: no traceback, no hang, no memory filled on the word of a header."""
+"""Damaged files give a sentence: no traceback, no endless loop, no memory that only a header asks for."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def _frames(path) -> list[Frame]:
 
 
 def _said(reason: str) -> bool:
-    """Whether it is a sentence for a person: some words, one line, none of Python's own."""
+    """Whether a reason is a sentence: several words, one line, no traceback."""
     return " " in reason and "\n" not in reason and "Traceback" not in reason
 
 
 def _attempt(path) -> str | None:
-    """The reason why a file's frames can't be read, None: they can, and are pictures."""
+    """The reason why the frames of a file cannot be read, None where they can and are pictures."""
     try:
         frames = _frames(path)
     except UnreadableFrame as error:
@@ -52,13 +52,13 @@ def _attempt(path) -> str | None:
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch):
-    """Some flipped bytes send HDF5 round in circles: here it is given up soon."""
+    """Shorten the time limit: some flipped bytes put HDF5 into an endless loop."""
     monkeypatch.setattr("monitor.read.apart.LIMIT_S", 2.0)
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory, request):
-    """The bytes and the suffix of a stack of three frames in every format."""
+    """The bytes and the name of a file of three frames in every format."""
     from pathlib import Path
 
     conftest = request.config.pluginmanager.get_plugin(str(Path(__file__).with_name("conftest.py")))
@@ -72,7 +72,7 @@ def files(tmp_path_factory, request):
 @given(data=st.data())
 def test_a_file_cut_off_is_incomplete(kind, data, files, tmp_path):
     raw, name = files[kind]
-    length = data.draw(st.integers(0, len(raw) - 20), label="length")  # some end in a little padding
+    length = data.draw(st.integers(0, len(raw) - 20), label="length")  # some files end in padding
     path = tmp_path / name
     path.write_bytes(raw[:length])
     with pytest.raises(UnreadableFrame) as caught:
@@ -182,7 +182,7 @@ def test_a_header_that_announces_too_much_is_not_believed(suffix, tmp_path):
 
 
 def test_a_png_that_is_too_large_is_refused_before_its_notes_are_looked_for(tmp_path):
-    """Pillow decodes the whole picture to find the EXIF data behind it."""
+    """The size is checked first: Pillow decodes the whole picture to find the EXIF data behind it."""
     path = tmp_path / "a.png"
     Image.fromarray(np.ones((32, 32), np.uint8)).save(path)
     raw = bytearray(path.read_bytes())
@@ -194,7 +194,7 @@ def test_a_png_that_is_too_large_is_refused_before_its_notes_are_looked_for(tmp_
 
 
 def test_a_tif_with_several_widths_takes_no_memory(tmp_path):
-    """Multiplied by a damaged length, the tuple of widths would have milliards of entries."""
+    """Multiplied by a damaged length, the tuple of widths would have billions of entries."""
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.ones((32, 32), np.uint8), metadata=None)
     raw = bytearray(path.read_bytes())
@@ -293,7 +293,7 @@ def test_libraries_stay_quiet(files, tmp_path, capfd):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a signal that stops a process")
 def test_reading_that_never_ends_is_given_up(picture, writers, tmp_path, monkeypatch):
-    """The process apart is ended, the file refused, and the next file read by a new one."""
+    """The process apart is killed, the file is refused, and a new process reads the next file."""
     from monitor.read import apart
 
     path = writers["hspy"](tmp_path / "a", picture(2), 0.02)

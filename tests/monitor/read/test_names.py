@@ -1,7 +1,8 @@
-"""What is taken for a frame file, what is passed over, by name and by content."""
+"""Which files are frames, by name and by content, and which are passed over."""
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from monitor.read import is_sidecar, looks_like_frame_file
+from monitor.read.names import FORMATS, by_name
 
 
 @pytest.mark.parametrize(
@@ -53,3 +55,11 @@ def test_other_files_are_ignored(name, tmp_path):
     (tmp_path / name).write_bytes(b"%PDF something else altogether, long enough to have a head")
     assert not looks_like_frame_file(tmp_path / name)
     assert not looks_like_frame_file(tmp_path / "gone" / name)
+
+
+@pytest.mark.parametrize("one", FORMATS, ids=lambda one: one.suffixes[0])
+def test_every_format_has_its_module_and_its_suffixes_alone(one):
+    module = importlib.import_module(f"monitor.read.formats.{one.module}")
+    assert callable(module.open_signals)
+    for suffix in one.suffixes:
+        assert by_name(Path(f"A{suffix.upper()}")) is one

@@ -1,4 +1,4 @@
-"""Real files of every vendor: each is a frame, or a sentence; where it is one, RosettaSciIO agrees."""
+"""Real files of every vendor: each gives frames, as RosettaSciIO does, or a sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(not VENDOR.is_dir(), reason="the real frames are not there (../shared/data)"),
 ]
 
-#: File to what it holds: frames, shape, nm per pixel, whether it was scanned.
+#: File to its content: number of frames, shape, nm per pixel, whether it was scanned.
 FRAMES = {
     "16_STOimage.emi": (1, (1024, 1024), 0.0100127, True),
     "16_STOimage_1.ser": (1, (1024, 1024), 0.0100127, True),
@@ -29,7 +29,7 @@ FRAMES = {
     "multi_signal.dm3": (1, (512, 512), 0.0177516, True),
     "temp.mrc": (3, (128, 128), 0.2, False),
 }
-#: File to why none of it, or no frame of it, can be analysed.
+#: File to a part of the reason why it, or its frames, cannot be analysed.
 REFUSED = {
     "08_carbon.dm3": "spectrum",
     "HAADFscan.mrc": "5.679 nm/px",
@@ -87,7 +87,7 @@ def test_forcing_a_pixel_size_takes_what_has_none_that_is_square():
 @pytest.mark.parametrize("name", [name for name in FRAMES if not name.endswith(".emi")])
 @pytest.mark.filterwarnings("ignore")
 def test_rosetta_agrees(name):
-    """Pixels and scale are those that RosettaSciIO reads, but for the axes that it swaps in Berkeley's files."""
+    """Pixels and scale are those of RosettaSciIO, except for the axes that it swaps in Berkeley EMD files."""
     reader = importlib.import_module(f"rsciio.{PLUGINS[Path(name).suffix]}").file_reader
     signal = next(signal for signal in reader(str(VENDOR / name)) if signal["data"].ndim >= 2)
     expected = signal["data"].reshape(-1, *signal["data"].shape[-2:])

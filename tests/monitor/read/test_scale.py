@@ -1,4 +1,4 @@
-"""Units, and whose word on the pixel size is taken."""
+"""Units, and the choice between the pixel sizes of file, sender and operator."""
 
 from __future__ import annotations
 

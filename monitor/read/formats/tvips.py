@@ -1,6 +1,6 @@
-"""TVIPS streams (.tvips): the camera's films, cut into parts of which only the first (`_000`) has a header.
+"""TVIPS streams (.tvips): films in parts, of which only the first (`_000`) has a header.
 
-Every part is a file of frames of its own here, so that a film can be analysed while it is being written.
+Each part is read as a file of frames, so that a film can be analysed while it is being written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SHORT = 12
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
-    """The frames of this part of the film; later parts take their header from part `_000` beside them."""
+    """The frames of this part of the film; the header is in part `_000` beside it."""
     part = re.search(r"_(\d{3})$", path.stem)
     first = path if part is None or int(part[1]) == 0 else path.with_name(f"{path.stem[:-3]}000{path.suffix}")
     if not first.is_file():
@@ -80,10 +80,11 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
 
 
 def _scale(header: Any, frame: dict[str, Any]) -> tuple[str | None, float | None]:
-    """Unit and size of a pixel.
+    """Unit and size of a pixel, None where they are not known.
 
-    The header has the camera's own pixel [nm]; the magnification brings it to the specimen. With binning it
-    is not said whether that is the pixel before or after it, so nothing is taken from such a header.
+    The header has the size of the camera's pixel [nm]; divided by the magnification it is that of the specimen.
+    The size of a binned frame is not taken: no description of the format says whether it is meant before or
+    after binning.
     """
     if frame.get("mode") == _DIFFRACTION:
         return "1/nm", float(header["pixelsize"])

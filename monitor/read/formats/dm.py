@@ -1,7 +1,7 @@
-"""DigitalMicrograph files, versions 3 and 4 (.dm3, .dm4): the tags, the images, never the thumbnail.
+"""DigitalMicrograph files, versions 3 and 4 (.dm3, .dm4): their tags and their images without thumbnails.
 
-The tags are parsed here, with every length checked against the file, because a damaged file must neither hang
-nor fill the memory. The tests compare what comes out with RosettaSciIO.
+Every length in the tags is checked against the file, so that a damaged file can neither stop the program nor fill
+the memory. The tests compare the pixels and scales with those of RosettaSciIO.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.read.signals import Axis, Details, Signal, within
 from monitor.read.times import from_filetime, parse_time
+from monitor.read.values import branch
 
 #: Codes of simple values in the tag tree, to struct characters.
 _SIMPLE = {2: "h", 3: "i", 4: "H", 5: "I", 6: "f", 7: "d", 8: "B", 9: "b", 10: "b", 11: "q", 12: "Q"}
@@ -29,7 +30,7 @@ _PIXELS = {
     12: "f8", 13: "c16", 14: "u1", 27: "c8", 28: "c16", 39: "i8", 40: "u8",
 }  # fmt: skip
 _COLOURED = {8, 23}
-#: An array of tags longer than this is left where it is: its place and type are kept.
+#: Of a longer array only the place in the file and the type are kept.
 _LONGEST = 4096
 _DEEPEST = 64
 _SCANNING = re.compile(r"\b(STEM|HAADF|MAADF|LAADF|ADF|DF\d?|BF-?STEM)\b", re.IGNORECASE)
@@ -40,7 +41,7 @@ class _Lump(dict[str, Any]):
 
 
 class _Tags:
-    """The parser of one file's tag tree."""
+    """Parser of the tag tree of a file."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -58,7 +59,7 @@ class _Tags:
         self.order = "<" if self._take(">i") else ">"
 
     def parse(self) -> dict[str, Any]:
-        """The whole tree as nested dicts, unnamed entries numbered as `TagGroup0`, `Data0`."""
+        """The whole tree as nested dicts; unnamed entries are called `TagGroup0`, `Data0` and so on."""
         return self._group(0, sized=False)
 
     def _read(self, length: int) -> bytes:
@@ -72,7 +73,7 @@ class _Tags:
         return struct.unpack(fmt, self._read(struct.calcsize(fmt)))[0]
 
     def _count(self, value: int, smallest: int, what: str) -> int:
-        """A number of things of at least so many bytes each, checked against what the file has left."""
+        """The same number of things of at least `smallest` bytes, checked against the rest of the file."""
         if value < 0:
             raise UnreadableFrame(f"the tags are damaged: {value} {what}")
         if value * smallest > self.size - self.at:
@@ -105,7 +106,7 @@ class _Tags:
         return group
 
     def _value(self, leave: bool) -> Any:
-        """A value; an array stays in the file where it is long, or `leave` is set: pixels."""
+        """A value; an array stays in the file where it is long, or where `leave` is set (pixels)."""
         if self.version == 4:
             self._take(">q")
         if self._take(">I") != 0x25252525:  # %%%%
@@ -127,7 +128,7 @@ class _Tags:
         raise UnreadableFrame(f"the tags are damaged: a value of type {info[0]} at byte {self.at}")
 
     def _fields(self, info: list[int]) -> tuple[list[str], int]:
-        """Struct characters of a struct's fields, and how many words of its type they took."""
+        """The struct characters of a struct's fields, and the number of words that describe them."""
         if len(info) < 3 or not 0 <= info[2] <= (len(info) - 3) // 2:
             raise UnreadableFrame("the tags are damaged: a struct without fields")
         codes = [info[4 + 2 * i] for i in range(info[2])]
@@ -136,7 +137,7 @@ class _Tags:
         return [_SIMPLE[code] for code in codes], 3 + 2 * info[2]
 
     def _array(self, info: list[int], leave: bool) -> Any:
-        """An array of simple values, or of structs; long ones and those of structs stay in the file."""
+        """An array of simple values or of structs; a long one, and one of structs, stays in the file."""
         code = info[0]
         if code in _SIMPLE:
             item, length = struct.calcsize("<" + _SIMPLE[code]), info[1]
@@ -160,7 +161,7 @@ class _Tags:
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
-    """Every image of the file but its thumbnails."""
+    """Every image of the file except its thumbnails."""
     with path.open("rb") as file:
         parser = _Tags(file)
         root = parser.parse()
@@ -174,13 +175,13 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
 def _images(root: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The entries of the image list that are no thumbnails.
 
-    The `Thumbnails` group says which are; files without it are judged by content: beside grey or complex
-    images a coloured one is the thumbnail.
+    The `Thumbnails` group lists the thumbnails. In a file without it, a coloured image beside grey or complex
+    images is the thumbnail.
     """
-    entries = {key: value for key, value in _branch(root, "ImageList").items() if _branch(value, "ImageData")}
+    entries = {key: value for key, value in branch(root, "ImageList").items() if branch(value, "ImageData")}
     listed = {
         f"TagGroup{thumbnail['ImageIndex']}"
-        for thumbnail in _branch(root, "Thumbnails").values()
+        for thumbnail in branch(root, "Thumbnails").values()
         if isinstance(thumbnail, dict) and "ImageIndex" in thumbnail
     }
     kept = [entry for key, entry in entries.items() if key not in listed] or list(entries.values())
@@ -191,12 +192,12 @@ def _images(root: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _signal(image: dict[str, Any], rest: dict[str, Any], path: Path, order: str, size: int) -> Signal:
     data = image["ImageData"]
     code = data.get("DataType")
-    lengths = [int(value) for value in _branch(data, "Dimensions").values()]  # x, y, z ...
+    lengths = [int(value) for value in branch(data, "Dimensions").values()]  # x, y, z ...
     if not lengths or min(lengths) < 1:
         raise UnreadableFrame(f"the header is damaged: an image of {lengths} pixels")
-    tags = _branch(image, "ImageTags")
+    tags = branch(image, "ImageTags")
     title = image.get("Name") if isinstance(image.get("Name"), str) else None
-    calibrations = [_axis(entry) for entry in _branch(_branch(data, "Calibrations"), "Dimension").values()]
+    calibrations = [_axis(entry) for entry in branch(branch(data, "Calibrations"), "Dimension").values()]
     calibrations += [Axis()] * (len(lengths) - len(calibrations))
     columns, rows = calibrations[0], calibrations[1] if len(lengths) > 1 else Axis()
     shape: tuple[int, ...] = tuple(lengths[:2][::-1])
@@ -226,8 +227,8 @@ def _signal(image: dict[str, Any], rest: dict[str, Any], path: Path, order: str,
 
 
 def _refusal(tags: Mapping[str, Any], dimensions: int, axes: list[Axis]) -> str | None:
-    """Why it is a spectrum and no image, where its tags say so."""
-    meta = _branch(tags, "Meta Data")
+    """Why the image is a spectrum, where its tags say so, else None."""
+    meta = branch(tags, "Meta Data")
     kind, signal = str(meta.get("Format", "")), str(meta.get("Signal", ""))
     energy = any((axis.unit or "").strip().lower() in ("ev", "kev") for axis in axes)
     spectral = signal in ("EELS", "X-ray", "CL") and dimensions > 2
@@ -248,12 +249,12 @@ def _axis(entry: Any) -> Axis:
 
 
 def _details(root: dict[str, Any], tags: Mapping[str, Any], title: str | None) -> Details:
-    bar = _branch(tags, "DataBar")
-    microscope = _branch(tags, "Microscope Info")
+    bar = branch(tags, "DataBar")
+    microscope = branch(tags, "Microscope Info")
     acquired = from_filetime(_number(bar.get("Acquisition Time (OS)")))
     if acquired is None:
         acquired = parse_time(f"{bar.get('Acquisition Date', '')} {bar.get('Acquisition Time', '')}")
-    parameters = _branch(_branch(_branch(tags, "Acquisition"), "Parameters"), "Detector")
+    parameters = branch(branch(branch(tags, "Acquisition"), "Parameters"), "Detector")
     exposure = _number(parameters.get("exposure (s)")) or _number(bar.get("Exposure Time (s)"))
     mode = f"{microscope.get('Illumination Mode', '')} {microscope.get('Operation Mode', '')}"
     return Details(
@@ -265,13 +266,8 @@ def _details(root: dict[str, Any], tags: Mapping[str, Any], title: str | None) -
     )
 
 
-def _branch(tree: Any, name: str) -> dict[str, Any]:
-    """A group of the tree, empty where there is none."""
-    branch = tree.get(name) if isinstance(tree, Mapping) else None
-    return branch if isinstance(branch, dict) else {}
-
-
 def _number(value: Any) -> float | None:
+    """The value of a tag that is a finite number, else None."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 

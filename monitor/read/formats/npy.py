@@ -1,4 +1,4 @@
-"""NumPy's own files (.npy): one picture, or a stack of them; never anything pickled."""
+"""NumPy files (.npy): a picture or a stack of pictures; pickled objects are never loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monitor.read.signals import Signal, within
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
-    """The array of the file as a stack over all but its last two axes; the file knows no pixel size."""
+    """The array of the file as a stack over all axes but the last two; it has no pixel size."""
     with path.open("rb") as file:
         try:
             version = np.lib.format.read_magic(file)
@@ -50,7 +50,7 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
 def _split(shape: tuple[int, ...]) -> tuple[tuple[int, ...], int, bool]:
     """Shape of one frame, number of frames, and whether the last axis is one of colour channels.
 
-    Three or four as the last of three axes are channels: no camera's frame is that narrow.
+    A last axis of length 3 or 4, of three axes, is one of channels: no frame of a camera is that narrow.
     """
     if len(shape) == 3 and shape[-1] in (3, 4):
         return shape, 1, True

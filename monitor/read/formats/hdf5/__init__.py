@@ -1,4 +1,4 @@
-"""HDF5 files (.emd, .hspy, .h5): read by `monitor.read.layouts`, in a process apart."""
+"""HDF5 files (.emd, .hspy, .h5): `layouts` reads them in a process apart, a module for each layout."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ from monitor.read.signals import Signal
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
     """The images of the file, by the first layout that it follows."""
-    return signals_apart("monitor.read.layouts", path, stack)
+    return signals_apart("monitor.read.formats.hdf5.layouts", path, stack)

@@ -1,4 +1,4 @@
-"""FEI/Thermo Fisher TIA files: .ser holds the pixels, .emi beside it tells how they were taken.
+"""FEI/Thermo Fisher TIA files: .ser holds the pixels, .emi beside it holds how they were taken.
 
 Format: C. B. Boothroyd, "FEI (Emispec) .ser files"; RosettaSciIO's reader, with which the tests compare.
 """
@@ -6,7 +6,6 @@ Format: C. B. Boothroyd, "FEI (Emispec) .ser files"; RosettaSciIO's reader, with
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 import struct
 import xml.etree.ElementTree as ElementTree
@@ -15,16 +14,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.read.signals import LARGEST_COUNT, Axis, Details, Signal, within
 from monitor.read.times import parse_time, plausible_time
+from monitor.read.values import branch, positive
 
 _TYPES = {1: "u1", 2: "<u2", 3: "<u4", 4: "i1", 5: "<i2", 6: "<i4", 7: "<f4", 8: "<f8", 9: "<c8", 10: "<c16"}
 _LINES, _IMAGES = 0x4120, 0x4122
-#: A calibration above this [m/px] can't be one of length: it is in 1/m, of a diffraction pattern.
+#: A larger calibration than this [m/px] is none of length: it is in 1/m, of a diffraction pattern.
 _LARGEST_LENGTH_M = 1e-3
-#: No .emi of one image is larger than this [bytes]; the XML is searched in what is read.
+#: A larger .emi than this is not searched for its XML [bytes].
 _LARGEST_EMI = 256 * 2**20
 
 
@@ -39,6 +40,56 @@ class _Element:
     column_scale: float
     row_scale: float
     time: int
+
+
+@dataclass(frozen=True)
+class _Header:
+    """The first fields of a .ser file."""
+
+    version: int
+    kind: int
+    """`_LINES` or `_IMAGES`."""
+    total: int
+    """Images that the series was meant to have."""
+    valid: int
+    """Images that were taken."""
+    wide: bool
+    """Places in the file have 8 bytes, not 4."""
+    offsets_at: int
+    """Place of the list of images."""
+    dimensions: int
+
+
+@dataclass(frozen=True)
+class _Series:
+    """A .ser file of images: where each of them lies."""
+
+    path: Path
+    size: int
+    """Of the file [bytes]."""
+    header: _Header
+    extent: list[dict[str, Any]]
+    """The dimensions along which the images were taken."""
+    offsets: npt.NDArray[np.unsignedinteger[Any]]
+    tags: npt.NDArray[np.unsignedinteger[Any]]
+    """Place of each image's time."""
+
+    def element(self, index: int) -> _Element:
+        """The image with this index; raises `IncompleteFile` where it goes on after the file's end."""
+        with self.path.open("rb") as file:
+            return _element(file, int(self.offsets[index]), int(self.tags[index]), self.size)
+
+    def parameters(self, element: _Element) -> dict[str, Any]:
+        """The metadata of an image, by the names that RosettaSciIO gives them."""
+        return {
+            "SeriesVersion": self.header.version,
+            "TotalNumberElements": self.header.total,
+            "ValidNumberElements": self.header.valid,
+            "Dimensions": self.extent,
+            "CalibrationDeltaX": element.column_scale,
+            "CalibrationDeltaY": element.row_scale,
+            "Time": element.time,
+        }
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
@@ -57,38 +108,23 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
 
 
 def _series(path: Path) -> list[Signal]:
+    """The images of one .ser file as one signal."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        header = _take(file, "<HHHIIII", size)
-        _, _, version, kind, _tag_kind, total, valid = header
-        wide = version > 0x210
-        (offsets_at,) = _take(file, "<Q" if wide else "<I", size)
-        (dimensions,) = _take(file, "<I", size)
-        if kind == _LINES:
-            return [_refused(f"it is a series of {valid} spectra or lines, not an image")]
-        if kind != _IMAGES:
-            raise UnreadableFrame(f"the header is damaged: data of type {kind:#x}")
-        if valid == 0:
-            raise IncompleteFile(f"the file holds none of the {total} images that its header announces")
-        if valid > min(total, LARGEST_COUNT):
-            raise UnreadableFrame(f"the header is damaged: {valid} valid images of {total}")
-        extent = [_dimension(file, size) for _ in range(min(dimensions, 8))]
-        word = 8 if wide else 4
-        within(offsets_at, 2 * total * word, size, "the list of images")
-        file.seek(offsets_at)
-        offsets = np.frombuffer(file.read(total * word), "<u8" if wide else "<u4")[:valid]
-        tags = np.frombuffer(file.read(total * word), "<u8" if wide else "<u4")[:valid]
-        first = _element(file, int(offsets[0]), int(tags[0]), size)
-        if valid > 1:
-            _element(file, int(offsets[-1]), int(tags[-1]), size)
-    emi = _emi(path)
-    # The unit is always that of the International System; its power is told by the magnitude alone (a pixel
-    # of a diffraction pattern is some 10⁷ 1/m), which the operating modes in the .emi do not tell reliably.
+        header = _header(file, size)
+        if header.kind == _LINES:
+            return [_refused(f"it is a series of {header.valid} spectra or lines, not an image")]
+        series = _list_images(file, header, path, size)
+    first = series.element(0)
+    if series.header.valid > 1:
+        series.element(series.header.valid - 1)
+    about = _emi(path)
+    # The scale is always in metres or in 1/m. The modes in the .emi do not tell reliably which, so its size
+    # does: a pixel of a diffraction pattern is some 10⁷ 1/m.
     unit = "1/m" if abs(first.column_scale) > _LARGEST_LENGTH_M else "m"
 
     def load(index: int) -> np.ndarray[Any, Any]:
-        with path.open("rb") as file:
-            element = _element(file, int(offsets[index]), int(tags[index]), size)
+        element = series.element(index)
         if (element.height, element.width) != (first.height, first.width):
             raise UnreadableFrame("its images differ in size")
         pixels = np.fromfile(
@@ -97,22 +133,13 @@ def _series(path: Path) -> list[Signal]:
         return pixels.reshape(element.height, element.width)[::-1]  # stored from the bottom up
 
     def details(index: int) -> Details:
-        with path.open("rb") as file:
-            element = _element(file, int(offsets[index]), int(tags[index]), size)
-        ser = {
-            "SeriesVersion": version,
-            "TotalNumberElements": total,
-            "ValidNumberElements": valid,
-            "Dimensions": extent,
-            "CalibrationDeltaX": element.column_scale,
-            "CalibrationDeltaY": element.row_scale,
-            "Time": element.time,
-        }
-        return _details({"ser_header_parameters": ser, **({"ObjectInfo": emi} if emi else {})}, element.time)
+        element = series.element(index)
+        metadata = {"ser_header_parameters": series.parameters(element)}
+        return _details({**metadata, **({"ObjectInfo": about} if about else {})}, element.time)
 
     return [
         Signal(
-            valid,
+            series.header.valid,
             (first.height, first.width),
             first.dtype,
             load,
@@ -122,6 +149,40 @@ def _series(path: Path) -> list[Signal]:
             details=details,
         )
     ]
+
+
+def _header(file: BinaryIO, size: int) -> _Header:
+    _, _, version, kind, _, total, valid = _take(file, "<HHHIIII", size)
+    wide = version > 0x210
+    (offsets_at,) = _take(file, "<Q" if wide else "<I", size)
+    (dimensions,) = _take(file, "<I", size)
+    return _Header(version, kind, total, valid, wide, offsets_at, dimensions)
+
+
+def _list_images(file: BinaryIO, header: _Header, path: Path, size: int) -> _Series:
+    """The dimensions and the list of images, which follow the header.
+
+    Raises
+    ------
+    IncompleteFile
+        No image is valid yet, or the list goes on after the file's end.
+    UnreadableFrame
+        The header is damaged.
+    """
+    if header.kind != _IMAGES:
+        raise UnreadableFrame(f"the header is damaged: data of type {header.kind:#x}")
+    if header.valid == 0:
+        raise IncompleteFile(f"the file holds none of the {header.total} images that its header announces")
+    if header.valid > min(header.total, LARGEST_COUNT):
+        raise UnreadableFrame(f"the header is damaged: {header.valid} valid images of {header.total}")
+    extent = [_dimension(file, size) for _ in range(min(header.dimensions, 8))]
+    place = np.dtype("<u8" if header.wide else "<u4")
+    length = header.total * place.itemsize
+    within(header.offsets_at, 2 * length, size, "the list of images")
+    file.seek(header.offsets_at)
+    offsets = np.frombuffer(file.read(length), place)[: header.valid]
+    tags = np.frombuffer(file.read(length), place)[: header.valid]
+    return _Series(path, size, header, extent, offsets, tags)
 
 
 def _take(file: BinaryIO, fmt: str, size: int) -> tuple[Any, ...]:
@@ -176,7 +237,7 @@ def _refused(reason: str) -> Signal:
 
 
 def _emi(path: Path) -> dict[str, Any]:
-    """The `ObjectInfo` of this .ser in the .emi beside it, empty where there is none to be understood."""
+    """The `ObjectInfo` of a .ser file in the .emi beside it; empty where there is none, or it is no XML."""
     base, _, number = path.stem.rpartition("_")
     emi = path.with_name(f"{base}.emi")
     if not number.isdigit() or not emi.is_file() or emi.stat().st_size > _LARGEST_EMI:
@@ -207,26 +268,16 @@ def _tree(node: ElementTree.Element) -> Any:
 
 
 def _details(metadata: dict[str, Any], time: int) -> Details:
-    emi = metadata.get("ObjectInfo", {})
-    described = emi.get("ExperimentalDescription", {}) if isinstance(emi, dict) else {}
-    acquire = emi.get("AcquireInfo", {}) if isinstance(emi, dict) else {}
-    acquire = acquire if isinstance(acquire, dict) else {}
+    about = branch(metadata, "ObjectInfo")
+    described, acquire = branch(about, "ExperimentalDescription"), branch(about, "AcquireInfo")
     scanning = "STEM" in str(described.get("Mode", "")) or "ScanMagnification" in acquire
     return Details(
-        acquired=plausible_time(float(time)) or parse_time(str(emi.get("AcquireDate", ""))),
-        exposure_s=None if scanning else _number(acquire.get("DwellTimePath")),
-        magnification=_number(described.get("Magnification_x")),
+        acquired=plausible_time(float(time)) or parse_time(str(about.get("AcquireDate", ""))),
+        exposure_s=None if scanning else positive(acquire.get("DwellTimePath")),
+        magnification=positive(described.get("Magnification_x")),
         scanning=scanning,
         metadata=metadata,
     )
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) and number > 0 else None
 
 
 def _glob_escape(text: str) -> str:

@@ -1,4 +1,4 @@
-"""PNG and JPEG pictures: grey, palette, colour, alpha. Their dots per inch say nothing of a specimen."""
+"""PNG and JPEG pictures: grey, palette, colour, alpha. Their dots per inch are no pixel size."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.read.signals import LARGEST_PIXELS, Details, Signal, within
 from monitor.read.times import parse_time
 
-#: Most pixels in a byte of a file: PNG's deflate reaches 1032 to 1 at eight pixels a byte, JPEG's blocks of
-#: 64 pixels need a bit or so each.
+#: Most pixels that a byte of a file can hold, of a PNG (True) and of a JPEG (False). The deflate of PNG reaches
+#: 1032 to 1 at eight pixels a byte; a block of 64 pixels of a JPEG needs about one bit.
 _DENSEST = {True: 8 * 1100, False: 4096}
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
-    """The picture of the file, its size checked before a pixel of it is decoded."""
+    """The picture of the file; its size is checked before any pixel is decoded."""
     size = path.stat().st_size
     with path.open("rb") as file:
         is_png = file.read(8).startswith(b"\x89PNG")
@@ -34,7 +34,7 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
         width, height, mode = picture.width, picture.height, picture.mode
         if width * height > min(LARGEST_PIXELS, _DENSEST[is_png] * size):
             raise UnreadableFrame(f"it announces {height} × {width} px in {size} bytes: a damaged header")
-        details = _details(picture)  # for a PNG this decodes the picture: its notes may follow it
+        details = _details(picture)  # this decodes a PNG, whose notes may follow its pixels
     channels = {"L": 0, "1": 0, "I": 0, "F": 0, "I;16": 0, "I;16B": 0, "I;16L": 0, "LA": 2, "RGB": 3}.get(
         mode, 4
     )
@@ -57,12 +57,12 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
 
 
 def _check_chunks(file: BinaryIO, size: int) -> None:
-    """Nothing, where every chunk of a PNG is in the file, to the last.
+    """Check that every chunk of a PNG is in the file.
 
     Raises
     ------
     IncompleteFile
-        The file ends before its last chunk does.
+        The file ends before the end of its last chunk.
     """
     while True:
         head = file.read(8)
@@ -76,7 +76,7 @@ def _check_chunks(file: BinaryIO, size: int) -> None:
 
 
 def _details(picture: Image.Image) -> Details:
-    """Everything that comes with the picture but colour profiles; when it was taken."""
+    """The metadata of a picture without its colour profile, and when it was taken."""
     exif = picture.getexif()
     metadata: dict[str, Any] = {
         "format": picture.format,

@@ -12,23 +12,23 @@ from monitor.read.times import parse_time
 
 _SECTION = re.compile(r"^\[\s*(\w+)\s*=\s*(.*?)\s*\]\s*$")
 _ENTRY = re.compile(r"^\s*([\w.]+)\s*=\s*(.*?)\s*$")
-#: No notes are longer than this [bytes].
+#: Longer notes are not read [bytes].
 _LARGEST = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class Notes:
-    """What an .mdoc says: of the whole file, and of each of its pictures."""
+    """The entries of an .mdoc file: for the whole file, and for each of its pictures."""
 
     common: Mapping[str, str]
     frames: Mapping[int, Mapping[str, str]]
 
     def of(self, index: int) -> dict[str, str]:
-        """Everything said of one picture, with what is said of the whole file."""
+        """The entries of one picture, with those of the whole file."""
         return {**self.common, **self.frames.get(index, {})}
 
     def pixel_size_nm(self) -> float | None:
-        """The first that is given; SerialEM has it in Å."""
+        """The first pixel spacing [nm/px] that is given; SerialEM writes it in Å."""
         for entries in (self.common, *(self.frames[i] for i in sorted(self.frames))):
             if (size := number(entries, "PixelSpacing")) is not None:
                 return size / 10
@@ -36,7 +36,7 @@ class Notes:
 
 
 def read_notes(path: Path) -> Notes | None:
-    """The notes beside a picture, None where there are none (or none that can be read)."""
+    """The notes beside a picture, None where there are none or they cannot be read."""
     for beside in (path.with_name(f"{path.name}.mdoc"), path.with_suffix(".mdoc")):
         try:
             if beside.stat().st_size <= _LARGEST:
@@ -47,7 +47,7 @@ def read_notes(path: Path) -> Notes | None:
 
 
 def number(entries: Mapping[str, str], key: str) -> float | None:
-    """A positive number among the entries, None where there is none."""
+    """The first word of an entry as a positive number, None where it is none."""
     try:
         value = float(entries.get(key, "").split()[0])
     except (ValueError, IndexError):
@@ -56,7 +56,7 @@ def number(entries: Mapping[str, str], key: str) -> float | None:
 
 
 def acquired(entries: Mapping[str, str]) -> float | None:
-    """When it was taken [s since 1970 UTC]."""
+    """When the picture was taken [s since 1970 UTC]; None where the entries do not say."""
     return parse_time(entries.get("DateTime"))
 
 
@@ -72,7 +72,7 @@ def _parse(text: str) -> Notes:
                 titles.append(value)
             elif value.isdigit():
                 current = frames.setdefault(int(value), {})
-            elif name == "Image":  # pictures in files of their own: the order is that of the file
+            elif name == "Image":  # one file a picture: they are numbered in the order of the notes
                 current = frames.setdefault(len(frames), {"Image": value})
         elif entry := _ENTRY.match(line):
             current[entry.group(1)] = entry.group(2)

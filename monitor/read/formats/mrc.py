@@ -1,4 +1,4 @@
-"""MRC files (.mrc, .mrcs, .st): one picture or a stack, Å in the header, FEI's and SerialEM's additions.
+"""MRC files (.mrc, .mrcs, .st): a picture or a stack, with the additions of FEI and SerialEM.
 
 Format: Cheng et al., J. Struct. Biol. 192 (2015) 146; the header's layout is `mrcfile`'s.
 """
@@ -13,7 +13,7 @@ import mrcfile.dtypes
 import numpy as np
 
 from monitor.errors import IncompleteFile, UnreadableFrame
-from monitor.read import mdoc
+from monitor.read.formats import mdoc
 from monitor.read.scale import plausible
 from monitor.read.signals import LARGEST_COUNT, LARGEST_PIXELS, Axis, Details, Signal, within
 from monitor.read.times import plausible_time
@@ -24,7 +24,7 @@ _HEADER = 1024
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
-    """The stack of the file; pixel size from FEI's extended header, else the header, else the .mdoc."""
+    """The stack of the file; its pixel size is from FEI's extended header, else the header, else the .mdoc."""
     size = path.stat().st_size
     with path.open("rb") as file:
         raw = file.read(_HEADER)
@@ -84,7 +84,7 @@ def _unloadable(_: int) -> np.ndarray[Any, Any]:
 
 
 def _header(raw: bytes) -> tuple[Any, Literal["<", ">"]]:
-    """The header in the byte order of its mark; without one (old files), that in which its numbers make sense."""
+    """The header, and its byte order: that of its mark, else that in which its numbers are plausible."""
     orders: tuple[Literal["<", ">"], ...] = (">", "<") if raw[212:214] == b"\x11\x11" else ("<", ">")
     for order in orders:
         header = np.frombuffer(raw, mrcfile.dtypes.HEADER_DTYPE.newbyteorder(order), count=1)[0]
@@ -98,7 +98,7 @@ def _header(raw: bytes) -> tuple[Any, Literal["<", ">"]]:
 
 
 def _unsigned_bytes(header: Any) -> bool:
-    """Whether mode 0 means unsigned bytes: IMOD's flag says so, or the header's own extrema do."""
+    """Whether mode 0 means unsigned bytes, by IMOD's flag, else by the maximum in the header."""
     imod_stamp, imod_flags = np.frombuffer(header["extra2"].tobytes()[48:56], header["nx"].dtype)
     if int(imod_stamp) == 1146047817:
         return not int(imod_flags) & 1
@@ -106,7 +106,7 @@ def _unsigned_bytes(header: Any) -> bool:
 
 
 def _fei(raw: bytes, header: Any, order: str) -> dict[str, Any]:
-    """One frame's entry of FEI's extended header, empty where there is none."""
+    """The entry of one frame in FEI's extended header, empty where there is none."""
     kind = header["exttyp"].tobytes()
     if kind not in (b"FEI1", b"FEI2"):
         return {}
@@ -122,7 +122,7 @@ def _fei(raw: bytes, header: Any, order: str) -> dict[str, Any]:
 def _pixel_nm(
     header: Any, fei: dict[str, Any], notes: mdoc.Notes | None
 ) -> tuple[float | None, float | None]:
-    """Height and width of a pixel [nm]."""
+    """Height and width of a pixel [nm], None where they are not known."""
     metres = [plausible(fei.get(f"Pixel size {axis}")) for axis in "YX"]
     if metres[0] is not None and metres[1] is not None:
         return metres[0] * 1e9, metres[1] * 1e9
@@ -131,7 +131,7 @@ def _pixel_nm(
         steps = int(header[sampling])
         angstroms.append(plausible(float(header["cella"][axis]) / steps) if steps > 0 else None)
     told = notes.pixel_size_nm() if notes else None
-    # A spacing of exactly 1 Å is what many programs write that know none: SerialEM's notes know better.
+    # Many programs that know no pixel size write exactly 1 Å: SerialEM's notes are better then.
     if told is not None and (None in angstroms or angstroms == [1.0, 1.0]):
         return told, told
     row, column = angstroms

@@ -1,0 +1,156 @@
+"""The pixel size of a TIFF page, as half a dozen programs write it.
+
+Almost every program means dots per inch of a print by the resolution tags. So they are believed only where the
+pixel they tell is too small for a print.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from monitor.read.formats import mdoc
+from monitor.read.scale import parse_unit, plausible
+from monitor.read.signals import Axis
+from monitor.read.values import finite
+
+#: Resolution tags that make a pixel larger than this [nm] are meant for paper (100 nm are 254,000 dpi).
+_LARGEST_BY_TAGS_NM = 100.0
+_UNIT_NM = {2: 25.4e6, 3: 10e6}  # ResolutionUnit: inch, centimetre
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The scale of a page along its rows and along its columns."""
+
+    rows: Axis
+    columns: Axis
+
+
+def scale_of(tif: Any, page: Any, notes: mdoc.Notes | None) -> Scale:
+    """The scale of a page: of the first program that left one in the file, else of the notes beside it."""
+    for told in (_gatan, _fei, _tvips, _olympus, _ome, _described, _imagej, _resolution):
+        scale = told(tif, page)
+        if scale is not None:
+            return scale
+    size = notes.pixel_size_nm() if notes else None
+    return _both(size, "nm")
+
+
+def _both(size: float | None, unit: str | None) -> Scale:
+    return Scale(Axis(size, unit), Axis(size, unit))
+
+
+def _gatan(tif: Any, page: Any) -> Scale | None:
+    """DigitalMicrograph's private tags: 65003 and 65004 hold the units, 65009 and 65010 the scales of x and y."""
+    values = [tag(page, code) for code in (65003, 65004, 65009, 65010)]
+    units = [value if isinstance(value, str) else None for value in values[:2]]
+    scales = [number(value) for value in values[2:]]
+    if scales[0] is None and scales[1] is None:
+        return None
+    column, row = scales[0] or scales[1], scales[1] or scales[0]
+    return Scale(Axis(row, units[1] or units[0]), Axis(column, units[0] or units[1]))
+
+
+def _fei(tif: Any, page: Any) -> Scale | None:
+    """FEI's metadata, as text (`Scan`, in metres) or as XML (`pixelWidth`)."""
+    tree = tif.fei_metadata if tif.is_fei else None
+    if not isinstance(tree, Mapping):
+        text = tag(page, 34682) or tag(page, 34680)
+        found = (
+            re.findall(r"<[pP]ixel(?:Size)?(Width|Height)[^>]*?>([-+.\deE]+)<", text)
+            if isinstance(text, str)
+            else []
+        )
+        sizes = {side: number(value) for side, value in found}
+        return Scale(Axis(sizes.get("Height"), "m"), Axis(sizes.get("Width"), "m")) if sizes else None
+    for group in tree.values():
+        if isinstance(group, Mapping) and plausible(number(group.get("PixelWidth"))):
+            return Scale(
+                Axis(number(group.get("PixelHeight")), "m"), Axis(number(group.get("PixelWidth")), "m")
+            )
+    return None
+
+
+def _tvips(tif: Any, page: Any) -> Scale | None:
+    """The private tag of TVIPS cameras, in nm."""
+    tree = tif.tvips_metadata if tif.is_tvips else None
+    if not isinstance(tree, Mapping) or not plausible(number(tree.get("PixelSizeX"))):
+        return None
+    return Scale(Axis(number(tree.get("PixelSizeY")), "nm"), Axis(number(tree.get("PixelSizeX")), "nm"))
+
+
+def _olympus(tif: Any, page: Any) -> Scale | None:
+    """The private tag of Olympus SIS, in metres."""
+    tree = tif.sis_metadata if tif.is_sis else None
+    if not isinstance(tree, Mapping) or not plausible(number(tree.get("pixelsizex"))):
+        return None
+    return Scale(Axis(number(tree.get("pixelsizey")), "m"), Axis(number(tree.get("pixelsizex")), "m"))
+
+
+def _ome(tif: Any, page: Any) -> Scale | None:
+    """OME-XML: `PhysicalSizeX`, in µm where no unit is given."""
+    text = tif.ome_metadata if tif.is_ome else None
+    if not text:
+        return None
+    axes = {}
+    for axis in "XY":
+        size = re.search(rf'PhysicalSize{axis}="([^"]+)"', text)
+        unit = re.search(rf'PhysicalSize{axis}Unit="([^"]+)"', text)
+        axes[axis] = Axis(number(size.group(1)) if size else None, unit.group(1) if unit else "µm")
+    return Scale(axes["Y"], axes["X"]) if axes["X"].scale or axes["Y"].scale else None
+
+
+def _described(tif: Any, page: Any) -> Scale | None:
+    """A pixel size with its unit in its name, in a description that is JSON or lines of `name=value`."""
+    found = re.search(
+        r"[\"']?pixel[_ ]?size[_ ]?\(?(nm|um|µm|pm|angstrom|A|Å)\)?[\"']?\s*[:=]\s*([-+.\deE]+)",
+        str(page.description or ""),
+        re.IGNORECASE,
+    )
+    return _both(float(found.group(2)), found.group(1)) if found and number(found.group(2)) else None
+
+
+def _imagej(tif: Any, page: Any) -> Scale | None:
+    """ImageJ's: the unit is in the description, the pixels per unit are in the resolution tags."""
+    entries = tif.imagej_metadata if tif.is_imagej else None
+    unit = str((entries or {}).get("unit", ""))
+    if parse_unit(unit)[0] not in ("length", "reciprocal") or unit.lower() in ("cm", "m", "mm"):
+        return None
+    per_unit = [_ratio(tag(page, code)) for code in (283, 282)]
+    if None in per_unit:
+        return None
+    row, column = (1 / value if value else None for value in per_unit)
+    return Scale(Axis(row, unit), Axis(column, unit))
+
+
+def _resolution(tif: Any, page: Any) -> Scale | None:
+    """The resolution tags, where they cannot mean dots per inch of a print."""
+    unit_nm = _UNIT_NM.get(int(number(tag(page, 296)) or 0))
+    per_unit = [_ratio(tag(page, code)) for code in (283, 282)]
+    if unit_nm is None or not all(per_unit):
+        return None
+    sizes = [unit_nm / value for value in per_unit if value]
+    if max(sizes) > _LARGEST_BY_TAGS_NM:
+        return None
+    return Scale(Axis(sizes[0], "nm"), Axis(sizes[1], "nm"))
+
+
+def tag(page: Any, code: int) -> Any:
+    """The value of a page's tag with this code, None where it has none."""
+    found = page.tags.get(code)
+    return None if found is None else found.value
+
+
+def _ratio(value: Any) -> float | None:
+    """A tag's fraction (numerator, denominator) as a float above 0."""
+    if isinstance(value, tuple) and len(value) == 2 and value[1]:
+        return plausible(float(value[0]) / float(value[1]))
+    return plausible(number(value))
+
+
+def number(value: Any) -> float | None:
+    """A tag's value, or the first of several, as a finite float; None where it is no number."""
+    return finite(value[0] if isinstance(value, tuple) and value else value)
