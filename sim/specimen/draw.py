@@ -19,7 +19,8 @@ from sim.specimen.carbon import (
     within_hole_edge,
 )
 from sim.specimen.materials import Material, parse_material
-from sim.specimen.particle import MIXTURES, SHAPES, Nanoparticle, build, build_polycrystal
+from sim.specimen.particle import MIXTURES, Nanoparticle, build, build_polycrystal
+from sim.specimen.shapes import SHAPES
 from sim.specimen.stacking import RUNS
 
 ATOM_RADIUS_NM = 0.19
@@ -219,17 +220,24 @@ def draw_specimen(
         if xy is not None:
             placed.append(Placed(particle, (*xy, z)))
     carbon = carbon + np.array([0.0, 0.0, bottom])
-    covers = []
-    if slab is not None and rng.random() < recipe.contamination:
-        covers.append(carbon_dome(slab, rng) + np.array([0.0, 0.0, bottom + carbon_nm]))
-    if rng.random() < recipe.soot:
-        grain = soot_particle(float(rng.uniform(4, min(12, 0.6 * recipe.side_nm))), rng)
-        place = [*rng.uniform(0, recipe.side_nm, 2), bottom + carbon_nm - grain[:, 2].min()]
-        covers.append(grain + np.array(place))
-    for cover in covers:
+    for cover in _covers(recipe, slab, bottom + carbon_nm, rng):
         left = cover[_clear_of(cover, placed, recipe.side_nm)]
         carbon, height = np.vstack([carbon, left]), max(height, float(left[:, 2].max(initial=0.0)) + margin)
     return Specimen(recipe.side_nm, height, tuple(placed), carbon, carbon_nm)
+
+
+def _covers(
+    recipe: Recipe, slab: SlabOfCarbon | None, top_nm: float, rng: np.random.Generator
+) -> list[npt.NDArray[np.float64]]:
+    """Contamination and soot on the film's upper side, each (M, 3) positions of carbon [nm]."""
+    covers = []
+    if slab is not None and rng.random() < recipe.contamination:
+        covers.append(carbon_dome(slab, rng) + np.array([0.0, 0.0, top_nm]))
+    if rng.random() < recipe.soot:
+        grain = soot_particle(float(rng.uniform(4, min(12, 0.6 * recipe.side_nm))), rng)
+        place = [*rng.uniform(0, recipe.side_nm, 2), top_nm - grain[:, 2].min()]
+        covers.append(grain + np.array(place))
+    return covers
 
 
 def _clear_of(points: npt.NDArray[np.float64], placed: list[Placed], side_nm: float) -> npt.NDArray[np.bool_]:

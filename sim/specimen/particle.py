@@ -16,12 +16,12 @@ from ase import Atoms
 from scipy.spatial.transform import Rotation
 
 from sim.specimen.materials import Material, hollow_letters
+from sim.specimen.shapes import inside
 from sim.specimen.stacking import LAMELLA, Fault, find_faults, word
 from sim.specimen.truth import FaultGeometry, Visibility, edges, nearest_zone, visibility
 
 Points = npt.NDArray[np.float64]
 
-SHAPES = ("sphere", "ellipsoid", "rod", "faceted", "irregular")
 MIXTURES = ("lamella", "half")
 """Of two polytypes: a lamella of the other one inside, or all from about the middle on."""
 
@@ -141,36 +141,6 @@ def crystal(
     return np.concatenate(parts), np.concatenate(numbers), np.concatenate(layers)
 
 
-def inside(points: Points, shape: str, diameter_nm: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Which of the points (N, 3) lie in a particle of the given shape, of about the given diameter [nm]."""
-    radius = diameter_nm / 2
-    unit = points / radius
-    if shape == "sphere":
-        return np.asarray((unit**2).sum(axis=1) <= 1)
-    if shape == "ellipsoid":
-        axes = np.clip(rng.normal(1, 0.12, 3), 0.75, 1.2)
-        turned = unit @ Rotation.random(random_state=rng.integers(2**31)).as_matrix()
-        return np.asarray(((turned / axes) ** 2).sum(axis=1) <= 1)
-    if shape == "rod":
-        long = rng.uniform(1.15, 1.5)
-        lateral = np.hypot(unit[:, 0], unit[:, 1]) / (0.95 / np.sqrt(long))
-        return np.asarray((lateral**4 + (unit[:, 2] / long) ** 4) <= 1)
-    if shape == "faceted":
-        angles = np.arange(6) * np.pi / 3 + (np.pi / 6 if rng.random() < 0.5 else 0.0)
-        sides = np.column_stack([np.cos(angles), np.sin(angles), np.zeros(6)])
-        pyramids = [[np.cos(a) * 0.82, np.sin(a) * 0.82, s * 0.57] for a in angles[::2] for s in (1, -1)]
-        normals = np.vstack([sides, [[0, 0, 1], [0, 0, -1]], pyramids])
-        limits = rng.uniform(0.82, 1.0, len(normals))
-        return np.asarray((unit @ normals.T <= limits).all(axis=1) & ((unit**2).sum(axis=1) <= 1.3))
-    if shape == "irregular":
-        length = np.linalg.norm(unit, axis=1)
-        direction = unit / np.maximum(length, 1e-9)[:, None]
-        waves = rng.normal(0, 2.2, (6, 3))
-        bumps = np.cos(direction @ waves.T + rng.uniform(0, 2 * np.pi, 6)) @ rng.normal(0, 0.07, 6)
-        return np.asarray(length <= np.clip(0.97 + bumps, 0.6, 1.25))
-    raise ValueError(f"no shape {shape}; there are {', '.join(SHAPES)}")
-
-
 def faulted_word(
     material: Material,
     layers: int,
@@ -279,51 +249,26 @@ def build(
     half = 0.42 * diameter_nm / material.layer_nm
     within = (max(2, round(layers / 2 - half)), max(3, round(layers / 2 + half)))
     stack = faulted_word(material, layers, within, kinds, rng, mixture)
-    positions, numbers, layer = crystal(material, stack, 1.7 * diameter_nm)
-    shift = rng.uniform(-0.5, 0.5, 3) * [material.net_nm, material.net_nm, material.layer_nm]
-    positions -= shift
-    state = rng.integers(2**31)
-    kept = inside(positions, shape, diameter_nm, np.random.default_rng(state))
-    core = inside(positions * (1 + 0.3 / diameter_nm), shape, diameter_nm, np.random.default_rng(state))
-    kept &= core | (rng.random(len(positions)) > roughness)
-    positions, numbers, layer = positions[kept], numbers[kept], layer[kept]
-    present = np.flatnonzero(np.bincount(layer, minlength=layers) >= 3)
-    first, last = int(present.min()), int(present.max())
+    cut = _cut(material, stack, diameter_nm, shape, roughness, rng)
 
     sense = _sense(stack)
     rotation = draw_rotation(orientation, tilt_deg, rng, None if material.hexagonal else sense)
-    turned = positions @ rotation.T
-    thickness = float(np.ptp(turned[:, 2]))
+    turned = cut.positions @ rotation.T
     beam = rotation.T @ np.array([0.0, 0.0, 1.0])
-    seen = visibility(material, beam, thickness, sense)
+    seen = visibility(material, beam, float(np.ptp(turned[:, 2])), sense)
     zone, zone_tilt = nearest_zone(material, beam, sense)
     displaced = turned + rng.normal(0, displacement_nm, turned.shape)
     centre = (displaced.max(axis=0) + displaced.min(axis=0)) / 2
-    turned -= centre
-
-    # Height of the middle of a layer's atoms above the particle's centre, as a line in the layer's index.
-    bottom = (np.mean([site.height for site in material.basis]) - (layers - 1) / 2) * material.layer_nm
-    bottom -= shift[2] + float(centre @ rotation[:, 2])
-    stack = stack[first : last + 1]
-    faults = tuple(
-        _geometry(
-            fault,
-            layer - first,
-            last - first,
-            positions,
-            turned,
-            seen,
-            rotation,
-            float(bottom + (fault.centre + first) * material.layer_nm),
-        )
-        for fault in find_faults(stack, material.base)
-    )
+    left = stack[cut.first : cut.last + 1]
     return Nanoparticle(
         material,
         displaced - centre,
-        numbers,
-        stack,
-        faults,
+        cut.numbers,
+        left,
+        tuple(
+            _geometry(fault, cut, material, turned - centre, centre, seen, rotation)
+            for fault in find_faults(left, material.base)
+        ),
         rotation,
         seen,
         shape,
@@ -332,6 +277,48 @@ def build(
         zone,
         zone_tilt,
     )
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The atoms of a crystal that lie in a particle, in the crystal's frame."""
+
+    positions: Points
+    """(N, 3) [nm]."""
+    numbers: npt.NDArray[np.int64]
+    """(N,) atomic numbers."""
+    layer: npt.NDArray[np.int64]
+    """(N,) layer of each atom, as in the word before cutting."""
+    layers: int
+    """Layers of the word before cutting."""
+    first: int
+    """The first layer that is left, ..."""
+    last: int
+    """... and the last one: layers with fewer than three atoms do not count."""
+    height_nm: float
+    """By how much the word's middle was shifted down along the stacking axis [nm]."""
+
+
+def _cut(
+    material: Material,
+    stack: str,
+    diameter_nm: float,
+    shape: str,
+    roughness: float,
+    rng: np.random.Generator,
+) -> Cut:
+    """A crystal cut to a shape at a random place, and roughened; parameters as of `build`."""
+    positions, numbers, layer = crystal(material, stack, 1.7 * diameter_nm)
+    shift = rng.uniform(-0.5, 0.5, 3) * [material.net_nm, material.net_nm, material.layer_nm]
+    positions -= shift
+    state = rng.integers(2**31)
+    kept = inside(positions, shape, diameter_nm, np.random.default_rng(state))
+    core = inside(positions * (1 + 0.3 / diameter_nm), shape, diameter_nm, np.random.default_rng(state))
+    kept &= core | (rng.random(len(positions)) > roughness)
+    layer = layer[kept]
+    present = np.flatnonzero(np.bincount(layer, minlength=len(stack)) >= 3)
+    first, last = int(present.min()), int(present.max())
+    return Cut(positions[kept], numbers[kept], layer, len(stack), first, last, float(shift[2]))
 
 
 def _sense(stack: str) -> int:
@@ -369,24 +356,33 @@ def build_polycrystal(
 
 def _geometry(
     fault: Fault,
-    layer: npt.NDArray[np.int64],
-    last: int,
-    positions: Points,
+    cut: Cut,
+    material: Material,
     turned: Points,
+    centre: Points,
     seen: Visibility,
     rotation: npt.NDArray[np.float64],
-    place_nm: float,
 ) -> FaultGeometry:
-    """How deep, how long and how thick a fault is in the particle as cut, and where; `turned` from its centre."""
+    """How deep, how long and how thick a fault is in the particle as cut, and where.
+
+    Parameters
+    ----------
+    turned : (N, 3) the atoms in the laboratory's frame, from the particle's centre [nm].
+    centre : (3,) that centre, from the crystal's origin [nm].
+    """
+    layer, last, axis = cut.layer - cut.first, cut.last - cut.first, rotation[:, 2]
+    # Height of the middle of a layer's atoms above the particle's centre, as a line in the layer's index.
+    bottom = (np.mean([site.height for site in material.basis]) - (cut.layers - 1) / 2) * material.layer_nm
+    bottom -= cut.height_nm + float(centre @ axis)
+    place_nm = float(bottom + (fault.centre + cut.first) * material.layer_nm)
     at = (layer >= fault.layer) & (layer < fault.layer + fault.layers)
     depth = float(min(fault.layer, last - (fault.layer + fault.layers - 1)))
-    axis = rotation[:, 2]
     middle = turned[at].mean(axis=0)
     middle += (place_nm - middle @ axis) * axis  # the fault's layers need not hold as many atoms each
     return FaultGeometry(
         fault,
         depth,
-        chord_nm=float(np.ptp(positions[at] @ seen.lateral)),
+        chord_nm=float(np.ptp(cut.positions[at] @ seen.lateral)),
         thickness_nm=float(np.ptp(turned[at, 2])),
         place_nm=place_nm,
         trace_rc=(float(middle[0]), float(middle[1])),

@@ -115,55 +115,72 @@ def faults(context: Context) -> Iterator[Finding]:
     yield storm(context.room("sockets") / "session", context.messages // 20, context.seed)
 
 
+SENDERS = ((zmq.PUSH, "tcp"), (zmq.PUSH, "tcp"), (zmq.DEALER, "ack"), (zmq.DEALER, "ack"), (zmq.PUB, "sub"))
+"""Socket of each sender, and the session's socket that it sends to."""
+
+
+class Storm:
+    """Senders of mutated messages and scanners of ports, each in a thread, for as long as the block runs."""
+
+    def __init__(self, ports: dict[str, int], count: int, seed: int) -> None:
+        share = -(-count // len(SENDERS))
+        self.by_sender = [Sent() for _ in SENDERS]
+        self.scans: list[int] = []
+        self._scanned, self._done = threading.Event(), threading.Event()
+        self._threads = [
+            threading.Thread(
+                target=send_mutated,
+                args=(kind, f"tcp://127.0.0.1:{ports[name]}", share, Random(f"{seed} {i}"), sent, self._done),
+            )
+            for i, ((kind, name), sent) in enumerate(zip(SENDERS, self.by_sender, strict=True))
+        ]
+        self._threads += [
+            threading.Thread(target=self._scan, args=(ports[name], Random(f"{seed} {name}")))
+            for name in ("tcp", "ack")
+        ]
+
+    def _scan(self, port: int, random: Random) -> None:
+        self.scans.append(scan_port(port, random, self._scanned))
+
+    def __enter__(self) -> Storm:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scanned.set()
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+
+    def over(self) -> bool:
+        """Whether everything is sent."""
+        return all(one.all for one in self.by_sender)
+
+    def sent(self) -> dict[str, Sent]:
+        """What was sent to each of the session's sockets; the scanners stop."""
+        self._scanned.set()
+        to = {
+            name: [s for s, (_, at) in zip(self.by_sender, SENDERS, strict=True) if at == name]
+            for _, name in SENDERS
+        }
+        return {
+            name: Sent(sum(one.messages for one in some), sum(one.whole for one in some))
+            for name, some in to.items()
+        }
+
+
 def storm(folder: Path, count: int, seed: int) -> Finding:
     """At least `count` mutated messages from several senders at once, into a session in this folder."""
     ports = {name: free_port() for name in ("tcp", "ack", "sub")}
     addresses = {name: f"{name}://127.0.0.1:{port}" for name, port in ports.items()}
-    share = -(-count // 5)
-    senders = [
-        (zmq.PUSH, "tcp"),
-        (zmq.PUSH, "tcp"),
-        (zmq.DEALER, "ack"),
-        (zmq.DEALER, "ack"),
-        (zmq.PUB, "sub"),
-    ]
-    by_sender = [Sent() for _ in senders]
-    scanned, done = threading.Event(), threading.Event()
-    scans: list[int] = []
-    threads = [
-        threading.Thread(
-            target=send_mutated,
-            args=(kind, f"tcp://127.0.0.1:{ports[name]}", share, Random(f"{seed} {i}"), by_sender[i], done),
-        )
-        for i, (kind, name) in enumerate(senders)
-    ]
-    threads += [
-        threading.Thread(
-            target=lambda name=name: scans.append(scan_port(ports[name], Random(f"{seed} {name}"), scanned))
-        )
-        for name in ("tcp", "ack")
-    ]
     with Monitor(folder, *addresses.values(), options=("--pixel-size", "0.05")) as monitor:
         monitor.wait_ready()
         before = resident_bytes(monitor.process.pid)
-        for thread in threads:
-            thread.start()
-        try:
-            monitor.wait(lambda: all(one.all for one in by_sender), "everything to be sent", 60 + count / 5)
-            scanned.set()
-            sent = {
-                name: Sent(
-                    sum(one.messages for one, (_, to) in zip(by_sender, senders, strict=True) if to == name),
-                    sum(one.whole for one, (_, to) in zip(by_sender, senders, strict=True) if to == name),
-                )
-                for name in ports
-            }
+        with Storm(ports, count, seed) as sending:
+            monitor.wait(sending.over, "everything to be sent", 60 + count / 5)
+            sent = sending.sent()
             faults = _wait(monitor, addresses, sent)
-        finally:
-            scanned.set()
-            done.set()
-            for thread in threads:
-                thread.join()
         gained = resident_bytes(monitor.process.pid) - before
         status = monitor.stop()
     faults += [] if status == 0 else [f"the session ended with status {status}"]
@@ -176,12 +193,11 @@ def storm(folder: Path, count: int, seed: int) -> Finding:
     faults += [] if status == 0 else [f"the session did not start again over its record (status {status})"]
     faults += again.complaints()
     ledger = monitor.summary()["ledger"]
-    total = sum(one.messages for one in sent.values())
     return Finding(
         "mutated messages through sockets",
-        tries=total,
+        tries=sum(one.messages for one in sent.values()),
         failures=faults,
-        note=f"and {sum(scans)} scans of its ports; {ledger['analysed']} analysed, {ledger['queued']} queued, "
+        note=f"and {sum(sending.scans)} scans of its ports; {ledger['analysed']} analysed, {ledger['queued']} queued, "
         f"{ledger['rejected']} rejected; the session gained {gained / 2**20:.0f} MiB",
         figures={name: one.taken for name, one in sent.items()},
     )

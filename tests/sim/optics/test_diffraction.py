@@ -17,7 +17,8 @@ from sim.optics.imaging import image_wave
 from sim.optics.multislice import exit_wave
 from sim.specimen.draw import Placed, Specimen
 from sim.specimen.materials import MATERIALS, Material
-from sim.specimen.particle import Nanoparticle, build, crystal, inside
+from sim.specimen.particle import Nanoparticle, build, crystal
+from sim.specimen.shapes import inside
 from sim.specimen.stacking import RUNS, find_faults, word
 from sim.specimen.truth import Visibility
 

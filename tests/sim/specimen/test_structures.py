@@ -9,7 +9,8 @@ import pytest
 from scipy.spatial import cKDTree
 
 from sim.specimen.materials import MATERIALS, Material, hollow_letters, parse_material
-from sim.specimen.particle import MIXTURES, SHAPES, build, build_polycrystal, crystal
+from sim.specimen.particle import MIXTURES, build, build_polycrystal, crystal
+from sim.specimen.shapes import SHAPES
 from sim.specimen.stacking import POLYTYPE, RUNS, find_faults, surroundings, word
 
 FAULTED = [(name, kind) for name in MATERIALS for kind in RUNS[MATERIALS[name].base]]
