@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
 
 from monitor.errors import InputError
+from monitor.feeds import Feed, Feeds
 from monitor.frames import FrameRef
-from monitor.record import FinishedFrame, RecordWriter, SourceRow
+from monitor.record import FinishedFrame, RecordWriter
 from monitor.record.holding import Holding
 from monitor.record.settling import RunningStatistics
 from monitor.settings import WatchSettings
@@ -27,33 +25,16 @@ from monitor.workers.worker import Outcome, Start, Task
 
 log = logging.getLogger("faultwatch.session")
 
-#: Announced frames that wait to be entered, for each source; a source that is quicker has to wait itself.
-_INBOX = 64
-
 #: Work that is done between two looks at everything else.
 _BATCH = 32
 
 _TICK_S = 0.2
-_RETRY_S = 1.0
 
 #: A frame that is analysed for longer than this no longer holds back the statistics of later ones [s].
 _ORDER_PATIENCE_S = 5.0
 
 #: What is under way when a session ends is waited for so long [s].
 _END_PATIENCE_S = 10.0
-
-
-@dataclass
-class _Feed:
-    """A source, its row in the record, and the thread that asks it."""
-
-    source: Source
-    row: SourceRow
-    room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_INBOX))
-    thread: threading.Thread | None = None
-    ended: bool = False
-    written: tuple[Any, ...] = ()
-    """Its status as it stands in the record."""
 
 
 @dataclass(frozen=True)
@@ -104,16 +85,13 @@ class Session:
         self._start = Start(settings.bundle, settings.device, threads, settings.material)
         self._executor = executor
         self._sources = list(sources)
-        self._feeds: list[_Feed] = []
-        self._inbox: queue.SimpleQueue[tuple[_Feed, FrameRef | BaseException | None] | None] = (
-            queue.SimpleQueue()
-        )
         self._queue: deque[int] = deque()
         self._held: dict[int, _Held] = {}
         self._deaths: dict[int, int] = {}
         self._stop = threading.Event()
         self._hurry = threading.Event()
         self._holding = Holding(record, self._stop, self._hurry, steady)
+        self._feeds = Feeds(record, self._holding, self._hurry, clock)
         self._statistics: RunningStatistics | None = None
         self._workers: Workers | None = None
         self._announced = False
@@ -124,7 +102,7 @@ class Session:
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
-        self._inbox.put(None)
+        self._feeds.wake()
 
     @property
     def waiting(self) -> int:
@@ -146,13 +124,13 @@ class Session:
         try:
             # Sources first: what comes while the workers load their bundle is not to be missed.
             for source in self._sources:
-                self._open(source)
+                self._feeds.open(source)
             self._workers = Workers(
                 self._start,
                 self._settings.worker_count(),
                 time_limit_s=self._settings.time_limit_s,
                 clock=self._steady,
-                wake=lambda: self._inbox.put(None),
+                wake=self._feeds.wake,
                 executor=self._executor,
             )
             self._watch(self._workers)
@@ -168,21 +146,20 @@ class Session:
             busy = self._take_in()
             busy |= self._take_results(workers)
             if workers.ready is not None:
-                if not self._announced and all(feed.source.status.ready for feed in self._feeds):
+                if not self._announced and self._feeds.ready:
                     self._announced = True
                     self._on_ready()
                     idle_since = self._steady()
                 busy |= self._hand_out(workers)
             self._holding.look()
             self._settle(workers)
-            self._write_status()
+            self._feeds.write_status()
             self._on_tick()
             working = self.waiting > 0 or bool(workers.tasks) or not self._announced
-            if all(feed.ended for feed in self._feeds) and not working and self._inbox.empty():
+            if self._feeds.ended and not working and self._feeds.empty:
                 return
-            growing = any(feed.source.status.busy or not feed.source.status.ready for feed in self._feeds)
             # Looked at last: a source has announced what it found before it says that it is not busy.
-            if busy or working or growing or not self._inbox.empty():
+            if busy or working or self._feeds.growing or not self._feeds.empty:
                 idle_since = self._steady()
             elif limit is not None and self._steady() - idle_since >= limit:
                 return
@@ -190,25 +167,12 @@ class Session:
     def _take_in(self) -> bool:
         """Enter what the sources have announced; waits a moment where there is nothing."""
         found = False
-        for i in range(_BATCH):
-            try:
-                item = self._inbox.get(timeout=0 if i else _TICK_S)
-            except queue.Empty:
-                break
-            if item is None:
-                if i == 0:
-                    break  # something else than a frame: look at it now
-                continue
-            feed, news = item
-            if isinstance(news, FrameRef):
-                self._enter(feed, news)
-                feed.room.release()
-                found = True
-            else:
-                self._ended(feed, news)
+        for feed, ref in self._feeds.announced(_BATCH, _TICK_S):
+            self._enter(feed, ref)
+            found = True
         return found
 
-    def _enter(self, feed: _Feed, ref: FrameRef) -> None:
+    def _enter(self, feed: Feed, ref: FrameRef) -> None:
         source_id = feed.row.id
         taken = self._holding.write(
             lambda: self.record.take(source_id, ref, self._clock(), renames=feed.source.renames)
@@ -324,9 +288,7 @@ class Session:
         patience = 3 * self._settings.reconcile_s
         for frame_id, held in list(self._held.items()):
             frame = self.record.frame(frame_id)
-            lost = any(
-                feed.row.id == frame.source_id and feed.source.status.state == "lost" for feed in self._feeds
-            )
+            lost = self._feeds.is_lost(frame.source_id)
             if os.path.exists(frame.path):
                 self._queue.appendleft(frame_id)
             elif lost or self._steady() - held.since < patience:
@@ -354,67 +316,13 @@ class Session:
         before = min(in_analysis, default=None) if not final else None
         self._holding.write(lambda: statistics.settle(before=before, final=final))
 
-    def _write_status(self) -> None:
-        for feed in self._feeds:
-            status = feed.source.status
-            now = (status.state, status.message, status.duplicates, status.ignored)
-            if now != feed.written:
-                state, message, duplicates, ignored = now
-                write = partial(
-                    self.record.set_source,
-                    feed.row.id,
-                    state=state,
-                    message=message,
-                    duplicates=duplicates,
-                    ignored=ignored,
-                    at=self._clock(),
-                )
-                self._holding.write(write)
-                feed.written = now
-
-    # -- sources ---------------------------------------------------------------------------------------------
-
-    def _open(self, source: Source) -> None:
-        row = self.record.add_source(source.kind, source.address, self._clock())
-        source.status.duplicates, source.status.ignored = row.duplicates, row.ignored
-        source.open(self.record.refs(row.id))
-        feed = _Feed(source, row)
-        feed.thread = threading.Thread(target=self._ask, args=(feed,), name=source.address, daemon=True)
-        self._feeds.append(feed)
-        feed.thread.start()
-
-    def _ask(self, feed: _Feed) -> None:
-        """Runs in the source's thread: passes on what it announces."""
-        error: BaseException | None = None
-        try:
-            for ref in feed.source.refs():
-                while not feed.room.acquire(timeout=_RETRY_S):
-                    if self._hurry.is_set():
-                        return
-                self._inbox.put((feed, ref))
-        except Exception as caught:
-            error = caught
-        self._inbox.put((feed, error))
-
-    def _ended(self, feed: _Feed, error: object) -> None:
-        feed.ended = True
-        feed.source.status.busy = False
-        if isinstance(error, BaseException):
-            # One source that fails must not take the others with it.
-            feed.source.status.state = "lost"
-            feed.source.status.message = f"{feed.source.address} failed ({type(error).__name__}: {error})"
-            log.error("event=source-failed message=%r", feed.source.status.message, exc_info=error)
-        else:
-            feed.source.status.state, feed.source.status.message = "closed", None
-
     # -- ending ----------------------------------------------------------------------------------------------
 
     def _finish_tasks(self, workers: Workers) -> None:
         """Close the sources, enter what they still had, and wait for what is being analysed."""
-        for feed in self._feeds:
-            feed.source.close()
+        self._feeds.close()
         deadline = self._steady() + _END_PATIENCE_S
-        while not all(feed.ended for feed in self._feeds) or workers.tasks:
+        while not self._feeds.ended or workers.tasks:
             if self._hurry.is_set() or self._steady() > deadline:
                 # What is not done stays queued in the record, for the next start.
                 log.warning("event=left-queued frames=%d", len(workers.tasks))
@@ -423,14 +331,11 @@ class Session:
             self._take_results(workers)
             self._on_tick()
         self._settle(workers, final=True)
-        self._write_status()
+        self._feeds.write_status()
         self._holding.look(now=True)
 
     def _close(self) -> None:
-        for feed in self._feeds:
-            feed.source.close()
+        self._feeds.close()
         if self._workers is not None:
             self._workers.close()
-        for feed in self._feeds:
-            if feed.thread is not None:
-                feed.thread.join(timeout=5)
+        self._feeds.join(timeout_s=5)

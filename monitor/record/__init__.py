@@ -1,11 +1,12 @@
 """The record: one session's file on disk. The session writes it, everything else only reads it."""
 
 from monitor.record.database import DATABASE, explained, is_session
+from monitor.record.identity import Taken
 from monitor.record.lock import SessionLock
 from monitor.record.migrations import SCHEMA_VERSION
 from monitor.record.reader import RecordReader
 from monitor.record.rows import FinishedFrame, FrameRow, Recorded, SourceRow
-from monitor.record.writer import RecordWriter, Taken
+from monitor.record.writer import RecordWriter
 
 __all__ = [
     "DATABASE",

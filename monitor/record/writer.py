@@ -6,14 +6,15 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from monitor.errors import InputError, SessionLocked
 from monitor.frames import FrameRef
+from monitor.record import course
 from monitor.record.database import open_for_writing
+from monitor.record.identity import Taken, renamed, same_place, take_again, take_renamed
 from monitor.record.lock import SessionLock
 from monitor.record.numbers import Numbers
 from monitor.record.place import Place
@@ -23,27 +24,12 @@ from monitor.record.queries import (
     frame_row,
     ledger,
     source_row,
-    statistics_row,
     stored_path,
     to_json,
 )
 from monitor.record.rows import FinishedFrame, FrameRow, SourceRow
 from monitor.record.values import knowledge, particle_values, waits, whole_since
 from monitor.statistics.course import StatisticsRow
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What became of a frame ref that a source announced."""
-
-    what: Literal["new", "revision", "renamed", "known"]
-    frame_id: int
-    queued: bool
-    """It has to be analysed (again)."""
-    lost: int = 0
-    """By how much the count of lost frames changed."""
-    replaced: tuple[float, int] | None = None
-    """Where the older revision, whose result is gone with it, stood in the order of acquisition."""
 
 
 class RecordWriter:
@@ -216,25 +202,10 @@ class RecordWriter:
             same frame.
         """
         with self._transaction() as db:
-            found = self._same_place(db, source_id, ref)
-            if found is not None:
-                return self._take_again(db, found, ref, at)
-            if renames and (moved := self._renamed(db, source_id, ref)) is not None:
-                state = "queued" if ref.rejected is None and moved.state == "rejected" else moved.state
-                db.execute(
-                    "UPDATE frames SET path = ?, file_size = ?, file_mtime_ns = ?, state = ?, "
-                    "reason = CASE WHEN ? = 'queued' THEN NULL ELSE reason END WHERE id = ?",
-                    (
-                        stored_path(ref.path, self.folder),
-                        ref.file_size,
-                        ref.file_mtime_ns,
-                        state,
-                        state,
-                        moved.id,
-                    ),
-                )
-                # A frame that still waits under the old name is in the queue already.
-                return Taken("renamed", moved.id, queued=state == "queued" and moved.state != "queued")
+            if (found := same_place(db, self.folder, source_id, ref)) is not None:
+                return take_again(db, found, ref, at)
+            if renames and (moved := renamed(db, self.folder, source_id, ref)) is not None:
+                return take_renamed(db, self.folder, moved, ref)
             cursor = db.execute(
                 "INSERT INTO frames (source_id, path, item, content, file_size, file_mtime_ns, sender, "
                 "sequence, acquired, arrived, pixel_size_nm, metadata, state, reason) "
@@ -350,51 +321,22 @@ class RecordWriter:
 
     def last_statistics(self, before: tuple[float, int] | None = None) -> StatisticsRow | None:
         """The last row of the running statistics, or the last before a place in the order of acquisition."""
-        rows = self._db.execute(
-            "SELECT * FROM statistics WHERE ?1 IS NULL OR at < ?1 OR (at = ?1 AND frame_id < ?2) "
-            "ORDER BY position DESC LIMIT 1",
-            before or (None, None),
-        )
-        row = rows.fetchone()
-        return None if row is None else statistics_row(row)
+        return course.last_row(self._db, before)
 
     def unsettled(
         self, after: tuple[float, int] | None
     ) -> Iterator[tuple[int, float, tuple[int, int, int, int]]]:
         """Analysed frames behind a place in the order of acquisition: id, time, and particles by class."""
-        rows = self._db.execute(
-            "SELECT f.id, ifnull(f.acquired, f.arrived) AS at, "
-            "sum(p.class = 'empty'), sum(p.class = 'null'), sum(p.class = 'no'), sum(p.class = 'yes') "
-            "FROM frames f LEFT JOIN particles p ON p.frame_id = f.id "
-            "WHERE f.state = 'analysed' AND (?1 IS NULL OR ifnull(f.acquired, f.arrived) >= ?1) "
-            "GROUP BY f.id ORDER BY at, f.id",
-            (None if after is None else after[0],),
-        )
-        for frame_id, at, empty, null, no, yes in rows:
-            if after is None or (at, frame_id) > after:
-                yield frame_id, at, (empty or 0, null or 0, no or 0, yes or 0)
+        return course.unsettled(self._db, after)
 
     def has_unsettled(self) -> bool:
         """Whether analysed frames lack their row of statistics, or rows lack what came before them."""
-        analysed, rows, last = self._db.execute(
-            "SELECT (SELECT count(*) FROM results), count(*), ifnull(max(position), 0) FROM statistics"
-        ).fetchone()
-        # A hole is left where a frame was taken again and this program ended before it was closed.
-        return not analysed == rows == last
+        return course.has_unsettled(self._db)
 
     def write_statistics(self, rows: Iterable[StatisticsRow], *, from_position: int | None = None) -> None:
         """Append rows; with `from_position` they replace everything from there on."""
         with self._transaction() as db:
-            if from_position is not None:
-                db.execute("DELETE FROM statistics WHERE position >= ?", (from_position,))
-            db.executemany(
-                "INSERT INTO statistics (frame_id, position, at, n_empty, n_null, n_no, n_yes, counted, "
-                "corrected, low, high) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (r.frame_id, r.position, r.at, *r.counts, r.counted, r.corrected, r.low, r.high)
-                    for r in rows
-                ),
-            )
+            course.insert_rows(db, rows, from_position)
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -408,52 +350,6 @@ class RecordWriter:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-
-    def _same_place(self, db: sqlite3.Connection, source_id: int, ref: FrameRef) -> FrameRow | None:
-        """The frame at the same path and index. A file that could not be read stands for its frame 0."""
-        row = db.execute(
-            f"SELECT {FRAME_COLUMNS} FROM frames WHERE source_id = ?1 AND path = ?2 AND "
-            "(ifnull(item, -1) = ?3 OR (?3 = -1 AND item = 0) OR (?3 = 0 AND item IS NULL)) "
-            "ORDER BY ifnull(item, -1) = ?3 DESC LIMIT 1",
-            (source_id, stored_path(ref.path, self.folder), -1 if ref.index is None else ref.index),
-        ).fetchone()
-        return None if row is None else frame_row(row, self.folder)
-
-    def _renamed(self, db: sqlite3.Connection, source_id: int, ref: FrameRef) -> FrameRow | None:
-        if ref.content is None:
-            return None
-        for row in db.execute(
-            f"SELECT {FRAME_COLUMNS} FROM frames "
-            "WHERE content = ? AND source_id = ? AND ifnull(item, -1) = ?",
-            (ref.content, source_id, -1 if ref.index is None else ref.index),
-        ):
-            frame = frame_row(row, self.folder)
-            if not os.path.exists(frame.path):
-                return frame
-        return None
-
-    def _take_again(self, db: sqlite3.Connection, found: FrameRow, ref: FrameRef, at: float) -> Taken:
-        if ref.content is not None and found.content is not None:
-            same = ref.content == found.content
-        else:
-            same = (ref.file_size, ref.file_mtime_ns) == (found.file_size, found.file_mtime_ns)
-        # What could not be read for its rights or its share, or not be kept, may be the same bytes, and here now.
-        missed = found.state == "dropped" or (found.state == "rejected" and found.index is None)
-        if same and not (missed and waits(ref)):
-            db.execute(
-                "UPDATE frames SET file_size = ?, file_mtime_ns = ? WHERE id = ?",
-                (ref.file_size, ref.file_mtime_ns, found.id),
-            )
-            return Taken("known", found.id, queued=False)
-        db.execute("DELETE FROM results WHERE frame_id = ?", (found.id,))
-        db.execute(
-            "UPDATE frames SET item = ?, revision = revision + 1, content = ?, file_size = ?, "
-            "file_mtime_ns = ?, sender = ?, sequence = ?, acquired = ?, arrived = ?, pixel_size_nm = ?, "
-            "metadata = ?, state = ?, reason = ? WHERE id = ?",
-            (found.index if ref.index is None else ref.index, *knowledge(ref, at), found.id),
-        )
-        replaced = found.order if found.state == "analysed" else None
-        return Taken("revision", found.id, queued=waits(ref), replaced=replaced)
 
     def _after(self, source_id: int, ref: FrameRef) -> tuple[Numbers | None, int]:
         if ref.sequence is None:
