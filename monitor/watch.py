@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import logging.handlers
 import os
 import signal
 import sqlite3
@@ -22,10 +20,7 @@ from monitor.session import Session
 from monitor.settings import WatchSettings, processors
 from monitor.sources.base import Source
 from monitor.sources.choose import choose_source
-
-#: Between two status lines [s]: on a terminal the line is written over, elsewhere each is a new one.
-_LINE_S = 1.0
-_LOG_LINE_S = 10.0
+from monitor.terminal import StatusLine, logged
 
 Dashboard = Callable[[Path], "subprocess.Popen[bytes] | None"]
 
@@ -82,15 +77,9 @@ def run_session(
     InputError
         As for `watch`.
     """
-    workers = settings.worker_count()
-    # Workers share the processors; more threads than that only get into each other's way.
-    threads = max(1, processors() // workers)
-    # They begin with this environment: libraries read it when they are loaded, before any call could tell
-    # them.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(threads)
+    threads = _share_processors(settings.worker_count())
     page: subprocess.Popen[bytes] | None = None
-    with _log(record.folder / "session.log"):
+    with logged(record.folder / "session.log"):
         record.set_meta(
             created=str(created),
             started=str(time.time()),
@@ -105,7 +94,7 @@ def run_session(
                 print(f"watching {_listening(source)}", flush=True)
             print("ready", flush=True)
 
-        status = _StatusLine(record)
+        status = StatusLine(record)
         session = Session(
             record,
             sources,
@@ -130,6 +119,18 @@ def run_session(
     return 0
 
 
+def _share_processors(workers: int) -> int:
+    """Threads of each worker; libraries of the workers are told through the environment.
+
+    Workers share the processors: more threads than that only get into each other's way.
+    """
+    threads = max(1, processors() // workers)
+    # Workers begin with this environment; libraries read it when they are loaded, before any call could tell them.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    return threads
+
+
 def _listening(source: Source) -> str:
     """A source's address, with the port where the system chose one."""
     scheme, slashes, _ = source.address.partition("://")
@@ -147,46 +148,6 @@ def new_session_folder() -> Path:
     return folder
 
 
-class _StatusLine:
-    """One line that says how the session does, rewritten on a terminal."""
-
-    def __init__(self, record: RecordWriter) -> None:
-        self._record = record
-        self._terminal = sys.stdout.isatty()
-        self._next = 0.0
-        self._last = ""
-        self._before: tuple[float, int] | None = None
-
-    def tick(self) -> None:
-        """Write the line where it is due."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + (_LINE_S if self._terminal else _LOG_LINE_S)
-        ledger = self._record.ledger()
-        rate = 0.0
-        if self._before is not None:
-            rate = (ledger["analysed"] - self._before[1]) / (now - self._before[0])
-        self._before = (now, ledger["analysed"])
-        text = (
-            "{arrived} arrived = {analysed} analysed + {queued} queued + {rejected} rejected "
-            "+ {dropped} dropped"
-        ).format(**ledger)
-        if self._terminal:
-            print(f"\r{text}, {rate:.2f} frames/s\x1b[K", end="", flush=True)
-        elif text != self._last:
-            print(f"{text}, {rate:.2f} frames/s", flush=True)
-        self._last = text
-
-    def close(self) -> None:
-        """Write it a last time."""
-        self._next = 0.0
-        with contextlib.suppress(sqlite3.Error):
-            self.tick()
-        if self._terminal:
-            print()
-
-
 @contextlib.contextmanager
 def _stopped_by_signals(session: Session) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the session in good order; twice: at once."""
@@ -200,36 +161,6 @@ def _stopped_by_signals(session: Session) -> Iterator[None]:
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
-
-
-class _LogFile(logging.handlers.WatchedFileHandler):
-    """Begins anew where it was deleted or moved; what can't be written (a full disk) stands on stderr alone."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError):
-            super().emit(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def _log(path: Path) -> Iterator[None]:
-    """What is worth noting goes to stderr, and with everything else into the session's log file."""
-    root = logging.getLogger("faultwatch")
-    line = logging.Formatter("%(asctime)s level=%(levelname)s room=%(name)s %(message)s")
-    file, console = _LogFile(path, encoding="utf-8", errors="replace"), logging.StreamHandler()
-    console.setLevel(logging.WARNING)
-    root.setLevel(logging.INFO)
-    for handler in (file, console):
-        handler.setFormatter(line)
-        root.addHandler(handler)
-    try:
-        yield
-    finally:
-        for handler in (file, console):
-            root.removeHandler(handler)
-            handler.close()
 
 
 def _end(page: subprocess.Popen[bytes]) -> None:

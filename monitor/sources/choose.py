@@ -9,7 +9,7 @@ from pathlib import Path
 from monitor.errors import InputError
 from monitor.settings import WatchSettings
 from monitor.sources.base import Source
-from monitor.sources.direct_electron import DirectElectronSource
+from monitor.sources.direct_electron.source import DirectElectronSource
 from monitor.sources.directory import DirectorySource
 from monitor.sources.socket import SCHEMES, SocketSource
 

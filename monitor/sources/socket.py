@@ -24,7 +24,7 @@ from monitor.sources.base import SourceStatus
 from monitor.sources.dectris import DectrisDecoder
 from monitor.sources.keeper import Keeper
 from monitor.sources.spool import Spool, message_content
-from monitor.sources.wire import ArrayDecoder, Decoder, RejectedMessage
+from monitor.sources.wire import ArrayDecoder, Decoder, RejectedMessage, WireFrame
 
 log = logging.getLogger("faultwatch.socket")
 
@@ -195,32 +195,17 @@ class SocketSource:
         try:
             message = self._decoder.decode(parts)
         except RejectedMessage as error:
-            original, reason, sender, sequence = error.original, error.reason, error.sender, error.sequence
-            content = _digest(parts)
-            if self._again(sender, sequence, content):
-                self._acknowledge(envelope, original, "duplicate")
-                return
-            ref = self._keeper.keep(
-                lambda: self._spool.add_rejected(
-                    original, reason, sender=sender, sequence=sequence, content=content
-                ),
-                lambda why: self._spool.dropped(
-                    original, why, sender=sender, sequence=sequence, content=content
-                ),
-            )
-            if ref is not None:
-                self._remember(ref)
-                log.warning("event=frame-rejected sender=%s sequence=%s reason=%r", sender, sequence, reason)
-                self._acknowledge(envelope, original, "rejected", reason)
-                yield ref
-            return
+            yield from self._keep_rejected(error, _digest(parts), envelope)
         except BadMessage as error:
             self._ignore(error.reason)
-            return
-        if message is None:
-            return
-        content = message_content(message.pixels)
-        if self._again(message.sender, message.sequence, content):
+        else:
+            if message is not None:
+                yield from self._keep(message, envelope)
+
+    def _keep(self, message: WireFrame, envelope: list[bytes]) -> Iterator[FrameRef]:
+        """Spool a frame and acknowledge it, unless it is stored already."""
+        sender, sequence, content = message.sender, message.sequence, message_content(message.pixels)
+        if self._again(sender, sequence, content):
             self._acknowledge(envelope, message.original, "duplicate")
             return
         ref = self._keeper.keep(
@@ -229,22 +214,42 @@ class SocketSource:
                 message.original,
                 pixel_size_nm=message.pixel_size_nm,
                 acquired=message.acquired,
-                sender=message.sender,
-                sequence=message.sequence,
+                sender=sender,
+                sequence=sequence,
                 content=content,
             ),
             lambda why: self._spool.dropped(
                 message.original,
                 why,
                 acquired=message.acquired,
-                sender=message.sender,
-                sequence=message.sequence,
+                sender=sender,
+                sequence=sequence,
                 content=content,
             ),
         )
         if ref is not None:
             self._remember(ref)
             self._acknowledge(envelope, message.original, "stored")
+            yield ref
+
+    def _keep_rejected(
+        self, error: RejectedMessage, content: str, envelope: list[bytes]
+    ) -> Iterator[FrameRef]:
+        """Keep the header of a frame that can't be used, with the reason, and acknowledge it."""
+        original, reason, sender, sequence = error.original, error.reason, error.sender, error.sequence
+        if self._again(sender, sequence, content):
+            self._acknowledge(envelope, original, "duplicate")
+            return
+        ref = self._keeper.keep(
+            lambda: self._spool.add_rejected(
+                original, reason, sender=sender, sequence=sequence, content=content
+            ),
+            lambda why: self._spool.dropped(original, why, sender=sender, sequence=sequence, content=content),
+        )
+        if ref is not None:
+            self._remember(ref)
+            log.warning("event=frame-rejected sender=%s sequence=%s reason=%r", sender, sequence, reason)
+            self._acknowledge(envelope, original, "rejected", reason)
             yield ref
 
     def _again(self, sender: str, sequence: int | None, content: str) -> bool:

@@ -21,7 +21,8 @@ from monitor.read import open_frames
 from monitor.record import RecordReader, RecordWriter
 from monitor.settings import WatchSettings
 from monitor.sources.choose import choose_source
-from monitor.sources.direct_electron import DirectElectronSource, connected
+from monitor.sources.direct_electron.client import connected
+from monitor.sources.direct_electron.source import DirectElectronSource
 
 WaitFor = Callable[..., None]
 Follow = Callable[..., "Following"]

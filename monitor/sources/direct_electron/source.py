@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import math
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from monitor.errors import InputError
 from monitor.frames import FrameRef
 from monitor.settings import WatchSettings
 from monitor.sources.base import SourceStatus
+from monitor.sources.direct_electron.answers import (
+    CAMERA_LENGTH,
+    PIXEL_SIZES,
+    marks_of,
+    pixel_size,
+    plain,
+    positive,
+)
+from monitor.sources.direct_electron.client import ServerGone, ask, connected, deapi
 from monitor.sources.keeper import Keeper
 from monitor.sources.spool import Spool, message_content
 from monitor.sources.wire import frame_number, time_stamp
-
-T = TypeVar("T")
 
 log = logging.getLogger("faultwatch.direct_electron")
 
@@ -37,24 +42,15 @@ _POLL_S = 0.05
 _RETRY_S = 0.5
 _LONGEST_RETRY_S = 15.0
 
-#: A server that does not answer for so long is away [s].
-_CONNECT_S = 5.0
-
 #: Whether there is a new image is asked by a picture of so many pixels a side, and not by the whole.
 _GLANCE_PX = 8
 
-_PIXEL_SIZES = ("Specimen Pixel Size X (nanometers)", "Specimen Pixel Size Y (nanometers)")
 _SIDES = ("Image Size Y (pixels)", "Image Size X (pixels)")
-_CAMERA_LENGTH = "Instrument Project Camera Length (centimeters)"
 _EXPOSURE = "Exposure Time (seconds)"
 _STATUS = "Acquisition Status"
 
 #: Properties that are asked for with every image; the others once for each acquisition.
-_EVERY_TIME = (*_PIXEL_SIZES, _CAMERA_LENGTH, "Instrument Project Magnification", _EXPOSURE)
-
-
-class _ServerGone(Exception):
-    """The server can't be reached, or gives no answer that can be used."""
+_EVERY_TIME = (*PIXEL_SIZES, CAMERA_LENGTH, "Instrument Project Magnification", _EXPOSURE)
 
 
 @dataclass(frozen=True)
@@ -148,10 +144,10 @@ class DirectElectronSource:
         while not self._closed.is_set():
             client = None
             try:
-                client = _ask(lambda: self._connect(self._host, self._port))
+                client = ask(lambda: self._connect(self._host, self._port))
                 pause = _RETRY_S
                 yield from self._follow(client)
-            except _ServerGone as error:
+            except ServerGone as error:
                 self._say_away(str(error))
             finally:
                 if client is not None:
@@ -168,13 +164,13 @@ class DirectElectronSource:
 
     def _follow(self, client: Any) -> Iterator[FrameRef]:
         """Everything new on a server, until it is gone or this source is closed."""
-        camera = str(_ask(client.get_current_camera))
-        names = set(_ask(client.list_properties) or ())
+        camera = str(ask(client.get_current_camera))
+        names = set(ask(client.list_properties) or ())
         self._acquisition, seen = None, None
         while not self._closed.is_set():
             glance = self._show(client, _GLANCE_PX)
             self._say_back()
-            marks = None if glance is None else _marks(glance.attributes)
+            marks = None if glance is None else marks_of(glance.attributes)
             if glance is None or marks == seen or not self._complete(client, glance.attributes):
                 self.status.ready = True
                 self._closed.wait(_POLL_S)
@@ -191,22 +187,22 @@ class DirectElectronSource:
         return (
             self._frame_type != "sumtotal"
             or bool(attributes.get("acqFinished"))
-            or _ask(lambda: client.get_property(_STATUS)) == "Idle"
+            or ask(lambda: client.get_property(_STATUS)) == "Idle"
         )
 
     def _show(self, client: Any, side: int = 0) -> _Image | None:
         """What the server has, in pixels as they are or reduced to a glance; None where it has nothing yet."""
-        result = _ask(
+        result = ask(
             lambda: client.get_result(
                 self._frame_type, "AUTO", "auto", window_width=side, window_height=side, timeout_msec=1000
             )
         )
         if result.image is None:
             # It has no image, or it is gone: then it does not say either how it does.
-            if not isinstance(_ask(lambda: client.get_property(_STATUS)), str):
-                raise _ServerGone("it hung up")
+            if not isinstance(ask(lambda: client.get_property(_STATUS)), str):
+                raise ServerGone("it hung up")
             return None
-        return _Image(result.image, {key: _plain(value) for key, value in vars(result.attributes).items()})
+        return _Image(result.image, {key: plain(value) for key, value in vars(result.attributes).items()})
 
     def _fetch(self, client: Any, camera: str, names: set[str], glance: _Image) -> FrameRef | None:
         """Spool the image that the server has now; None where it is the last one still."""
@@ -227,13 +223,13 @@ class DirectElectronSource:
         if (sender, sequence, content) == self._last:
             return None
         self._update_properties(client, names, (dataset, acquisition))
-        pixel_size = _pixel_size(self._properties)
+        size_nm = pixel_size(self._properties)
         header = {
             "source": camera,
             "frame": sequence,
             "server": f"{self._host}:{self._port}",
             "frame_type": self._frame_type,
-            "ndattr": {"pixel_size_nm": pixel_size, "exposure_s": _positive(self._properties.get(_EXPOSURE))},
+            "ndattr": {"pixel_size_nm": size_nm, "exposure_s": positive(self._properties.get(_EXPOSURE))},
             "attributes": attributes,
             "properties": dict(self._properties),
         }
@@ -252,7 +248,7 @@ class DirectElectronSource:
             lambda: self._spool.add(
                 pixels,
                 header,
-                pixel_size_nm=pixel_size,
+                pixel_size_nm=size_nm,
                 acquired=time_stamp(attributes.get("timestamp")),
                 sender=sender,
                 sequence=sequence,
@@ -263,8 +259,8 @@ class DirectElectronSource:
 
     def _announced(self, client: Any, names: set[str]) -> tuple[int, int]:
         """Height and width of the whole image [px], as the server has them; 0 where it does not say."""
-        sides = (_ask(partial(client.get_property, name)) if name in names else None for name in _SIDES)
-        height, width = (int(_positive(side) or 0) for side in sides)
+        sides = (ask(partial(client.get_property, name)) if name in names else None for name in _SIDES)
+        height, width = (int(positive(side) or 0) for side in sides)
         return height, width
 
     def _update_properties(self, client: Any, names: set[str], acquisition: object) -> None:
@@ -274,7 +270,7 @@ class DirectElectronSource:
         else:
             asked, self._properties = sorted(names), {}
         for name in asked:
-            self._properties[name] = _plain(_ask(partial(client.get_property, name)))
+            self._properties[name] = plain(ask(partial(client.get_property, name)))
         self._acquisition = acquisition
 
     def _remember(self, ref: FrameRef) -> None:
@@ -296,56 +292,6 @@ class DirectElectronSource:
             log.warning("event=server-back source=%s", self.address)
 
 
-def deapi() -> Any:
-    """The package deapi.
-
-    Raises
-    ------
-    InputError
-        It is not installed; the sentence names the extra.
-    """
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    try:
-        module = importlib.import_module("deapi")
-    except ImportError as error:
-        raise InputError(
-            f"de:// needs the package deapi ({error}); install faultwatch with its extra directelectron"
-        ) from error
-    finally:
-        # As it is imported it sets up the logging of the whole program, which would say everything twice.
-        for handler in set(root.handlers) - set(handlers):
-            root.removeHandler(handler)
-        root.setLevel(level)
-    # Every answer that does not come is an error in its log; this source says it once.
-    logging.getLogger("DECameraClientLib").setLevel(logging.CRITICAL)
-    return module
-
-
-def connected(host: str, port: int) -> Any:
-    """A deapi client that only looks.
-
-    Raises
-    ------
-    Exception
-        Of any kind, where there is no such server.
-    """
-    # The client's own attempt has no limit of time, where a computer is switched off.
-    with socket.create_connection((host, port), timeout=_CONNECT_S):
-        pass
-    client = deapi().Client()
-    # Shared memory is only for a client that may set things, and only on Windows.
-    client.usingMmf = False
-    try:
-        client.connect(host, port, read_only=True)
-    except BaseException:
-        connection = getattr(client, "socket", None)
-        if connection is not None:
-            connection.close()
-        raise
-    return client
-
-
 def _parts(address: str) -> tuple[str, int, str]:
     """Host, port and frame type of an address."""
     place, _, frame_type = address.removeprefix("de://").partition("/")
@@ -356,53 +302,3 @@ def _parts(address: str) -> tuple[str, int, str]:
     if frame_type not in FRAME_TYPES:
         raise InputError(f"{address}: no frame type {frame_type}; there are {', '.join(FRAME_TYPES)}")
     return host, int(port), frame_type
-
-
-def _ask(question: Callable[[], T]) -> T:
-    """The client's answer.
-
-    Raises
-    ------
-    _ServerGone
-        It let an error through. They are of many kinds where a server hangs up, or is another kind of server.
-    """
-    try:
-        return question()
-    except Exception as error:
-        raise _ServerGone(str(error) or type(error).__name__) from error
-
-
-def _marks(attributes: dict[str, Any]) -> tuple[Any, ...]:
-    """What differs between two images: their numbers, else their figures. Not the time, which is of asking."""
-    names = ("datasetName", "acqIndex", "imageIndex", "frameCount")
-    figures = ("imageMin", "imageMax", "imageMean", "imageStd")
-    return tuple(attributes.get(name) for name in (*names, *figures))
-
-
-def _pixel_size(properties: dict[str, Any]) -> float | None:
-    """That on the specimen [nm/px]; None where the server knows none, or the camera sees a diffraction pattern.
-
-    The server says 0 or −1 of what nobody told it. The detector's own pixels are of no use here.
-    """
-    x, y = (_positive(properties.get(name)) for name in _PIXEL_SIZES)
-    if x is None or y is None or _positive(properties.get(_CAMERA_LENGTH)) is not None:
-        return None
-    # Where they differ the frame would be stretched; then nothing is better than one of them.
-    return (x + y) / 2 if abs(x - y) <= 0.01 * x else None
-
-
-def _positive(value: Any) -> float | None:
-    """A quantity that a server may not know: what is no finite number above 0 is None."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) and number > 0 else None
-
-
-def _plain(value: Any) -> Any:
-    """As JSON can hold it."""
-    value = getattr(value, "value", value)  # of an enumeration
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,1 @@
+"""Direct Electron's camera server as a source."""
