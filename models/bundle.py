@@ -55,6 +55,7 @@ _TOLD = (
         "forest",
         "rates",
         "rates_by_condition",
+        "confusion",
         "metrics",
         "version",
         "parent",
