@@ -55,6 +55,7 @@ _TOLD = (
         "forest",
         "rates",
         "rates_by_condition",
+        "confusion",
         "metrics",
         "version",
         "parent",
@@ -62,7 +63,7 @@ _TOLD = (
     ),
     "metrics_of",
 )
-SHIPPED = BUNDLES / "cdse-au-4"
+SHIPPED = BUNDLES / "cdse-au-5"
 
 
 @dataclass(frozen=True)

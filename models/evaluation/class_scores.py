@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.examples.rows import Rows
+from models.examples.rows import UNSCORED, Rows
 from models.examples.strata import DOSES, SIZES, band, row_order
 from models.forest import sharpened
 from models.results import CLASSES
@@ -87,19 +88,58 @@ def rates(rows: Rows, probabilities: npt.NDArray[np.floating]) -> dict[str, list
     return result
 
 
-def rates_by_condition(
-    rows: Rows, probabilities: npt.NDArray[np.floating]
-) -> dict[str, dict[str, dict[str, list[int]]]]:
-    """{condition: {stratum: `rates`}}, by dose and microscope, and by what a session knows: the region's diameter."""
+def strata_of(rows: Rows) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
+    """(condition, stratum, rows) by dose, by microscope, and by what a session knows: the region's diameter."""
     strata: dict[str, list[str | None]] = {
         "dose": [band(float(dose), DOSES, "e/Å²") for dose in rows.dose],
         "microscope": [str(name) if name != "none" else None for name in rows.microscope],
         "diameter": [band(float(d), SIZES, "nm") for d in rows.diameter],
     }
-    result: dict[str, dict[str, dict[str, list[int]]]] = {}
     for condition, names in strata.items():
         label = np.array([name or "" for name in names])
         for stratum in sorted(set(label.tolist()) - {""}, key=row_order):
-            here = label == stratum
-            result.setdefault(condition, {})[stratum] = rates(rows.of(here), probabilities[here])
+            yield condition, stratum, label == stratum
+
+
+def rates_by_condition(
+    rows: Rows, probabilities: npt.NDArray[np.floating]
+) -> dict[str, dict[str, dict[str, list[int]]]]:
+    """{condition: {stratum: `rates`}} over `strata_of`."""
+    result: dict[str, dict[str, dict[str, list[int]]]] = {}
+    for condition, stratum, here in strata_of(rows):
+        result.setdefault(condition, {})[stratum] = rates(rows.of(here), probabilities[here])
+    return result
+
+
+Confusion = dict[str, dict[str, list[float]]]
+"""{true class: {called: [sure, doubtful]}}: numbers of particles."""
+
+
+def confusion(rows: Rows, probabilities: npt.NDArray[np.floating]) -> dict[str, Any]:
+    """The confusion matrix as data: `all`, and `by_condition` over `strata_of`.
+
+    Each physical particle counts once, spread over its calls by the share of its images. A call is doubtful where its
+    probability is below `ABSTAIN_BELOW`. Particles that the rule of the truth does not score have a row of their own,
+    `unscored`.
+    """
+    by_condition: dict[str, dict[str, Confusion]] = {}
+    for condition, stratum, here in strata_of(rows):
+        by_condition.setdefault(condition, {})[stratum] = _confusion(rows.of(here), probabilities[here])
+    return {"all": _confusion(rows, probabilities), "by_condition": by_condition}
+
+
+def _confusion(rows: Rows, probabilities: npt.NDArray[np.floating]) -> Confusion:
+    called, doubtful = probabilities.argmax(axis=1), probabilities.max(axis=1) < ABSTAIN_BELOW
+    _, member, images = np.unique(rows.particle, return_inverse=True, return_counts=True)
+    share = 1 / np.maximum(images, 1)[member]
+    result: Confusion = {}
+    for name in (*CLASSES, "unscored"):
+        true = rows.classes == (CLASSES.index(name) if name != "unscored" else UNSCORED)
+        result[name] = {
+            CLASSES[i]: [
+                round(float(share[true & (called == i) & (doubtful == doubt)].sum()), 2)
+                for doubt in (False, True)
+            ]
+            for i in range(len(CLASSES))
+        }
     return result

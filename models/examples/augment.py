@@ -174,6 +174,39 @@ def contamination(size: int, rng: np.random.Generator) -> Image:
     return np.asarray(image + np.float32(rng.uniform(0.2, 1.5)) * noise, dtype=np.float32)
 
 
+def step_field(size: int, rng: np.random.Generator) -> Image:
+    """Two plain levels, 1 and a lower one, as of a beam's edge, an aperture, or a step of the film or the illumination.
+
+    (size, size). The border is straight or curved, sharp or soft, with or without a Fresnel fringe.
+    """
+    r, c = np.mgrid[:size, :size].astype(np.float32)
+    if rng.random() < 0.5:
+        angle = rng.uniform(0, 2 * np.pi)
+        distance = r * np.float32(np.cos(angle)) + c * np.float32(np.sin(angle))
+    else:
+        centre = rng.uniform(-0.7, 1.7, 2) * size
+        distance = np.hypot(r - np.float32(centre[0]), c - np.float32(centre[1])) * rng.choice([-1, 1])
+    distance = distance - np.quantile(distance[::8, ::8], rng.uniform(0.1, 0.9))
+    low = np.float32(rng.choice([0.0, rng.uniform(0.02, 0.3), rng.uniform(0.3, 0.95)]))
+    width = np.float32(10 ** rng.uniform(-0.5, 1.8))
+    field = low + (1 - low) / (1 + np.exp(-np.clip(distance / width, -40, 40)))
+    if rng.random() < 0.4:
+        fresnel = np.float32(rng.uniform(4, 20))
+        fringe = np.cos(np.pi * (distance / fresnel) ** 2) * np.exp(-np.abs(distance) / (1.5 * fresnel))
+        field = field * (1 + np.float32(rng.uniform(0.05, 0.3)) * fringe)
+    return np.asarray(np.clip(field, 0, None), dtype=np.float32)
+
+
+def half_dark_frame(size: int, rng: np.random.Generator) -> Image:
+    """Plain levels with a step between them (`step_field`) and Poisson noise, blurred or not."""
+    field = step_field(size, rng)
+    if rng.random() < 0.2:
+        field = field * step_field(size, rng)
+    counts = rng.poisson(field * 10 ** rng.uniform(0.3, 3)).astype(np.float32)
+    blurred = rng.random() < 0.5
+    return np.asarray(cv2.GaussianBlur(counts, (0, 0), float(rng.uniform(0.3, 2)))) if blurred else counts
+
+
 #: Every kind of frame that holds no particle, by name.
 NEGATIVES: dict[str, Callable[[int, np.random.Generator], Image]] = {
     "noise": even_noise,
@@ -184,4 +217,5 @@ NEGATIVES: dict[str, Callable[[int, np.random.Generator], Image]] = {
     "blurred": blurred_film,
     "edge": film_edge,
     "contamination": contamination,
+    "half-dark": half_dark_frame,
 }

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.examples.augment import NEGATIVES, burn_in, turn_and_scale
+from models.examples.augment import NEGATIVES, burn_in, step_field, turn_and_scale
 from models.examples.exposure import expose_again
 from models.examples.shards import Examples
 from models.examples.strata import preset_of
@@ -22,6 +22,8 @@ from models.preprocess import Preprocessing, standardise
 
 CORE_NM = 0.4
 """A pixel belongs to the core if it is further than this from its particle's border [nm]."""
+DIMMEST = 0.3
+"""Behind a step that is laid over particles at least this share of the light is left, so that they are still seen."""
 OTHERS = 0.2
 """Weight of a preset that `Drawing.weights` does not name."""
 
@@ -37,9 +39,11 @@ class Drawing:
     negatives: float = 0.18
     """Share of examples that are made to hold nothing (`models.examples.augment.NEGATIVES`)."""
     kinds: dict[str, float] = field(
-        default_factory=lambda: {"fringes": 4.0, "edge": 3.0, "contamination": 2.0}
+        default_factory=lambda: {"fringes": 4.0, "edge": 3.0, "contamination": 2.0, "half-dark": 5.0}
     )
     """How often a kind of them comes, against 1 for one not named: those hard to tell from a particle more."""
+    steps: float = 0.06
+    """Share of the images with particles that get a step of the illumination (`models.examples.augment.step_field`)."""
     marks: float = 0.04
     """Share with a burnt-in scale bar or data line."""
     randomise: bool = True
@@ -90,20 +94,27 @@ def example(
     pool: Pool, drawing: Drawing, preprocessing: Preprocessing, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """One training example: standardised image (H, W), targets (2, H, W)."""
+    size = pool.data.images.shape[1]
     if rng.random() < drawing.negatives:
-        size = pool.data.images.shape[1]
         shares = np.array([drawing.kinds.get(kind, 1.0) for kind in NEGATIVES])
         kind = str(rng.choice(list(NEGATIVES), p=shares / shares.sum()))
-        image, labels = NEGATIVES[kind](size, rng), np.zeros((size, size), np.uint8)
+        # What the flat field leaves of a step reaches further in a larger frame.
+        frame = size * int(rng.choice([1, 2, 4])) if kind == "half-dark" else size
+        image, labels = NEGATIVES[kind](frame, rng), np.zeros((frame, frame), np.uint8)
     else:
         number = pool.draw(rng)
         image, labels = pool.data.images[number].astype(np.float32), pool.data.labels[number]
         if drawing.randomise:
             image, labels = turn_and_scale(image, labels, rng)
             image = expose_again(image, rng)
+            if rng.random() < drawing.steps:
+                image = image * np.maximum(step_field(size, rng), DIMMEST)
     if drawing.randomise and rng.random() < drawing.marks:
         image, labels = burn_in(image, labels, rng)
     image = standardise(image, preprocessing)
+    if len(image) > size:
+        top, left = (int(n) for n in rng.integers(0, len(image) - size + 1, 2))
+        image, labels = (a[top : top + size, left : left + size] for a in (image, labels))
     if drawing.randomise:
         # The frame's spread depends on what else is in view; the net must not rely on it.
         image = image * np.float32(np.exp(rng.normal(0, 0.15))) + np.float32(rng.normal(0, 0.1))

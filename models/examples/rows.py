@@ -30,6 +30,8 @@ from models.segment import Calibration, Image, Network, Segmentation, calibrated
 
 COVERS = 0.5
 """A region stands for a true particle if their intersection over union is at least this."""
+UNSCORED = -1
+"""Stands for the class of a particle that the rule of the truth does not score."""
 TOUCHES = 0.1
 """A region of which a smaller share lies on true particles is `empty`."""
 DOUBTFUL = 0.6
@@ -77,7 +79,7 @@ class Rows:
 
     features: npt.NDArray[np.float32]
     classes: npt.NDArray[np.int64]
-    """(R,) index into `CLASSES`."""
+    """(R,) index into `CLASSES`, or `UNSCORED`."""
     particle: npt.NDArray[np.str_]
     """(R,) specimen and label: the same physical particle in several images."""
     specimen: npt.NDArray[np.str_]
@@ -103,9 +105,15 @@ class Rows:
 
 
 def truth_of_regions(
-    found: npt.NDArray[np.int32], truth: npt.NDArray[np.uint8], particles: Sequence[dict[str, Any]]
+    found: npt.NDArray[np.int32],
+    truth: npt.NDArray[np.uint8],
+    particles: Sequence[dict[str, Any]],
+    unscored: bool = False,
 ) -> Iterator[tuple[int, str, int]]:
-    """(region, class, true label) of every region of (h, w) that can be scored; label 0 for `empty`."""
+    """(region, class, true label) of every region of (h, w) that can be scored; label 0 for `empty`.
+
+    With `unscored` also of particles that the rule of the truth does not score; their class is then `unscored`.
+    """
     border = set(np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]]).tolist())
     areas = np.bincount(truth.ravel(), minlength=256)
     by_label = {int(p["label"]): p for p in particles}
@@ -121,8 +129,10 @@ def truth_of_regions(
         label = int(np.argmax(overlap[1:])) + 1
         union = int(mask.sum()) + int(areas[label]) - int(overlap[label])
         particle = by_label.get(label)
-        if particle and particle["whole"] and particle["class"] and overlap[label] >= COVERS * union:
-            yield region, str(particle["class"]), label
+        if not particle or not particle["whole"] or overlap[label] < COVERS * union:
+            continue
+        if particle["class"] or (unscored and particle.get("orientation") != "polycrystal"):
+            yield region, str(particle["class"] or "unscored"), label
 
 
 def background_patch(
@@ -154,11 +164,11 @@ def _diameter(regions: npt.NDArray[np.int32], region: int, pixel_size_nm: float)
 
 
 def _rows_of_shard(
-    task: tuple[Path, Finder, list[str], int, int, bool],
+    task: tuple[Path, Finder, list[str], int, int, bool, bool],
 ) -> list[Row]:
     """Every scored region of one shard's chosen images."""
     cv2.setNumThreads(1)
-    shard_path, finder, splits, draws, seed, doubtful = task
+    shard_path, finder, splits, draws, seed, doubtful, unscored = task
     network = finder.network()
     out = []
     with open_shard(shard_path) as shard:
@@ -174,7 +184,7 @@ def _rows_of_shard(
             truth = shard["labels"][i]
             found = finder.regions(image, network, truth if doubtful else None)
             rng = np.random.default_rng([seed, i])
-            scored = list(truth_of_regions(found, truth, about["particles"]))
+            scored = list(truth_of_regions(found, truth, about["particles"], unscored))
             if rng.random() < 0.25:
                 added = background_patch(found, truth, rng)
                 if added is not None:
@@ -217,13 +227,26 @@ def _rows_of_negatives(finder: Finder, count: int, seed: int, doubtful: bool) ->
 
 
 def collect(
-    data: Path, finder: Finder, splits: Sequence[str], *, draws: int = 8, seed: int = 1, processes: int = 1
+    data: Path,
+    finder: Finder,
+    splits: Sequence[str],
+    *,
+    draws: int = 8,
+    seed: int = 1,
+    processes: int = 1,
+    unscored: bool = False,
 ) -> Rows:
-    """Rows of all scored regions of the given splits, with a progress bar; `DOUBTFUL` ones where it is `train`."""
+    """Rows of all scored regions of the given splits, with a progress bar; `DOUBTFUL` ones where it is `train`.
+
+    Parameters
+    ----------
+    draws : images of each specimen.
+    unscored : also of particles that the rule of the truth does not score (`UNSCORED`).
+    """
     from tqdm import tqdm
 
     learnt = "train" in splits
-    tasks = [(shard, finder, list(splits), draws, seed, learnt) for shard in shards_of(data)]
+    tasks = [(shard, finder, list(splits), draws, seed, learnt, unscored) for shard in shards_of(data)]
     raw = _rows_of_negatives(finder, 30, seed if learnt else seed + 1, learnt)
     with tqdm(total=len(tasks), unit="shard", desc="features", disable=None) as bar:
         if processes <= 1:
@@ -238,7 +261,7 @@ def collect(
     names = list(raw[0][0])
     return Rows(
         as_rows([r[0] for r in raw], names),
-        np.array([CLASSES.index(r[1]) for r in raw]),
+        np.array([UNSCORED if r[1] == "unscored" else CLASSES.index(r[1]) for r in raw]),
         np.array([r[2] for r in raw]),
         np.array([r[3] for r in raw]),
         np.array([r[4] for r in raw]),

@@ -18,7 +18,6 @@ from scipy import ndimage
 from models.features import edges
 from models.features.axes import axis_features, other_zones, refine, smoothed, stacking_axes
 from models.features.contrast import contrast
-from models.features.fault_signs import edge_profile
 from models.features.readings import stack_features, telling
 from models.features.regions import Region, region_of
 from models.features.spectrum import (
@@ -152,9 +151,7 @@ def _measure_one(ground: Ground, region: Region, keep: bool) -> Measured:
     values = ring_features(spectrum.power, ground.background, bins(step))
     values |= peak_features(spectrum.peaks)
     pixels = np.nonzero(region.mask)
-    # The crop's own gradients, not the frame's: at the crop's border its margin is mirrored.
-    rows, cols = (gradient[pixels].astype(np.float64) for gradient in edges.sobel(ground.image[here]))
-    values |= edges.edge_features(ground.edges[here][pixels], rows, cols, ground.outside_edges)
+    values |= edges.edge_features(ground.edges[here][pixels], ground.outside_edges)
     values |= contrast(ground.image, ground.labels, region, step)
 
     smooth, bin_per_nm = smoothed(spectrum.ratio), 1 / (TRANSFORM * step)
@@ -162,7 +159,6 @@ def _measure_one(ground: Ground, region: Region, keep: bool) -> Measured:
     zones = other_zones(smooth, bin_per_nm, ground.frequencies)
     values |= {f"zone_{name}": power for name, power in zones.items()}
     readings: list[Reading] = []
-    changes: list[float] = []
     levels = detail[pixels].astype(np.float64)
     rows_nm, cols_nm = (place.astype(np.float64) * step for place in pixels)
     for axis in axes:
@@ -170,10 +166,7 @@ def _measure_one(ground: Ground, region: Region, keep: bool) -> Measured:
         reading = read_stack(levels, rows_nm, cols_nm, refined)
         if reading is not None:
             readings.append(reading)
-            length = float(np.hypot(*refined))
-            along = (rows_nm * refined[0] + cols_nm * refined[1]) / length
-            changes.append(edge_profile(rows, cols, along, 1 / length))
-    values |= axis_features(axes) | stack_features(readings, changes)
+    values |= axis_features(axes) | stack_features(readings)
     seen = None
     if keep:
         crop = (ground.image[here], detail, region.soft, region.mask)

@@ -24,7 +24,7 @@ READ = (
     "evidence",
 )
 """Figures of a reading that become features."""
-SIGNS = ("streak", "twin_spots", "phase_jump", "halves", "edge_profile")
+SIGNS = ("streak", "twin_spots")
 """Of `models.features.fault_signs`, those that become features."""
 
 
@@ -51,7 +51,7 @@ def telling(readings: Sequence[Reading]) -> Reading | None:
     return most_trusted(readings)
 
 
-def stack_features(readings: Sequence[Reading], edges: Sequence[float]) -> dict[str, float]:
+def stack_features(readings: Sequence[Reading]) -> dict[str, float]:
     """What was read along the two likeliest axes: in cubic crystals two {111} stand edge-on, and one has the fault."""
     values: dict[str, float] = {}
     for i, prefix in enumerate(("first", "second")):
@@ -59,6 +59,6 @@ def stack_features(readings: Sequence[Reading], edges: Sequence[float]) -> dict[
         for name in READ:
             values[f"{prefix}_{name}"] = float(getattr(reading, name)) if reading else 0.0
         values[f"{prefix}_significance_a_layer"] = reading.significance / reading.layers if reading else 0.0
-        signs = signs_of(reading) | {"edge_profile": edges[i]} if reading else {}
+        signs = signs_of(reading) if reading else {}
         values |= {f"{name}_{prefix}": signs.get(name, 0.0) for name in SIGNS}
     return values

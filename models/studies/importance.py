@@ -25,9 +25,6 @@ GROUPS = {
     "second_": "stack, second axis",
     "streak_": "streaking of the row",
     "twin_spots_": "spots of a twin",
-    "phase_jump_": "jump of the geometric phase",
-    "halves_": "mismatch of the halves",
-    "edge_profile_": "Sobel edges along the axis",
 }
 """Groups of features, by the beginning of their names."""
 

@@ -149,8 +149,14 @@ def train_on(
     settings: Settings,
     out: Path,
     device: str,
+    own_share: float = 0.5,
 ) -> None:
-    """Go on training the parent's weights on these frames; leaves `unet.safetensors` in `out`."""
+    """Go on training the parent's weights on these frames; leaves `unet.safetensors` in `out`.
+
+    Parameters
+    ----------
+    own_share : share of what is drawn that is of these frames, where there is a data set to draw from too.
+    """
     from tqdm import tqdm
 
     preprocessing = parent.preprocessing
@@ -160,10 +166,12 @@ def train_on(
     freeze_statistics(net)
     drawing = settings.drawing
     weights = {PRESET: 1.0}
-    if replay is not None:  # half of what is drawn
+    if replay is not None:
         names = {preset_of(about) for about in replay.about}
         given = {name: drawing.weights.get(name, OTHERS) for name in names}
-        weights |= {name: weight / sum(given.values()) for name, weight in given.items()}
+        weights |= {
+            name: weight / sum(given.values()) * (1 - own_share) / own_share for name, weight in given.items()
+        }
     pool = Pool(as_examples(frames, preprocessing, replay), weights)
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-4)
     source = batches(pool, drawing, preprocessing, settings.batch, settings.seed, 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from models.evaluation.class_scores import (
     ABSTAIN_BELOW,
     abstention,
     best_sharpening,
+    confusion,
     rates,
     rates_by_condition,
     scores,
 )
-from models.examples.rows import Finder, Rows, collect, rows_file, save_rows
+from models.examples.rows import UNSCORED, Finder, Rows, collect, rows_file, save_rows
 from models.forest import sharpened
 from models.preprocess import Preprocessing
 from models.results import CLASSES
@@ -92,12 +94,10 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     export_unet(unet / "unet.safetensors", architecture_of(training), out)
     finder = calibrated_finder(out / "unet.onnx", Preprocessing(**training["preprocessing"]), data)
-    learn, check = (
-        collect(data, finder, splits, draws=draws, seed=seed, processes=processes)
-        for splits in (["train"], ["validation", "test"])
-    )
-    save_rows(rows_file(out), learn, check)
-    return fit(learn, check, training, finder, out, name=name, trees=trees, seed=seed)
+    collected = partial(collect, data, finder, draws=draws, seed=seed, processes=processes)
+    learn, every = collected(["train"]), collected(["validation", "test"], unscored=True)
+    save_rows(rows_file(out), learn, every.of(every.classes != UNSCORED))
+    return fit(learn, every, training, finder, out, name=name, trees=trees, seed=seed)
 
 
 def calibrated_finder(onnx: Path, preprocessing: Preprocessing, data: Path, most: int = 600) -> Finder:
@@ -126,7 +126,7 @@ def _training_of(unet: Path) -> dict[str, Any]:
 
 def fit(
     learn: Rows,
-    check: Rows,
+    every: Rows,
     training: dict[str, Any],
     finder: Finder,
     out: Path,
@@ -135,7 +135,13 @@ def fit(
     trees: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Fit the forest, score it on `check` and complete the bundle in `out`."""
+    """Fit the forest, score it and complete the bundle in `out`.
+
+    Parameters
+    ----------
+    learn : rows to learn from.
+    every : rows to score it on, `UNSCORED` ones among them, which are in the confusion matrix alone.
+    """
     missing = [name for i, name in enumerate(CLASSES) if not (learn.classes == i).any()]
     if missing:
         raise ModelError(f"the data set has no example of {', '.join(missing)}; simulate more specimens")
@@ -144,6 +150,7 @@ def fit(
     folds = sharpened(votes, sharpening)
     forest = new_forest(trees, seed).fit(learn.features, learn.classes)
     save_forest(forest, out)
+    check = every.of(every.classes != UNSCORED)
     probabilities = sharpened(forest.predict_proba(check.features), sharpening)
     by_dose = {}
     for low, high in ((30, 100), (100, 300), (300, 1500)):
@@ -161,6 +168,7 @@ def fit(
         "abstain_below": ABSTAIN_BELOW,
         "sharpening": sharpening,
         "forest": {"trees": trees, "seed": seed, "regions": len(learn.classes), "importance": importance},
+        "confusion": confusion(every, sharpened(forest.predict_proba(every.features), sharpening)),
         "rates": rates(check, probabilities),
         "rates_by_condition": rates_by_condition(check, probabilities),
         "metrics": {

@@ -8,6 +8,12 @@ import numpy as np
 import skops.io
 from sklearn.ensemble import RandomForestClassifier
 
+from models.results import CLASSES
+
+NULL_WEIGHS = 2.0
+"""A `null` region weighs so much against one of another class: most particles of a session are `null`, so that each
+that is called `yes` or `no` costs the fraction more than a `yes` or `no` that is called `null`."""
+
 
 def new_forest(trees: int, seed: int) -> RandomForestClassifier:
     """An untrained forest; its classes are indices into `models.results.CLASSES`."""
@@ -15,7 +21,7 @@ def new_forest(trees: int, seed: int) -> RandomForestClassifier:
         n_estimators=trees,
         min_samples_leaf=3,
         max_features=0.3,
-        class_weight="balanced_subsample",
+        class_weight={i: NULL_WEIGHS if name == "null" else 1.0 for i, name in enumerate(CLASSES)},
         random_state=seed,
         n_jobs=1,
     )

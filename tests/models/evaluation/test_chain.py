@@ -67,14 +67,14 @@ def test_the_group_that_tells_the_class_counts_and_the_other_does_not() -> None:
     features[:, 0] += 4 * classes
     half = np.arange(240) < 120
     parts = [(np.flatnonzero(half), np.flatnonzero(~half)), (np.flatnonzero(~half), np.flatnonzero(half))]
-    names = ["ring_0.5", "sobel_mean", "sobel_spread"]
+    names = ["ring_0.5", "sobel_mean", "uneven_1.5"]
     worth = importance(features, names, classes, parts, np.ones(240, bool), trees=20, seed=1)
     assert worth["radial profile"] > 0.4
     assert abs(worth["Sobel edges"]) < 0.1
 
 
 def test_every_feature_belongs_to_a_group() -> None:
-    assert len({group_of(name) for name in feature_names()}) == 14
+    assert len({group_of(name) for name in feature_names()}) == 11
     with pytest.raises(ValueError, match="no group"):
         group_of("weather")
 
