@@ -187,9 +187,11 @@ def test_half_wurtzite_half_zinc_blende_shows_both() -> None:
 def test_the_image_has_the_fault_where_the_record_says(seed: int) -> None:
     """Mirrored in the trace of a twin the image is itself, mirrored in any line beside it is not."""
     rng = np.random.default_rng(seed)
-    particle = build(
-        MATERIALS["Au"], 4.4, "sphere", ["twin"], "near", 0.0, rng, displacement_nm=0.0, roughness=0.0
-    )
+    still = {"displacement_nm": 0.0, "roughness": 0.0}
+    while True:  # until the plane of the twin is seen edge-on
+        particle = build(MATERIALS["Au"], 4.4, "sphere", ["twin"], "near", 0.0, rng, **still)
+        if particle.seen.by_own_plane:
+            break
     half = float(np.ptp(particle.positions[:, 2])) / 2 + 0.5
     placed = Placed(particle, (SIDE_NM / 2, SIDE_NM / 2, half))
     wave = exit_wave(Specimen(SIDE_NM, 2 * half, (placed,), np.zeros((0, 3)), 0.0), GPTS)
