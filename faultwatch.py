@@ -1,4 +1,4 @@
-"""The front door of faultwatch: its command line, and nothing else. What makes the models is in `workshop`.
+"""The command line of faultwatch. What makes the models is in `workshop`.
 
 Every command is a function with its arguments above it; its docstring is its help. A command imports what it needs
 when it runs, so that `faultwatch --help` answers at once.

@@ -98,7 +98,7 @@ class DashboardServer:
         self.bokeh.start()
 
     async def stop(self) -> None:
-        """Stop listening and take leave of every viewer."""
+        """Stop listening and close every viewer's connection."""
         self._http.stop()
         self.bokeh.stop()
         self._http.close_streams()

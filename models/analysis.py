@@ -47,7 +47,7 @@ def analyse(
     material: str | None = None,
     keep: bool = False,
 ) -> Analysis:
-    """Everything that the models say of one frame.
+    """Segment and classify one frame.
 
     Parameters
     ----------

@@ -41,11 +41,11 @@ FILES = ("unet.safetensors", "unet.onnx", "forest.onnx", "forest.skops")
 FORMS_OF_FOREST = ("forest.onnx", "forest.skops")
 INT8 = "unet.int8.onnx"
 BUNDLES = Path(__file__).parent / "bundles"
-#: What a bundle's identity follows from: whatever can change what it says of a frame.
+#: The files and settings from which a bundle's identity is computed: all that can change a result.
 _JUDGING = ("name", "sha256", "preprocessing", "segmentation", "features", "abstain_below", "sharpening")
-#: The same, of what a bundle need not have.
+#: The same, for files that a bundle may lack.
 _JUDGING_TOO = ("calibration", "preferred_backend")
-#: What else `bundle.json` may say; a field that this version does not know might change what is judged.
+#: Further fields of `bundle.json`. A bundle with any other field is refused: it could change the results.
 _TOLD = (
     *(
         "format",

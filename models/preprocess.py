@@ -1,8 +1,8 @@
 """From a camera's counts to what the network sees: the same code for training and for a session.
 
-A detector's gaps are filled, outlier pixels go by their local median, the frame is resampled to the bundle's pixel
-size through its Fourier transform, a low-order surface (fitted robustly) is taken off, the noise is made even across
-the frame, and the whole frame is standardised. Everything is unchanged by gain and offset of the counts.
+A detector's gaps are filled, outlier pixels are replaced by their local median, the frame is resampled to the bundle's
+pixel size through its Fourier transform, a low-order surface (fitted robustly) is taken off, the noise is made even
+across the frame, and the whole frame is standardised. Everything is unchanged by gain and offset of the counts.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _powers(shape: tuple[int, int], order: int) -> npt.NDArray[np.float32]:
 
 
 def robust_surface(image: Image, order: int, block: int = 16) -> Image:
-    """A polynomial surface (H, W) through the block means; what stands out (Tukey's biweight) does not count."""
+    """A polynomial surface (H, W) fitted to the block means by Tukey's biweight, so that outliers have no weight."""
     h, w = image.shape
     coarse_shape = (max(4, h // block), max(4, w // block))
     coarse = cv2.resize(image, coarse_shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float64).ravel()

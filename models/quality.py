@@ -1,4 +1,4 @@
-"""Figures that describe the frame itself, so that a blank or spoilt one is known for what it is."""
+"""Figures of the frame itself, by which blank and overexposed frames are recognised."""
 
 from __future__ import annotations
 

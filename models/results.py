@@ -1,4 +1,4 @@
-"""What the analysis says of one frame: plain records that travel between processes."""
+"""The result of an analysis: plain records that can be sent between processes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Particle:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything that the models said of one frame."""
+    """The result for one frame: its particles, labels, quality and timings."""
 
     shape: tuple[int, int]
     """The frame's own (H, W)."""

@@ -40,7 +40,7 @@ def open_session(path: Path, threads: int) -> Any:
 
 @contextmanager
 def one_opencv_thread() -> Iterator[None]:
-    """OpenCV on one thread for as long as the block runs: small pictures only lose by being shared out."""
+    """OpenCV on one thread for as long as the block runs: on small pictures more threads are slower."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

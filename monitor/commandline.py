@@ -94,7 +94,7 @@ def option(
 
 
 def choice(name: str, choices: Sequence[str], meaning: str, default: str | None = None) -> Argument:
-    """An option whose value is one of some words."""
+    """An option whose value is one of several words."""
     return option(name, str, None, meaning, default, choices=tuple(choices))
 
 

@@ -26,7 +26,7 @@ def myself(*arguments: str) -> list[str]:
 
 
 def page(wanted: bool, port: int, browser: bool) -> StartPage:
-    """What starts the page over a session, in a process of its own that only reads the record.
+    """A function that starts the page of a session, in a process of its own that only reads the record.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from pathlib import Path
 
 
 class FaultwatchError(Exception):
-    """Whatever this program raises of its own accord."""
+    """Root of all exceptions that this program raises itself."""
 
 
 class InputError(FaultwatchError):

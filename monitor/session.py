@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from monitor.errors import InputError
 from monitor.feeds import Feed, Feeds
 from monitor.frames import FrameRef
-from monitor.record import FinishedFrame, RecordWriter
+from monitor.outcomes import FinishedFrame, RejectedFrame
+from monitor.record import RecordWriter
 from monitor.record.holding import Holding
 from monitor.record.settling import RunningStatistics
 from monitor.settings import WatchSettings
@@ -21,11 +22,11 @@ from monitor.sources.base import Source
 from monitor.sources.retention import Retention
 from monitor.statistics.fraction import rates_of
 from monitor.workers.pool import Finished, WorkerFailed, Workers, spawned
-from monitor.workers.worker import Outcome, Start, Task
+from monitor.workers.worker import Start, Task
 
 log = logging.getLogger("faultwatch.session")
 
-#: Work that is done between two looks at everything else.
+#: Frames taken in between two rounds of everything else.
 _BATCH = 32
 
 _TICK_S = 0.2
@@ -244,25 +245,20 @@ class Session:
         task, outcome = finished.task, finished.outcome
         if outcome is None:
             self._died(task, str(finished.reason))
-        elif outcome.analysis is None:
+        elif isinstance(outcome, RejectedFrame):
             self._rejected(task, outcome)
         else:
-            self._deaths.pop(task.frame_id, None)
-            done = FinishedFrame(
-                outcome.analysis,
-                outcome.finished,
-                outcome.preview,
-                outcome.acquired,
-                outcome.metadata,
-                outcome.pixels,
-            )
-            order = self._holding.write(
-                lambda: self.record.finish(task.frame_id, task.revision, done, self._clock)
-            )
-            if order is not None:
-                if self._statistics is not None:
-                    self._statistics.add(order, done.counts)
-                self._retention.done(task.ref.path, analysed=True)
+            self._committed(task, outcome)
+
+    def _committed(self, task: Task, done: FinishedFrame) -> None:
+        self._deaths.pop(task.frame_id, None)
+        order = self._holding.write(
+            lambda: self.record.finish(task.frame_id, task.revision, done, self._clock)
+        )
+        if order is not None:
+            if self._statistics is not None:
+                self._statistics.add(order, done.counts)
+            self._retention.done(task.ref.path, analysed=True)
 
     def _died(self, task: Task, reason: str) -> None:
         deaths = self._deaths[task.frame_id] = self._deaths.get(task.frame_id, 0) + 1
@@ -273,12 +269,12 @@ class Session:
         del self._deaths[task.frame_id]
         self._reject(task.frame_id, task.revision, f"its analysis {reason}, twice")
 
-    def _rejected(self, task: Task, outcome: Outcome) -> None:
+    def _rejected(self, task: Task, outcome: RejectedFrame) -> None:
         if outcome.gone:
             # Deleted, renamed, or its share is gone: its source will know which in a moment.
             self._held[task.frame_id] = _Held(task.revision, self._steady())
             return
-        self._reject(task.frame_id, task.revision, str(outcome.rejected))
+        self._reject(task.frame_id, task.revision, outcome.reason)
         if outcome.traceback is not None:
             log.error("event=fault frame=%d traceback=%r", task.frame_id, outcome.traceback)
         self._retention.done(task.ref.path, analysed=False)

@@ -1,4 +1,4 @@
-"""What can be set about a session: TOML file, then environment, then command line."""
+"""The settings of a session: TOML file, then environment, then command line."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class WatchSettings(BaseSettings):
 
 
 def load_settings(**given: Any) -> WatchSettings:
-    """The settings, with what the command line gave; what it did not give (None) is left to the other places.
+    """The settings, with what the command line gave; options left at None come from the environment or the file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a session says on the terminal and in its log file."""
+"""The status line and the log file of a session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOG_LINE_S = 10.0
 
 
 class StatusLine:
-    """One line that says how the session does, rewritten on a terminal."""
+    """One line with the session's status, rewritten in place on a terminal."""
 
     def __init__(self, record: RecordWriter) -> None:
         self._record = record
@@ -71,7 +71,7 @@ class _LogFile(logging.handlers.WatchedFileHandler):
 
 @contextlib.contextmanager
 def logged(path: Path) -> Iterator[None]:
-    """What is worth noting goes to stderr, and with everything else into the session's log file."""
+    """Logging of a session: messages from INFO on to stderr, all of them to the session's log file."""
     root = logging.getLogger("faultwatch")
     line = logging.Formatter("%(asctime)s level=%(levelname)s room=%(name)s %(message)s")
     file, console = _LogFile(path, encoding="utf-8", errors="replace"), logging.StreamHandler()

@@ -122,7 +122,7 @@ def run_session(
 def _share_processors(workers: int) -> int:
     """Threads of each worker; libraries of the workers are told through the environment.
 
-    Workers share the processors: more threads than that only get into each other's way.
+    Workers share the processors: more threads than that are slower.
     """
     threads = max(1, processors() // workers)
     # Workers begin with this environment; libraries read it when they are loaded, before any call could tell them.

@@ -34,7 +34,7 @@ _MEANING = (
 
 
 class Fraction:
-    """The number that the session is about, large, and how it came about."""
+    """The fraction as a large number, with its interval and its course."""
 
     def __init__(self) -> None:
         self.source = ColumnDataSource(name="fraction_source", data={name: [] for name in (*_COLUMNS, "x")})

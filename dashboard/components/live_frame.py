@@ -265,6 +265,6 @@ def caption(frame: ShownFrame | None, newest: int | None, now: float) -> str:
 
 
 def _flags(frame: ShownFrame) -> str:
-    """What the analysis held against the whole frame."""
+    """The quality flags of the whole frame."""
     flags = [str(name).replace("_", " ") for name, value in frame.quality.items() if value is True]
     return "".join(f'<span class="warn">▲ {escape(flag)}</span>' for flag in flags)

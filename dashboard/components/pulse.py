@@ -1,4 +1,4 @@
-"""The heartbeat: the session's state, how long ago the last frame came, delay, rate, the bundle."""
+"""The head of the page: the session's state, time since the last frame, delay, rate, bundle."""
 
 from __future__ import annotations
 

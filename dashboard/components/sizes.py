@@ -17,7 +17,7 @@ _BARS = 32
 
 
 class SizeHistogram:
-    """Which sizes there are, and which of them were faulted."""
+    """The histogram of diameters, each bar divided by class."""
 
     def __init__(self) -> None:
         self.source = ColumnDataSource(name="sizes_source", data=stacked(None))

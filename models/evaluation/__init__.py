@@ -1,1 +1,1 @@
-"""Scores of a bundle, and how they are shown."""
+"""Scores of a bundle, and their tables and pictures."""

@@ -1,7 +1,7 @@
 """The whole chain's classification: regions as the network finds them, named by the forest, against the truth.
 
-Beside the regions that can be scored stand the misses, true particles that no region covers, and the inventions:
-regions where nothing is, on specimens and on frames that hold nothing, under whatever name they get.
+Beside the regions that can be scored it counts the misses (true particles that no region covers) and the false regions
+(on no particle), whatever class these are given.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How well regions are named: confusion, calibration, and the rates that the running statistics need."""
+"""Scores of the classes: confusion matrix, calibration, and the rates for the running statistics."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def best_sharpening(truth: npt.NDArray[np.int64], votes: npt.NDArray[np.floating
 
 
 def abstention(truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating]) -> dict[str, float]:
-    """What abstaining below `ABSTAIN_BELOW` buys: share abstained, accuracy of what is left and of what is not."""
+    """Abstaining below `ABSTAIN_BELOW`: share abstained, and accuracy of the others and of the abstained."""
     kept = probabilities.max(axis=1) >= ABSTAIN_BELOW
     right = probabilities.argmax(axis=1) == truth
     return {

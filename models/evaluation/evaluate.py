@@ -1,4 +1,4 @@
-"""Honest scores of a bundle: on simulated specimens that training never saw, and on real frames with masks."""
+"""Scores of a bundle on simulated specimens that training never saw, and on real frames with masks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from models.evaluation.judge import (
 )
 from models.evaluation.real import judge_blank, judge_real
 from models.evaluation.scores import Reliability
-from models.evaluation.tables import as_text as as_text  # the front door asks here for both
+from models.evaluation.tables import as_text as as_text  # the command line imports both from here
 from models.examples.real_frames import Reader, RealFrames, read_picture
 from models.examples.shards import examples_by_split
 from models.examples.strata import EMPTY_PRESETS, in_range
@@ -42,7 +42,7 @@ BARS: tuple[tuple[str, float, bool], ...] = (
 
 
 def judge_of(bundle: Bundle) -> Judge:
-    """What makes regions of an image as a bundle does."""
+    """A `Judge` with a bundle's network and settings."""
     return Judge(bundle.network, bundle.preprocessing, bundle.segmentation, bundle.calibration)
 
 

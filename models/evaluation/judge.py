@@ -1,4 +1,4 @@
-"""A network against labelled images: what it marks, pooled by condition, and what came true of its probabilities."""
+"""A network against labelled images: Dice, instances, false area, each by condition, and its calibration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Each = Callable[[int, Image, Labels], None]
 
 @dataclass(frozen=True)
 class Judge:
-    """A network with everything that it takes to make regions of an image."""
+    """A network with its preprocessing, calibration and segmentation settings: image in, regions out."""
 
     network: Network
     preprocessing: Preprocessing
@@ -78,12 +78,12 @@ class Verdict:
 
     @property
     def dice(self) -> float:
-        """Of this image alone; 1 where it holds nothing and nothing was marked."""
+        """The Dice coefficient of this image; 1 where it holds no particle and none was marked."""
         return self.overlap / self.areas if self.areas else 1.0
 
     @property
     def errors(self) -> int:
-        """Judged instances that were missed or made up."""
+        """Judged instances that were missed, and false ones."""
         return self.fair[1] + self.fair[2] - 2 * self.fair[0]
 
 
@@ -118,7 +118,7 @@ def judge(by: Judge, data: Examples, chosen: Iterable[int], each: Each | None = 
 def verdict(
     index: int, found: Labels, truth: npt.NDArray[np.uint8], about: dict[str, Any], pixel_size_nm: float
 ) -> Verdict:
-    """What one image's regions (H, W) are worth against its truth (H, W)."""
+    """The figures of one image's regions (H, W) against its truth (H, W)."""
     particles = {int(p["label"]): p for p in about["particles"]}
     diameters = {n: float(p["diameter_nm"]) for n, p in particles.items() if p.get("diameter_nm")}
     matching = match(found, truth, pixel_size_nm, diameters)
@@ -143,7 +143,7 @@ def verdict(
 
 
 def pooled(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """A row of a table: figures pooled over images; what has no meaning for them is `None`."""
+    """A row of a table: figures pooled over images; `None` where a figure is not defined for them."""
     overlap, areas = sum(v.overlap for v in verdicts), sum(v.areas for v in verdicts)
     holding = [v.dice for v in verdicts if v.true_area >= LEAST_PX]
     plain = [sum(v.plain[k] for v in verdicts) for k in range(3)]

@@ -1,4 +1,4 @@
-"""What a segmentation is worth: Dice, instances found, and how far its probabilities can be believed.
+"""Scores of a segmentation: Dice, instances found, calibration of the probabilities.
 
 Instances are counted twice. *Plain*: every region and every particle of at least `LEAST_PX` counts, slivers that the
 border cuts and remnants that other particles cover included. *Fair*: what nobody could outline is neither hit nor
@@ -187,7 +187,7 @@ def f1(hits: float, found: float, true: float) -> float:
 
 @dataclass
 class Reliability:
-    """What came true of the probabilities that were given to pixels, in `BINS` bins of equal width."""
+    """Calibration of the pixels' probabilities, in `BINS` bins of equal width."""
 
     sums: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((BINS, 3)))
     """(BINS, 3): pixels, sum of their probabilities, how many were inside a particle."""

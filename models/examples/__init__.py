@@ -1,2 +1,1 @@
-"""What the models learn from and are judged by: shards of a data set, how they are made harder, and rows of
-features."""
+"""Examples for training and evaluation: shards, augmentation, randomisation, real frames, rows of features."""

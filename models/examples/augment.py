@@ -1,4 +1,4 @@
-"""What training images are made of besides the simulated ones: geometry, burnt-in marks, frames that hold nothing."""
+"""Augmentation of training images: geometry, burnt-in marks, and frames that hold no particle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training examples: which image, what is done to it, and what the network should say of it.
+"""Training examples: the choice of an image, its augmentation and its targets.
 
 Each step's draw depends on the seed and the step's number alone: interrupted, a training goes on as if it had not been.
 """

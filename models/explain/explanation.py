@@ -1,7 +1,7 @@
 """Why a particle was given its class: the spots, the stack along its direction and the features that counted most.
 
-Nothing is computed in another way than for the judgement itself: the spectrum, the spots and the reading of the stack
-are those from which the particle's features came (`models.analysis.analyse` with `keep`).
+Spectrum, spots and the reading of the stack are those from which the particle's features were computed
+(`models.analysis.analyse` with `keep`); nothing is computed again.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Counted:
-    """A feature, and what it did to the probability of the particle's class."""
+    """A feature, and its contribution to the probability of the particle's class."""
 
     feature: str
     value: float
@@ -302,7 +302,8 @@ def stack_of(reading: Reading, spectrum: Spectrum, pixel_size_nm: float) -> Stac
 def contributions(
     forest: Any, row: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """What every feature did to the votes: (4,) before any is looked at, and (F, 4) of each; they sum to the votes.
+    """Contribution of every feature to the votes: (4,) the forest's bias and (F, 4) the features'; they sum to the
+    votes.
 
     At each split on the row's way through a tree the share of votes changes from the node's to the child's; the
     change is the split feature's, and the trees are averaged (Saabas 2014).

@@ -1,4 +1,4 @@
-"""The picture of an explanation: the crop, its power spectrum, the stack and what the forest made of it."""
+"""The picture of an explanation: the crop, its power spectrum, the stack and the features that counted most."""
 
 from __future__ import annotations
 

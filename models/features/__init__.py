@@ -1,1 +1,1 @@
-"""What the forest is told of a region."""
+"""The features of a region, from which the forest names its class."""

@@ -1,4 +1,4 @@
-"""What the forest is told of a region: figures of its Fourier transform, Sobel edges, contrast and stacking.
+"""The features of a region: Fourier transform, Sobel edges, contrast and stacking sequence.
 
 All come from the frame at canonical sampling, with frequencies in nm⁻¹. None changes with the crop's size, with gain or
 offset of the counts, or with the region's orientation in the frame.

@@ -1,4 +1,4 @@
-"""What preprocessing, randomisation and real frames are worth: `python -m models.studies.ablation --help`.
+"""The effect of preprocessing, randomisation and real frames: `python -m models.studies.ablation --help`.
 
 Every variant is trained for the same number of steps from the same seed and judged alike: on the test split of the
 data set, on frames that hold nothing and on real frames. The variant with real frames is trained once for each fold:

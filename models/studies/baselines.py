@@ -1,4 +1,4 @@
-"""What the forest is measured against: the published recipe, and a small convolutional network on the same crops.
+"""Baselines for the forest: the published recipe, and a small convolutional network on the same crops.
 
 The recipe is that of Groschner, Choi and Scott (*Microsc. Microanal.* 27, 549, 2021): 500 trees on five figures of a
 particle's box, namely mean and standard deviation of the ring sums of its |FFT|, of the image, and a centre of mass.

@@ -1,4 +1,4 @@
-"""How well the forest names a particle whose outline is known: `python -m models.studies.forest_report --help`.
+"""The forest's scores on particles whose outline is known: `python -m models.studies.forest_report --help`.
 
 Cross-validated by specimen, on true regions, beside the published recipe, the forest without its reading of the stack,
 and a small convolutional network on the same crops and folds; intervals are of a bootstrap over specimens. The hard

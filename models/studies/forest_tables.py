@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from models.evaluation.tables import Table, shown
 from models.results import CLASSES
@@ -107,7 +108,7 @@ def _draw_recall(axis: Axes, condition: str, strata: dict[str, dict[str, dict[st
         if not points:
             continue
         recall = [f["right"] / f["regions"] for _, f in points]
-        ends = [wilson(f["right"], f["regions"]) for _, f in points]
+        ends = [binomtest(f["right"], f["regions"]).proportion_ci(method="wilson") for _, f in points]
         below = [max(0.0, r - low) for r, (low, _) in zip(recall, ends, strict=True)]
         above = [max(0.0, high - r) for r, (_, high) in zip(recall, ends, strict=True)]
         x = [k for k, _ in points]
@@ -115,11 +116,3 @@ def _draw_recall(axis: Axes, condition: str, strata: dict[str, dict[str, dict[st
     axis.set_xticks(range(len(strata)), list(strata), rotation=30, ha="right", fontsize=7)
     axis.set(title=condition, ylim=(0, 1.02), ylabel="recall")
     axis.grid(alpha=0.3)
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (Wilson 1927)."""
-    z, p = 1.959964, right / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return float(middle - half), float(middle + half)

@@ -1,4 +1,4 @@
-"""What each group of features is worth to the forest."""
+"""Permutation importance of each group of features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make the network's probabilities true: `python -m models.training.calibrate --bundle B --data D --out O`.
+"""Calibrate the network's probabilities: `python -m models.training.calibrate --bundle B --data D --out O`.
 
 For each output a rising straight line of the logit (Platt 1999) is fitted on the validation split, by the least log
 loss over all pixels; the threshold from which a pixel is marked is the one with the largest pooled Dice there. Both

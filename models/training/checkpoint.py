@@ -1,4 +1,4 @@
-"""How far a training has come, kept in one file that is replaced whole."""
+"""The checkpoint of a training: one file, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Run:
         self.curves: list[Figures] = []
 
     def look(self, figures: Figures) -> bool:
-        """Keep the figures of a look at this step; returns whether no look before had a better score."""
+        """Keep the validation figures of this step; returns whether their score is the best so far."""
         self.curves.append({"step": self.step, **figures})
         return figures["score"] >= max(row["score"] for row in self.curves)
 

@@ -49,7 +49,7 @@ FORGOTTEN = 0.02
 
 @dataclass(frozen=True)
 class FineTuned:
-    """What came of it."""
+    """The result of a fine-tuning."""
 
     bundle: Path
     comparison: dict[str, Any]

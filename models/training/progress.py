@@ -1,4 +1,4 @@
-"""How a training is doing: figures of the validation split, their score, and the curves as table and picture."""
+"""Learning curves: figures of the validation split, their score, as a table and as a picture."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def quantise(onnx: Path, out: Path, images: Sequence[npt.NDArray[np.float32]]) -
 
 
 def _unimportant(record: logging.LogRecord) -> bool:
-    """Hide what the quantiser says to everybody about preparing models, which has been done."""
+    """Silence the quantiser's advice to prepare the model, which has been done."""
     return "pre-processing" not in record.getMessage()
 
 

@@ -49,7 +49,7 @@ FORGOTTEN = 0.02
 
 @dataclass(frozen=True)
 class Refitted:
-    """What came of it."""
+    """The result of a refit."""
 
     bundle: Path
     comparison: dict[str, Any]

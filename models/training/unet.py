@@ -2,8 +2,9 @@
 
 Examples come from a labelled data set (train and validation split by specimen); a share of every batch is frames that
 hold nothing. The loss is cross-entropy plus soft Dice for `particle`, cross-entropy for `core`, the inside of each
-particle by which touching ones are told apart. The weights that count are a running average of the trained ones, as it
-stood when the validation split liked it best (`models.training.progress.score`). A checkpoint is written at every look.
+particle by which touching ones are told apart. The weights kept are a running average of the trained ones, at the step
+with the best score on the validation split (`models.training.progress.score`). A checkpoint is written at every
+validation.
 """
 
 from __future__ import annotations

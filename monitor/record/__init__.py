@@ -5,13 +5,12 @@ from monitor.record.identity import Taken
 from monitor.record.lock import SessionLock
 from monitor.record.migrations import SCHEMA_VERSION
 from monitor.record.reader import RecordReader
-from monitor.record.rows import FinishedFrame, FrameRow, Recorded, SourceRow
+from monitor.record.rows import FrameRow, Recorded, SourceRow
 from monitor.record.writer import RecordWriter
 
 __all__ = [
     "DATABASE",
     "SCHEMA_VERSION",
-    "FinishedFrame",
     "FrameRow",
     "RecordReader",
     "RecordWriter",

@@ -155,7 +155,7 @@ def _is_full(folder: Path) -> bool:
 
 
 def _create(path: Path) -> None:
-    """Lay down an empty record; under its own name it is there whole or not at all."""
+    """Create an empty record: written under another name and renamed, so that it is never there in part."""
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
     connection = sqlite3.connect(part, isolation_level=None)

@@ -81,7 +81,7 @@ class Holding:
         """Notice where the record is deleted, replaced or moved while it is written. Once a second, or now.
 
         Deleted or replaced it is put back, whole: this program still has it open. Moved with its folder it is
-        whole there; nothing is done until the folder is back, lest its frames be taken for deleted ones.
+        whole there; nothing is done until the folder is back, because its frames would be taken for deleted ones.
         """
         if not now and self._steady() < self._next_look:
             return

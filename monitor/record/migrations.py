@@ -1,4 +1,4 @@
-"""From an older schema to the one of today: a table of steps, each one transaction."""
+"""Migrations from an older schema to the present one: a table of steps, each one transaction."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ SCHEMA_VERSION = 3
 #: The oldest version whose tables readers understand as they are, without a migration.
 OLDEST_READABLE = 1
 
-#: What makes a record of one version one of the next. A step stays as it is for ever. It changes tables and
-#: rows alone; the rules of ledger.sql are taken off before the first step and laid down after the last.
+#: What makes a record of one version one of the next. A step is never changed. It changes tables and rows alone; the
+#: rules of ledger.sql are dropped before the first step and created again after the last.
 STEPS: Mapping[int, str] = {
     # Version 1 had no rules: what a foreign program could have brought out of balance waits again.
     1: """

@@ -13,7 +13,7 @@ _GAPS_KEPT = 256
 
 @dataclass(frozen=True)
 class Numbers:
-    """What has been received of one sender. Never changes: a write that fails has cost nothing."""
+    """What has been received of one sender. Immutable: after a write that failed the old state is still there."""
 
     last: int | None = None
     gaps: tuple[tuple[int, int], ...] = ()

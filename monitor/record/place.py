@@ -24,7 +24,7 @@ class Place:
         self._copies: set[_Identity] = set()
 
     def problem(self) -> str | None:
-        """What happened to them, as half a sentence; None: they are there. Costs three looks at names."""
+        """What happened to them, as half a sentence; None: they are there. Costs three calls of `stat`."""
         for ending, opened in self._opened.items():
             if opened is None:
                 continue  # it was not there then either

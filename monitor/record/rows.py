@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.results import Analysis, Particle
+from models.results import Particle
 from monitor.frames import FrameRef
 
 
@@ -72,28 +72,6 @@ class FrameRow:
 
 
 @dataclass(frozen=True)
-class FinishedFrame:
-    """What a worker found out about one frame, as it is committed."""
-
-    analysis: Analysis
-    finished: float
-    """When the worker was done [s since 1970 UTC]."""
-    preview: bytes | None
-    """JPEG."""
-    acquired: float | None = None
-    """What the file itself says, where the source knew nothing."""
-    metadata: dict[str, Any] = field(default_factory=dict)
-    """The file's original metadata."""
-    pixels: str | None = None
-    """Hash of the pixels, by which a frozen camera is noticed."""
-
-    @property
-    def counts(self) -> tuple[int, int, int, int]:
-        """How many particles of each class, in the order of `CLASSES`."""
-        return count_classes(self.analysis.particles)
-
-
-@dataclass(frozen=True)
 class Recorded:
     """What stands in the record of one analysed frame."""
 
@@ -105,19 +83,3 @@ class Recorded:
     """That was used."""
     particles: tuple[Particle, ...]
     """In the order of their labels."""
-
-
-def count_classes(particles: tuple[Particle, ...]) -> tuple[int, int, int, int]:
-    """How many particles of each class, in the order of `CLASSES`."""
-    empty = null = no = yes = 0
-    for particle in particles:
-        match particle.particle_class:
-            case "empty":
-                empty += 1
-            case "null":
-                null += 1
-            case "no":
-                no += 1
-            case "yes":
-                yes += 1
-    return empty, null, no, yes

@@ -15,8 +15,8 @@ Counts = tuple[int, int, int, int]
 class RunningStatistics:
     """Appends where it can and rewrites the tail where a result comes out of order.
 
-    A result that belongs before others makes the rows behind it wrong. They are written again together, not
-    more often than such a rewrite is cheap, so that working off a backlog backwards costs little.
+    A result that belongs before others makes the rows behind it wrong. They are written again together, so seldom that
+    rewriting takes a small share of the time, also while a backlog is analysed from its end.
     """
 
     #: A rewrite may take this share of the time.

@@ -1,4 +1,4 @@
-"""A session in figures: what `faultwatch summary` says, as JSON and as text."""
+"""The summary of a session, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def as_json(summary: dict[str, Any]) -> str:
 
 
 def as_text(summary: dict[str, Any]) -> str:
-    """For a person."""
+    """Lines of text."""
     ledger, fraction, latency = summary["ledger"], summary["fraction"], summary["latency_ms"]
     lines = [
         "ledger      {arrived} arrived = {analysed} analysed + {queued} queued + {rejected} rejected "

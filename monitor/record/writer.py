@@ -12,6 +12,7 @@ from typing import Any
 
 from monitor.errors import InputError, SessionLocked
 from monitor.frames import FrameRef
+from monitor.outcomes import FinishedFrame
 from monitor.record import course
 from monitor.record.database import open_for_writing
 from monitor.record.identity import Taken, renamed, same_place, take_again, take_renamed
@@ -27,7 +28,7 @@ from monitor.record.queries import (
     stored_path,
     to_json,
 )
-from monitor.record.rows import FinishedFrame, FrameRow, SourceRow
+from monitor.record.rows import FrameRow, SourceRow
 from monitor.record.values import knowledge, particle_values, waits, whole_since
 from monitor.statistics.course import StatisticsRow
 
@@ -74,7 +75,7 @@ class RecordWriter:
     ) -> None:
         self.close()
 
-    # -- whether it is still there -------------------------------------------------------------------------
+    # -- the record's files --------------------------------------------------------------------------------
 
     def problem(self) -> str | None:
         """What happened to the record's files behind its back, as half a sentence; None: nothing."""
@@ -87,7 +88,7 @@ class RecordWriter:
         return self._lock.state == "moved" and not os.path.exists(self.folder)
 
     def put_back(self) -> list[Path]:
-        """Lay the record down again, whole, where its files were deleted or replaced.
+        """Write the record again, as a whole, where its files were deleted or replaced.
 
         What was put in its place is kept, under the names that are returned. Where it fails, all is as it was
         and it may be tried again: the files that are open are let go last.

@@ -1,4 +1,4 @@
-"""What every source has: frame refs until it is closed, and a word on how it does."""
+"""The interface of a source: frame refs until it is closed, and its status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monitor.frames import FrameRef
 
 @dataclass
 class SourceStatus:
-    """How a source does; written by the source, read by the session."""
+    """The status of a source; written by the source, read by the session."""
 
     state: Literal["watching", "lost", "closed"] = "watching"
     message: str | None = None

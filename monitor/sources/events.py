@@ -1,4 +1,4 @@
-"""What the operating system says of a directory. Only ever a hint: network shares say nothing."""
+"""File events of the operating system, used as hints only: network shares give none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON as it comes over a wire, safe to be kept: whoever wrote it, it can be written and read again ever after."""
+"""JSON as it comes over a wire, made safe to store: it can always be written and read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Getting a received frame into the spool, whatever the disk says: the sender waits, or the frame is dropped."""
+"""Spools received frames; while the disk refuses, the sender waits or the frame is dropped."""
 
 from __future__ import annotations
 

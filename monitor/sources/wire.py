@@ -1,4 +1,4 @@
-"""The wire: what turns messages into frames, and htypes array-1.0, checked before anything is allocated."""
+"""The wire format: decoders of messages into frames, and htypes array-1.0, checked before anything is allocated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stacking-fault fraction: counted, corrected for what the classifier misses, and how sure that is."""
+"""The stacking-fault fraction: as counted, corrected for misclassification, and its interval."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rates:
-    """What the classifier does to particles whose truth is known, measured on specimens it never saw."""
+    """Sensitivity and specificity of the classifier, measured on specimens that it never saw."""
 
     sensitivity: Rate
     """Of true `yes` called yes or no: those called yes."""
@@ -79,7 +79,7 @@ def fraction(yes: int, no: int, rates: Rates | None) -> Fraction:
 
 
 def rogan_gladen(apparent: float, rates: Rates) -> float | None:
-    """P = (AP + Sp − 1) / (Se + Sp − 1) within [0, 1]; None where the classifier is no better than a coin."""
+    """P = (AP + Sp − 1) / (Se + Sp − 1) within [0, 1]; None where sensitivity + specificity is at most 1."""
     youden = rates.sensitivity.value + rates.specificity.value - 1
     if youden <= 0:
         return None

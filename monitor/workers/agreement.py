@@ -20,7 +20,7 @@ OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Agreement:
-    """What came of comparing one frame."""
+    """The result of comparing one frame."""
 
     matched: int
     """Particles that are there both times."""

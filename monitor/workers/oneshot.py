@@ -132,7 +132,7 @@ def analyse(
 
 
 def outcomes(path: str, options: Options, judge: Judge) -> Iterator[Outcome]:
-    """What becomes of each frame of a file; of the whole file where it can't be read."""
+    """The outcome of each frame of a file, or of the whole file where it can't be read."""
     try:
         file = open_frames(Path(path))
     except UnreadableFrame as error:

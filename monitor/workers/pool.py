@@ -11,18 +11,19 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 
+from monitor.outcomes import Outcome, RejectedFrame
 from monitor.workers import worker
-from monitor.workers.worker import Outcome, Ready, Start, Task
+from monitor.workers.worker import Ready, Start, Task
 
 log = logging.getLogger("faultwatch.workers")
 
 #: A bundle that takes longer to load is given up [s].
 _START_LIMIT_S = 180.0
 
-#: So many may die in a row while they load the bundle before the first has begun: then it can't be done here.
+#: So many workers in a row may die while they load the bundle, before the first has begun; then the session ends.
 _MAY_DIE = 3
 
-#: Who dies over it once others have begun is tried again, the longest pause before that is [s].
+#: One that dies while loading later is started again; longest pause before that [s].
 _LONGEST_PAUSE_S = 30.0
 
 
@@ -32,7 +33,7 @@ class WorkerFailed(Exception):
 
 @dataclass(frozen=True)
 class Finished:
-    """What a slot has to say of the task it had."""
+    """The result of a slot's task."""
 
     task: Task
     outcome: Outcome | None
@@ -151,7 +152,7 @@ class Workers:
         return news
 
     def close(self) -> None:
-        """End all workers; what they were at is not waited for."""
+        """End all workers; tasks under way are not waited for."""
         for slot in self._slots:
             self._kill(slot)
             if slot.executor is not None:
@@ -202,7 +203,7 @@ class Workers:
             return Finished(task, None, took)
         except Exception as error:
             # The way to the worker failed, not the worker (what it said can't be pickled, say).
-            outcome = Outcome(None, f"its result was lost ({type(error).__name__}: {error})", 0.0)
+            outcome = RejectedFrame(f"its result was lost ({type(error).__name__}: {error})")
         slot.task, slot.future = None, None
         return Finished(task, outcome)
 

@@ -12,9 +12,10 @@ from typing import Any, TextIO
 
 from monitor.errors import InputError
 from monitor.frames import content_hash
+from monitor.outcomes import FinishedFrame, Outcome, RejectedFrame
 from monitor.record import Recorded, RecordReader
 from monitor.workers.agreement import TOLERANCE, Agreement, compare
-from monitor.workers.worker import Outcome, Ready, Start, Task, run, start
+from monitor.workers.worker import Ready, Start, Task, run, start
 
 #: What a shell reports of a program ended by Ctrl-C.
 _INTERRUPTED = 130
@@ -218,14 +219,14 @@ def _check(recorded: Recorded, judge: _Judge, findings: Findings) -> Checked:
     if touched is None:
         return checked("gone")
     ready, outcome = judge(recorded)
-    if outcome.gone:
+    if isinstance(outcome, RejectedFrame) and outcome.gone:
         return checked("gone")
     if touched and not _same_content(recorded, outcome):
         return checked("changed")
     then = (recorded.bundle, recorded.backend)
-    if outcome.analysis is None:
+    if isinstance(outcome, RejectedFrame):
         now = None
-        agreement = Agreement(0, 0.0, (f"it can't be analysed now: {outcome.rejected}",))
+        agreement = Agreement(0, 0.0, (f"it can't be analysed now: {outcome.reason}",))
     else:
         now = (ready.bundle, outcome.analysis.backend)
         agreement = compare(recorded, outcome.analysis, 0.0 if now == then else TOLERANCE)
@@ -251,8 +252,10 @@ def _touched(recorded: Recorded) -> bool | None:
 def _same_content(recorded: Recorded, outcome: Outcome) -> bool:
     """Whether its bytes or its pixels are those that were taken in (a stack that grew keeps its frames)."""
     known = recorded.frame.content
-    if known is None or known == outcome.pixels:
-        return known is not None
+    if known is None:
+        return False
+    if isinstance(outcome, FinishedFrame) and known == outcome.pixels:
+        return True
     try:
         return content_hash(recorded.frame.path) == known
     except OSError:

@@ -11,18 +11,18 @@ import signal
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monitor.frames import FrameRef
+from monitor.outcomes import FinishedFrame, Outcome, RejectedFrame
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from models.bundle import Bundle
-    from models.results import Analysis
 
 #: Longest side of a preview [px].
 PREVIEW_SIDE = 512
@@ -64,25 +64,6 @@ class Task:
     material: str | None
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a task: an analysis, or a reason."""
-
-    analysis: Analysis | None
-    rejected: str | None
-    finished: float
-    """[s since 1970 UTC]"""
-    preview: bytes | None = None
-    pixels: str | None = None
-    """Hash of the pixels, by which a frozen camera is noticed."""
-    acquired: float | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    traceback: str | None = None
-    """Where the rejection was a fault of this program."""
-    gone: bool = False
-    """The file was not there."""
-
-
 _bundle: Bundle | None = None
 
 
@@ -99,7 +80,7 @@ def start(how: Start) -> Ready:
     Raises
     ------
     Exception
-        Whatever is wrong with the bundle or the device, as the models say it.
+        Any error of the bundle or the device.
     """
     global _bundle
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -123,16 +104,16 @@ def run(task: Task) -> Outcome:
     try:
         return _analysed(task)
     except (CannotAnalyse, InputError) as error:
-        return Outcome(None, str(error), time.time(), gone=not os.path.exists(task.ref.path))
+        return RejectedFrame(str(error), gone=not os.path.exists(task.ref.path))
     except MemoryError:
-        return Outcome(None, "there was not enough memory to analyse it", time.time())
+        return RejectedFrame("there was not enough memory to analyse it")
     except Exception as error:
         # One frame must never end the session, whatever is wrong with it or with this program.
         reason = f"the analysis failed ({type(error).__name__}: {error})"
-        return Outcome(None, reason, time.time(), traceback=traceback.format_exc())
+        return RejectedFrame(reason, traceback=traceback.format_exc())
 
 
-def _analysed(task: Task) -> Outcome:
+def _analysed(task: Task) -> FinishedFrame:
     from models.analysis import analyse
     from monitor.errors import UnreadableFrame
     from monitor.frames import pixels_hash
@@ -156,9 +137,8 @@ def _analysed(task: Task) -> Outcome:
     slim = replace(
         analysis, labels=None, quality=quality, timings_ms={"read": read_ms, **analysis.timings_ms}
     )
-    return Outcome(
+    return FinishedFrame(
         slim,
-        None,
         time.time(),
         preview=preview(frame.pixels),
         pixels=pixels_hash(frame.pixels),

@@ -1,1 +1,1 @@
-"""The simulation beside what is known: physics, pictures, real frames."""
+"""Checks of the simulation: against known physics, as pictures, beside real frames."""

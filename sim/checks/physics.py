@@ -1,4 +1,4 @@
-"""What is known of electron scattering and image formation, computed without abTEM, to judge the simulation by.
+"""Electron scattering and image formation computed without abTEM, to check the simulation against.
 
 Kirkland's scattering factors, Bloch waves, the zeros of the contrast transfer, and how zeros and spacings are measured
 in an image. Lengths in nm, spatial frequencies in nm⁻¹. References: Kirkland, *Advanced Computing in Electron

@@ -1,4 +1,4 @@
-"""Real frames of empty support, to lay simulated particles on.
+"""Real frames of empty support, as backgrounds for simulated particles.
 
 A frame becomes relative intensity at the data set's sampling: divided by what varies over more than `SMOOTH_NM`.
 Its own noise stays in it, so an image laid on it is a little noisier than its dose says.

@@ -1,4 +1,4 @@
-"""What data sets are made of: recipes by name, and what an order may change about them."""
+"""Presets of data sets: recipes by name, and the settings that an order may change."""
 
 from __future__ import annotations
 

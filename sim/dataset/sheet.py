@@ -1,4 +1,4 @@
-"""A contact sheet: what a data set holds, at a glance."""
+"""A contact sheet of a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where everything of a session lies: the way of every field, and which particle stands where in it.
+"""The layout of a session: the drift of every field, and the places of its particles.
 
 It is settled for the whole session before the first frame, so that the share of faulted particles is exact. Places are
 in pixels (row, column) of the field's first frame; a field reaches beyond the frame.

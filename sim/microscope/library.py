@@ -13,8 +13,8 @@ dataset                shape, type               meaning
 `films/N/wave`         (n, n, 2) float16         the same of a periodic film, on a coarser grid of its own
 =====================  ========================  ================================================================
 
-Attributes of a particle: `record` (JSON, as `Nanoparticle.record` writes it), `class` (that of its geometry, if dose
-and transfer leave nothing to wish; `unscored` where the rule gives none) and `height_nm`; of a film: `thickness_nm`,
+Attributes of a particle: `record` (JSON, as `Nanoparticle.record` writes it), `class` (that of its geometry, at
+unlimited dose and ideal transfer; `unscored` where the rule gives none) and `height_nm`; of a film: `thickness_nm`,
 `side_nm` and `mean` (real and imaginary part of its mean wave, by which the rest was divided). Attributes of the file:
 `format`, `seed`, `pixel_size_nm` (of the particles), `energy_kev`. Numbers are rounded to 7 significant bits, so that
 they pack well.
@@ -71,7 +71,7 @@ SHARES: dict[tuple[str, str], int] = {
 MIX = tuple(pair for turn in range(5) for pair, times in SHARES.items() if turn < times)
 #: Every so many particles one that the rule does not score takes the place of what would be next.
 UNSCORED_EVERY = 16
-#: What is drawn in the hope of such a class, before the rule of `sim.specimen.truth` decides.
+#: The recipe that is drawn from for each class; the rule of `sim.specimen.truth` decides.
 RECIPE = Recipe(12.8, {"CdSe-wurtzite": 1.0}, particles=(1, 1), diameter_nm=(3.0, 6.5), largest_tilt_deg=8.0)
 ATTEMPTS: dict[str, Recipe] = {
     "yes": replace(RECIPE, near_zone=1.0, faulted=1.0, largest_tilt_deg=5.0),

@@ -72,7 +72,7 @@ class Taken:
 
 
 def aligned(story: Story, energy_kev: float) -> Conditions:
-    """The microscope at the session's begin: corrected, and aligned as well as it goes."""
+    """The microscope at the beginning of the session: corrected, and aligned as well as it can be."""
     rng = np.random.default_rng([story.seed, 1])
     return Conditions(
         energy_kev=energy_kev,
@@ -90,7 +90,7 @@ def aligned(story: Story, energy_kev: float) -> Conditions:
 def conditions_of(
     story: Story, start: Conditions, frame: int, here: range, focus_nm: float, rng: np.random.Generator
 ) -> Conditions:
-    """How a frame of the field `here` is taken: what chance has of it, then what the story has.
+    """The conditions of a frame of the field `here`: random ones, then those of the story.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Writes what is true of a session beside it: its story, every particle once, and a line for every frame.
+"""Writes the truth of a session: its story, every particle once, and a line for every frame.
 
 `docs/sessions.md` has the schema.
 """

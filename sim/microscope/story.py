@@ -1,4 +1,4 @@
-"""The story of a session: what is ordered, and what happens when. Plain data, from and to JSON.
+"""The story of a session: its settings and its events. Plain data, from and to JSON.
 
 An event's `first` and `last` are frame numbers, both included. `docs/sessions.md` describes every field.
 """
@@ -23,7 +23,7 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class StoryError(ValueError):
-    """What is ordered contradicts itself."""
+    """The settings of a story contradict each other."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

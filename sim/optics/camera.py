@@ -1,9 +1,9 @@
 """The camera: from the intensity that arrives to counts, one function a step.
 
-Doses are in e⁻/Å², images (H, W). The order of the steps is that of the signal's way: electrons counted by chance,
-spread in the scintillator, converted with each pixel's own gain, dark level and read noise, X-ray hits, bad pixels,
-saturation. References: Reimer and Kohl, *Transmission Electron Microscopy*, 5th ed., ch. 4; Meyer and Kirkland,
-Ultramicroscopy 75 (1998) 23, for the transfer of signal and noise in scintillators.
+Doses are in e⁻/Å², images (H, W). The steps follow the signal: shot noise, spread in the scintillator, converted with
+each pixel's own gain, dark level and read noise, X-ray hits, bad pixels, saturation. References: Reimer and Kohl,
+*Transmission Electron Microscopy*, 5th ed., ch. 4; Meyer and Kirkland, Ultramicroscopy 75 (1998) 23, for the transfer
+of signal and noise in scintillators.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sim.optics.transfer import Image, filtered, half_plane
 
 @dataclass(frozen=True)
 class Camera:
-    """What a camera does to the electrons that reach it."""
+    """The properties of a camera."""
 
     name: str = "scintillator"
     mtf_nyquist: float = 0.25

@@ -1,4 +1,4 @@
-"""How a frame is taken: microscopes and cameras by name, and what is drawn within their ranges."""
+"""Imaging conditions: microscopes and cameras by name, and conditions drawn within their ranges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sim.optics.transfer import wavelength_nm
 
 @dataclass(frozen=True)
 class Conditions:
-    """How one frame is taken."""
+    """Imaging conditions of one frame."""
 
     microscope: str = "corrected"
     """Name of the preset it was drawn from."""

@@ -1,2 +1,1 @@
-"""Simulated truth: what a particle is made of, how its layers are stacked, what lies under it, and what is
-true of it."""
+"""Specimens: materials, stacking sequences, particles, carbon films, and the rule of the truth."""

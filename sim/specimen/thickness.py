@@ -1,4 +1,4 @@
-"""How much matter lies in the beam's way."""
+"""Mass thickness of a specimen along the beam."""
 
 from __future__ import annotations
 

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from models.results import CLASSES, Analysis, Particle
+from monitor.outcomes import FinishedFrame
 from monitor.record import RecordWriter
 from monitor.session import Session
 from monitor.settings import WatchSettings
 from monitor.sources.choose import choose_source
-from monitor.workers.worker import Outcome, Ready, Start, Task
+from monitor.workers.worker import Ready, Start, Task
 from tests.faults.process import Monitor
 
 _SIDE = 256
@@ -45,7 +46,7 @@ class StandIn(Executor):
         return future
 
 
-def _outcome(task: Task) -> Outcome:
+def _outcome(task: Task) -> FinishedFrame:
     particles = tuple(
         Particle(
             label=label,
@@ -62,7 +63,7 @@ def _outcome(task: Task) -> Outcome:
         for label in range(1, _PARTICLES + 1)
     )
     analysis = Analysis((_SIDE, _SIDE), 0.05, particles, {"contrast": 0.1}, _TIMINGS, "stand-in", "none")
-    return Outcome(analysis, None, time.time(), _PREVIEW, pixels=f"{task.frame_id:032x}")
+    return FinishedFrame(analysis, time.time(), _PREVIEW, pixels=f"{task.frame_id:032x}")
 
 
 class SessionSide(Monitor):

@@ -11,7 +11,8 @@ import pytest
 import tifffile
 
 from models.results import Analysis, Particle, ParticleClass
-from monitor.record import FinishedFrame, RecordWriter
+from monitor.outcomes import FinishedFrame
+from monitor.record import RecordWriter
 
 WriteFrame = Callable[..., Path]
 Finished = Callable[..., FinishedFrame]

@@ -13,7 +13,8 @@ import pytest
 import tifffile
 
 from monitor.frames import FrameRef
-from monitor.record import FinishedFrame, RecordReader, RecordWriter
+from monitor.outcomes import FinishedFrame
+from monitor.record import RecordReader, RecordWriter
 from monitor.settings import WatchSettings
 from monitor.sources.directory import DirectorySource
 

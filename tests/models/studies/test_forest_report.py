@@ -11,7 +11,7 @@ from models.results import CLASSES
 from models.studies.baselines import cnn_probabilities, published_features
 from models.studies.crops import SIDE, Crops, collect, harder, true_regions
 from models.studies.forest_report import compare, figures, folds, recall_at
-from models.studies.forest_tables import picture, tables_of, wilson
+from models.studies.forest_tables import picture, tables_of
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +138,3 @@ def test_the_network_learns_what_is_plain() -> None:
     found = cnn_probabilities(crops[:80], classes[:80], crops[80:], epochs=20, seed=0)
     assert found.shape == (40, 4)
     assert (found.argmax(axis=1) == classes[80:]).mean() > 0.7
-
-
-def test_wilson() -> None:
-    low, high = wilson(8, 10)
-    assert (low, high) == (pytest.approx(0.490, abs=0.002), pytest.approx(0.943, abs=0.002))

@@ -13,7 +13,8 @@ import pytest
 from models.results import CLASSES
 from monitor.errors import InputError, NoSession
 from monitor.frames import FrameRef
-from monitor.record import DATABASE, FinishedFrame, RecordWriter
+from monitor.outcomes import FinishedFrame
+from monitor.record import DATABASE, RecordWriter
 from monitor.record.corrections import CORRECT, Correction, read_corrections
 
 Finished = Callable[..., FinishedFrame]

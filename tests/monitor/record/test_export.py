@@ -16,7 +16,8 @@ import pytest
 from models.features.measure import feature_names
 from monitor.errors import InputError
 from monitor.frames import FrameRef
-from monitor.record import FinishedFrame, RecordReader, RecordWriter
+from monitor.outcomes import FinishedFrame
+from monitor.record import RecordReader, RecordWriter
 from monitor.record.export import COLUMNS, FEATURE_UNITS, export, feature_column
 
 Finished = Callable[..., FinishedFrame]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from models.results import Analysis
 from monitor.frames import FrameRef
-from monitor.record import DATABASE, FinishedFrame, RecordReader, RecordWriter
+from monitor.outcomes import FinishedFrame
+from monitor.record import DATABASE, RecordReader, RecordWriter
 
 Finished = Callable[..., FinishedFrame]
 

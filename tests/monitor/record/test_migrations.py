@@ -12,7 +12,8 @@ import pytest
 
 from monitor.errors import NoSession
 from monitor.frames import FrameRef
-from monitor.record import DATABASE, SCHEMA_VERSION, FinishedFrame, RecordReader, RecordWriter
+from monitor.outcomes import FinishedFrame
+from monitor.record import DATABASE, SCHEMA_VERSION, RecordReader, RecordWriter
 from monitor.record.migrations import STEPS, migrate, statements
 
 VERSION_1 = Path(__file__).parent / "data" / "record_v1.sql"

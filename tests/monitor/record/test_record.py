@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from monitor.errors import InputError, NoSession, SessionLocked
 from monitor.frames import FrameRef
-from monitor.record import DATABASE, SCHEMA_VERSION, FinishedFrame, RecordReader, RecordWriter
+from monitor.outcomes import FinishedFrame
+from monitor.record import DATABASE, SCHEMA_VERSION, RecordReader, RecordWriter
 
 Finished = Callable[..., FinishedFrame]
 

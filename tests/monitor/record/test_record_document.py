@@ -11,7 +11,8 @@ import pytest
 
 from models.features.measure import feature_names
 from monitor.frames import FrameRef
-from monitor.record import DATABASE, SCHEMA_VERSION, FinishedFrame, RecordWriter
+from monitor.outcomes import FinishedFrame
+from monitor.record import DATABASE, SCHEMA_VERSION, RecordWriter
 from monitor.record.export import FEATURE_UNITS
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "record.md").read_text(encoding="utf-8")

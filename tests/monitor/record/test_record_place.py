@@ -13,7 +13,8 @@ import pytest
 
 from monitor.errors import InputError, SessionLocked
 from monitor.frames import FrameRef
-from monitor.record import DATABASE, FinishedFrame, RecordReader, RecordWriter, SessionLock
+from monitor.outcomes import FinishedFrame
+from monitor.record import DATABASE, RecordReader, RecordWriter, SessionLock
 from monitor.record.holding import Holding
 
 Finished = Callable[..., FinishedFrame]

@@ -15,7 +15,8 @@ import pytest
 
 from monitor.errors import InputError, NoSession
 from monitor.frames import FrameRef
-from monitor.record import DATABASE, FinishedFrame, RecordReader, RecordWriter, database
+from monitor.outcomes import FinishedFrame
+from monitor.record import DATABASE, RecordReader, RecordWriter, database
 
 Finished = Callable[..., FinishedFrame]
 Disk = Callable[..., None]

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.frames import FrameRef
-from monitor.record import FinishedFrame, RecordReader, RecordWriter
+from monitor.outcomes import FinishedFrame
+from monitor.record import RecordReader, RecordWriter
 from monitor.record.settling import RunningStatistics
 from monitor.statistics.course import running
 from monitor.statistics.fraction import Rate, Rates

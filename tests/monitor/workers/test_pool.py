@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from monitor.frames import FrameRef
+from monitor.outcomes import FinishedFrame
 from monitor.workers.pool import Finished, WorkerFailed, Workers
 from monitor.workers.worker import Ready, Start, Task
 
@@ -60,8 +61,7 @@ def test_a_worker_is_warm_and_says_what_it_is(
     for _ in range(2):
         assert workers.submit(task(frame))
         outcome = result(workers).outcome
-        assert outcome is not None
-        assert outcome.analysis is not None
+        assert isinstance(outcome, FinishedFrame)
         assert outcome.analysis.shape == (256, 256)
         assert outcome.analysis.labels is None
         pids.add(workers.ready.pid)

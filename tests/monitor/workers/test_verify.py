@@ -19,7 +19,8 @@ import tifffile
 from models.results import Analysis, Particle
 from monitor.errors import InputError, NoSession
 from monitor.frames import FrameRef, content_hash, pixels_hash
-from monitor.record import DATABASE, FinishedFrame, Recorded, RecordReader, RecordWriter
+from monitor.outcomes import FinishedFrame
+from monitor.record import DATABASE, Recorded, RecordReader, RecordWriter
 from monitor.workers import verify as verifying
 from monitor.workers.agreement import TOLERANCE, compare, match, overlap
 from monitor.workers.verify import verify
@@ -70,9 +71,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write(path, picture(i))
             number = take(record, path)
             outcome = run(Task(number, 0, record.frame(number).ref, None, None, None))
-            assert outcome.analysis is not None
+            assert isinstance(outcome, FinishedFrame)
             assert len(outcome.analysis.particles) == 2
-            record.finish(number, 0, FinishedFrame(outcome.analysis, 1.0, outcome.preview), lambda: 1.0)
+            record.finish(number, 0, replace(outcome, finished=1.0), lambda: 1.0)
         bad = folder / "s" / "spool" / "bad.tif"
         bad.write_bytes(b"nothing")
         record.take(1, FrameRef(bad, None, content="x", rejected="no picture"), at=0.0)
