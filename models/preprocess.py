@@ -116,7 +116,7 @@ def resample(image: Image, factor: float) -> tuple[Image, tuple[float, float]]:
     return np.ascontiguousarray(resampled[: kept[0], : kept[1]], dtype=np.float32), exact
 
 
-def _powers(shape: tuple[int, int], order: int) -> npt.NDArray[np.float32]:
+def polynomials(shape: tuple[int, int], order: int) -> npt.NDArray[np.float32]:
     """Products of Legendre polynomials up to `order` on the grid, (terms, H·W)."""
     r = np.linspace(-1, 1, shape[0], dtype=np.float32)
     c = np.linspace(-1, 1, shape[1], dtype=np.float32)
@@ -131,7 +131,7 @@ def robust_surface(image: Image, order: int, block: int = 16) -> Image:
     h, w = image.shape
     coarse_shape = (max(4, h // block), max(4, w // block))
     coarse = cv2.resize(image, coarse_shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float64).ravel()
-    basis = _powers(coarse_shape, order).astype(np.float64)
+    basis = polynomials(coarse_shape, order).astype(np.float64)
     weights = np.ones(coarse.size)
     solution = np.zeros(len(basis))
     for _ in range(6):
