@@ -28,7 +28,7 @@ class Counts:
         self._figures = snapshot.figures
         self.source.data = _data(snapshot.figures)
         # Room for the numbers, which stand behind the end of each bar and its whisker.
-        self.root.x_range.end = max(1.0, 1.75 * max(self.source.data["high"]))
+        self.root.x_range.end = max(1.0, 2.1 * max(self.source.data["high"]))
 
     def _chart(self) -> Any:
         ticks = [_tick(name) for name in SHOWN_ORDER]
