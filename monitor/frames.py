@@ -56,6 +56,8 @@ class Frame:
     """[nm/px]; None where the file does not say, or says nonsense (0, not a number, dots per inch)."""
     scale_problem: str | None = None
     """Why the file's own pixel size can't be used (pixels that are not square), as a sentence."""
+    scale_doubt: str | None = None
+    """Why the file's own pixel size is not believed (nobody set it), as a sentence; one that is given counts."""
     acquired: float | None = None
     """When the camera took it [s since 1970 UTC]."""
     metadata: dict[str, Any] = field(default_factory=dict)

@@ -73,6 +73,7 @@ class FrameFile:
                 pixels=pixels,
                 pixel_size_nm=size_nm,
                 scale_problem=problem,
+                scale_doubt=signal.scale_doubt,
                 acquired=details.acquired,
                 metadata=cast(dict[str, object], jsonable(details.metadata)),
                 scanning=details.scanning,
@@ -80,7 +81,7 @@ class FrameFile:
                 exposure_s=details.exposure_s,
                 dose_e_per_A2=details.dose_e_per_A2,
                 magnification=details.magnification,
-                notes=notes,
+                notes=(*signal.notes, *notes),
             )
 
     def check(self, index: int) -> None:

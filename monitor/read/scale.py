@@ -131,7 +131,7 @@ def resolve_pixel_size(
         return check_pixel_size(frame.pixel_size_nm, " in the file")
     if given_nm is not None:
         return check_pixel_size(given_nm, " (--pixel-size)")
-    raise NoPixelSize("no pixel size in the file; give --pixel-size")
+    raise NoPixelSize(frame.scale_doubt or "no pixel size in the file; give --pixel-size")
 
 
 def square_pixel(row_nm: float | None, column_nm: float | None) -> tuple[float | None, str | None]:

@@ -60,6 +60,10 @@ class Signal:
     """Of the frame with this index."""
     refusal: str | None = None
     """Why it is no image, where only the format can tell (for example a spectrum image)."""
+    scale_doubt: str | None = None
+    """Why the pixel size in the file is not believed, as a sentence; `rows` and `columns` then have none."""
+    notes: tuple[str, ...] = ()
+    """Sentences about how its pixels were read."""
 
 
 def refuse(signal: Signal) -> str | None:

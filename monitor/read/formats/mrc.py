@@ -21,6 +21,16 @@ from monitor.read.times import plausible_time
 #: Mode to type. 101 (two pixels in a byte) is refused by name.
 _MODES = {0: "i1", 1: "i2", 2: "f4", 3: "c4", 4: "c8", 6: "u2", 7: "i4", 12: "f2"}
 _HEADER = 1024
+#: Bytes of a frame by which the sign of mode 0 is judged.
+_SAMPLE = 2**22
+#: Where IMOD's stamp and flags lie in `extra2`: bytes 152 to 160 of the header (IMOD, "MRC Image2000 Format").
+_IMOD = slice(40, 48)
+_IMOD_STAMP = 1146047817
+#: Many programs that know no pixel size write exactly 1 Å.
+_NOT_SET = (
+    "the header says exactly 1 Å a pixel, which programs write where nobody set it, so it is not believed; "
+    "give --pixel-size, or --force-pixel-size 0.1 where it is true"
+)
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
@@ -47,11 +57,14 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
     offset, nbytes = _HEADER + extended, columns * rows * dtype.itemsize
     if mode in (3, 4):
         return [Signal(sections, (rows, columns), dtype, _unloadable)]
-    if mode == 0 and _unsigned_bytes(header):
-        dtype = np.dtype("u1")
     within(offset, sections * nbytes, size)
+    read_as: tuple[str, ...] = ()
+    if mode == 0:
+        unsigned, why = _unsigned_bytes(header, np.fromfile(path, "u1", min(nbytes, _SAMPLE), offset=offset))
+        dtype = np.dtype("u1" if unsigned else "i1")
+        read_as = (f"its bytes (mode 0) are read as {'unsigned' if unsigned else 'signed'}: {why}",)
     notes = mdoc.read_notes(path)
-    pixel = _pixel_nm(header, first, notes)
+    pixel, doubt = _pixel_nm(header, first, notes)
     entry = int(first.get("Metadata size", 0))
 
     def load(index: int) -> np.ndarray[Any, Any]:
@@ -75,6 +88,8 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
             Axis(pixel[0], "nm"),
             Axis(pixel[1], "nm"),
             details=details,
+            scale_doubt=doubt,
+            notes=read_as,
         )
     ]
 
@@ -97,12 +112,30 @@ def _header(raw: bytes) -> tuple[Any, Literal["<", ">"]]:
     raise UnreadableFrame("it does not begin as an MRC file does")
 
 
-def _unsigned_bytes(header: Any) -> bool:
-    """Whether mode 0 means unsigned bytes, by IMOD's flag, else by the maximum in the header."""
-    imod_stamp, imod_flags = np.frombuffer(header["extra2"].tobytes()[48:56], header["nx"].dtype)
-    if int(imod_stamp) == 1146047817:
-        return not int(imod_flags) & 1
-    return float(header["dmax"]) > 127
+def _unsigned_bytes(header: Any, sample: np.ndarray[Any, Any]) -> tuple[bool, str]:
+    """Whether mode 0 means unsigned bytes, and by what that is known.
+
+    IMOD's flag says it (bit 0: signed), where its stamp is there. Else the header's minimum and maximum may. Else it is
+    the reading whose histogram is not torn: unsigned bytes end between 255 and 0, signed ones between 127 and 128, and
+    the right end lies where there are fewer pixels.
+
+    Parameters
+    ----------
+    sample : (N,) bytes of the first frame.
+    """
+    stamp, flags = np.frombuffer(header["extra2"].tobytes()[_IMOD], header["nx"].dtype)
+    if int(stamp) == _IMOD_STAMP:
+        return not int(flags) & 1, "IMOD's flag in the header says so"
+    low, high = float(header["dmin"]), float(header["dmax"])
+    if low < high and -128 <= low < 0 and high <= 127:
+        return False, "the header's minimum is below 0"
+    if 0 <= low < high and 127 < high <= 255:
+        return True, "the header's maximum is above 127"
+    counts = np.bincount(sample, minlength=256)
+    if not counts[128:].any():
+        return True, "no pixel is above 127, where both readings are the same"
+    ends = [min(counts[252:].sum(), counts[:4].sum()), min(counts[124:128].sum(), counts[128:132].sum())]
+    return bool(ends[0] <= ends[1]), "its histogram is torn if read the other way"
 
 
 def _fei(raw: bytes, header: Any, order: str) -> dict[str, Any]:
@@ -121,21 +154,23 @@ def _fei(raw: bytes, header: Any, order: str) -> dict[str, Any]:
 
 def _pixel_nm(
     header: Any, fei: dict[str, Any], notes: mdoc.Notes | None
-) -> tuple[float | None, float | None]:
-    """Height and width of a pixel [nm], None where they are not known."""
+) -> tuple[tuple[float | None, float | None], str | None]:
+    """Height and width of a pixel [nm], None where they are not known; and why the header's are not believed."""
     metres = [plausible(fei.get(f"Pixel size {axis}")) for axis in "YX"]
     if metres[0] is not None and metres[1] is not None:
-        return metres[0] * 1e9, metres[1] * 1e9
+        return (metres[0] * 1e9, metres[1] * 1e9), None
     angstroms: list[float | None] = []
-    for axis, sampling in (("y", "my"), ("x", "mx")):
-        steps = int(header[sampling])
+    for axis, sampling, pixels in (("y", "my", "ny"), ("x", "mx", "nx")):
+        # Some writers leave the intervals at 0 and give the cell: it is that of the whole picture then.
+        steps = int(header[sampling]) or int(header[pixels])
         angstroms.append(plausible(float(header["cella"][axis]) / steps) if steps > 0 else None)
     told = notes.pixel_size_nm() if notes else None
-    # Many programs that know no pixel size write exactly 1 Å: SerialEM's notes are better then.
     if told is not None and (None in angstroms or angstroms == [1.0, 1.0]):
-        return told, told
+        return (told, told), None
+    if angstroms == [1.0, 1.0]:
+        return (None, None), _NOT_SET
     row, column = angstroms
-    return row and row / 10, column and column / 10
+    return (row and row / 10, column and column / 10), None
 
 
 def _details(header: Any, fei: dict[str, Any], notes: dict[str, str]) -> Details:
