@@ -137,6 +137,7 @@ def simulate(options: argparse.Namespace) -> int:
     option("--out", Path, "DIR", "where the result is put", required=True),
     option("--seed", from_zero, "S", "everything follows from it", 1),
     option("--steps", positive, "N", "batches to learn from"),
+    option("--minutes", positive_number, "M", "train for so long instead; the learning rate follows the time"),
     option("--from", Path, "BUNDLE", "a bundle or the folder of another training, whose weights to begin with",
            dest="start_from"),
     option("--width", positive, "N", "channels of the first level", 24),
@@ -169,7 +170,7 @@ def train_unet(options: argparse.Namespace) -> int:
         print(finetune(options.start_from or SHIPPED, options.data, options.out, **told, **how).verdict)
         return 0
     built = Architecture(**given(options, "width", "levels", "stem", "norm"))
-    settings = Settings(built, bfloat16=options.bfloat16, **told)
+    settings = Settings(built, minutes=options.minutes, bfloat16=options.bfloat16, **told)
     print(train(options.data, options.out, settings, **given(options, "device", "start_from")))
     return 0
 

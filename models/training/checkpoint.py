@@ -33,7 +33,20 @@ class Run:
     def __init__(self, order: dict[str, Any], path: Path) -> None:
         self.order, self.path = json.loads(json.dumps(order)), path
         self.step = 0
+        self.seconds = 0.0
+        """Spent on it so far, those before an interruption included [s]."""
         self.curves: list[Figures] = []
+
+    @property
+    def place(self) -> float:
+        """How far it has come, in steps; with a time budget the share of it that is spent, times the steps."""
+        minutes, steps = self.order.get("minutes"), self.order["steps"]
+        return float(self.step if minutes is None else min(steps, steps * self.seconds / (60 * minutes)))
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps are done, or the time is spent."""
+        return bool(self.place >= self.order["steps"])
 
     def look(self, figures: Figures) -> bool:
         """Keep the validation figures of this step; returns whether their score is the best so far."""
@@ -60,6 +73,7 @@ class Run:
                 f"{self.path.parent} holds a training with other settings or data; choose another folder"
             )
         self.step, self.curves = state["step"], state["curves"]
+        self.seconds = state.get("seconds", 0.0)
         net.load_state_dict(_part(tensors, "net"))
         averaged.load_state_dict(_part(tensors, "average"))
         moments: dict[int, dict[str, Tensor]] = {}
@@ -85,7 +99,9 @@ class Run:
             for part, named in parts.items()
             for name, tensor in named.items()
         }
-        state = json.dumps({"order": self.order, "step": self.step, "curves": self.curves})
+        state = json.dumps(
+            {"order": self.order, "step": self.step, "seconds": self.seconds, "curves": self.curves}
+        )
         partial = self.path.with_suffix(".partial")
         save_file(tensors, partial, {"state": state})
         partial.replace(self.path)

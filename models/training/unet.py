@@ -43,6 +43,8 @@ class Settings:
 
     architecture: Architecture = field(default_factory=Architecture)
     steps: int = 4000
+    minutes: float | None = None
+    """Train for this long instead of for `steps`: the learning rate follows the time, looks are as many steps apart."""
     batch: int = 8
     learning_rate: float = 2e-3
     """The largest; it rises over the first twentieth of the steps and falls as a cosine afterwards."""
@@ -68,8 +70,8 @@ class Settings:
         return Preprocessing() if self.preprocess else Preprocessing(surface_order=0, noise_order=0)
 
 
-def learning_rate(step: int, settings: Settings) -> float:
-    """Of a step: a linear rise over the first twentieth, then half a cosine down to a hundredth."""
+def learning_rate(step: float, settings: Settings) -> float:
+    """Of a step (or of the share of a time budget, in steps): a linear rise, then half a cosine down to a hundredth."""
     rise = max(1, settings.steps // 20)
     if step < rise:
         return settings.learning_rate * (step + 1) / rise
@@ -95,7 +97,7 @@ def learn_from(
     batch: tuple[Tensor, Tensor],
     net: UNet,
     optimiser: torch.optim.Optimizer,
-    step: int,
+    step: float,
     settings: Settings,
     device: str,
 ) -> float:
@@ -146,18 +148,19 @@ def train(
     best = begun.resume(net, averaged, optimiser)
 
     drawing = settings.drawing if settings.randomise else Drawing(settings.drawing.weights, randomise=False)
-    drawn = (drawing, preprocessing, settings.batch, settings.seed, begun.step)
-    source = batches(Pool(learn, drawing.weights), *drawn)
+    pool = Pool(learn, drawing.weights)
+    source = batches(pool, drawing, preprocessing, settings.batch, settings.seed, begun.step)
     losses: list[float] = []
-    started = time.monotonic()
-    with tqdm(total=settings.steps, initial=begun.step, unit="step", disable=None) as bar:
-        while begun.step < settings.steps and not begun.stopped(settings.patience):
+    started = time.monotonic() - begun.seconds
+    with tqdm(total=settings.steps, initial=int(begun.place), unit="step", disable=None) as bar:
+        while not begun.done and not begun.stopped(settings.patience):
             net.train()
-            losses.append(learn_from(next(source), net, optimiser, begun.step, settings, device))
+            losses.append(learn_from(next(source), net, optimiser, begun.place, settings, device))
             begun.step += 1
+            begun.seconds = time.monotonic() - started
             _follow(averaged, net, min(settings.average, (1 + begun.step) / (10 + begun.step)))
-            bar.update()
-            if begun.step % settings.round_steps == 0 or begun.step == settings.steps:
+            bar.update(int(begun.place) - bar.n)
+            if begun.step % settings.round_steps == 0 or begun.done:
                 figures = {"loss": float(np.mean(losses)), **validate(averaged, check, preprocessing)}
                 losses.clear()
                 if begun.look(figures):
@@ -169,7 +172,7 @@ def train(
     told = {
         "started_from": sha256(weights).hexdigest() if (weights := _bytes_of(start_from)) else None,
         "data": {"digest": learn.digest, "images": len(learn), "validation_images": len(check)},
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(begun.seconds, 1),
     }
     return _write_told(out, settings, begun, told)
 

@@ -97,6 +97,18 @@ def test_a_training_learns(discs: Path, tmp_path: Path) -> None:
         assert picture.size[0] > 1000
 
 
+def test_a_time_budget_ends_a_training_and_outlives_an_interruption(discs: Path, tmp_path: Path) -> None:
+    settings = Settings(TINY, steps=1000, minutes=0.03, batch=2, round_steps=4)
+    train(discs, tmp_path, settings)
+    told = json.loads((tmp_path / "training.json").read_text())
+    assert 0 < told["steps"] < 1000
+    assert told["seconds"] >= 1.8
+    weights = (tmp_path / "unet.safetensors").read_bytes()
+    train(discs, tmp_path, settings)  # the budget is spent
+    assert (tmp_path / "unet.safetensors").read_bytes() == weights
+    assert json.loads((tmp_path / "training.json").read_text())["steps"] == told["steps"]
+
+
 def test_a_damaged_checkpoint_is_said(discs: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.safetensors").write_bytes(b"no tensors at all")
     with pytest.raises(ModelError, match="is damaged"):
