@@ -30,6 +30,8 @@ SIZE_BINS = 400
 SIZE_CHUNK = 50_000
 
 _FIGURES = "frame_id, position, at, n_empty, n_null, n_no, n_yes, counted, corrected, low, high"
+#: What version 4 of the record added.
+_TRACKS = "t_empty, t_null, t_no, t_yes, effective"
 
 
 class SeriesReader:
@@ -43,7 +45,8 @@ class SeriesReader:
         self._figures: Figures | None = None
 
     def read(self, db: sqlite3.Connection) -> tuple[Series, Figures | None]:
-        last = db.execute(f"SELECT {_FIGURES} FROM statistics ORDER BY position DESC LIMIT 1").fetchone()
+        columns = figure_columns(db)
+        last = db.execute(f"SELECT {columns} FROM statistics ORDER BY position DESC LIMIT 1").fetchone()
         if last == self._last:
             return self._series, self._figures
         if last is None:
@@ -53,7 +56,7 @@ class SeriesReader:
         seen = 0
         if self._last is not None:
             # A frame that was acquired earlier but finished later moves all that follow it: read again.
-            now = db.execute(f"SELECT {_FIGURES} FROM statistics WHERE position = ?", self._last[1:2])
+            now = db.execute(f"SELECT {columns} FROM statistics WHERE position = ?", self._last[1:2])
             if now.fetchone() == self._last:
                 seen = self._last[1]
             else:
@@ -61,15 +64,25 @@ class SeriesReader:
         step = 2 ** max(0, math.ceil(math.log2(last[1] / self._points)))
         self._kept = [row for row in self._kept if row[1] % step == 0]
         self._kept += db.execute(
-            f"SELECT {_FIGURES} FROM statistics WHERE position > ? AND position % ? = 0 ORDER BY position",
+            f"SELECT {columns} FROM statistics WHERE position > ? AND position % ? = 0 ORDER BY position",
             (seen, step),
         )
         rows = self._kept if self._kept and self._kept[-1] == last else [*self._kept, last]
-        table = np.array([(row[1], row[2], *row[7:]) for row in rows], dtype=np.float64)  # NULL becomes NaN
+        table = np.array([(row[1], row[2], *row[7:11]) for row in rows], dtype=np.float64)  # NULL becomes NaN
         self._series = Series(*np.ascontiguousarray(table.T))
-        self._figures = Figures(last[1], last[2], last[3:7], *last[7:])
+        tracks = None if last[11] is None else last[11:15]
+        _, position, at = last[:3]
+        counted, corrected, low, high = last[7:11]
+        self._figures = Figures(position, at, last[3:7], counted, corrected, low, high, tracks, last[15])
         self._last = last
         return self._series, self._figures
+
+
+def figure_columns(db: sqlite3.Connection) -> str:
+    """The columns of `statistics` that the page shows, in any version of the record."""
+    names = {row[1] for row in db.execute("PRAGMA table_info(statistics)")}
+    added = ", ".join(name if name in names else f"NULL AS {name}" for name in _TRACKS.split(", "))
+    return f"{_FIGURES}, {added}"
 
 
 class SizesReader:

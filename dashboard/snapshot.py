@@ -66,16 +66,25 @@ class Figures:
     position: int
     at: float
     counts: tuple[int, int, int, int]
-    """In the order of `models.results.CLASSES`."""
+    """Sightings, in the order of `models.results.CLASSES`."""
     counted: float | None
     corrected: float | None
     low: float | None
     high: float | None
+    tracks: tuple[int, int, int, int] | None = None
+    """Each physical particle once; None where an older version recorded it, which followed none."""
+    effective: float | None = None
+    """How many independent particles the judged tracks are worth."""
+
+    @property
+    def particles(self) -> tuple[int, int, int, int]:
+        """Tracks, or sightings where particles were not followed."""
+        return self.counts if self.tracks is None else self.tracks
 
     @property
     def judged(self) -> int:
         """Particles behind the fraction: `no` and `yes`."""
-        return self.counts[2] + self.counts[3]
+        return self.particles[2] + self.particles[3]
 
 
 @dataclass(frozen=True, eq=False)

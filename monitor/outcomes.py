@@ -23,6 +23,8 @@ class FinishedFrame:
     """The file's original metadata."""
     pixels: str | None = None
     """Hash of the pixels, by which a frozen camera is noticed."""
+    signature: bytes | None = None
+    """PNG by which the frame is registered with others of its field; see `monitor.tracking.signature`."""
 
     @property
     def counts(self) -> tuple[int, int, int, int]:

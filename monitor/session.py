@@ -20,6 +20,7 @@ from monitor.record.settling import RunningStatistics
 from monitor.settings import WatchSettings
 from monitor.sources.base import Source
 from monitor.sources.retention import Retention
+from monitor.statistics.estimate_course import Estimator
 from monitor.statistics.fraction import rates_of
 from monitor.workers.pool import Finished, WorkerFailed, Workers, spawned
 from monitor.workers.worker import Start, Task
@@ -156,7 +157,7 @@ class Session:
             self._settle(workers)
             self._feeds.write_status()
             self._on_tick()
-            working = self.waiting > 0 or bool(workers.tasks) or not self._announced
+            working = self.waiting > 0 or bool(workers.tasks) or not self._announced or self._unsettled
             if self._feeds.ended and not working and self._feeds.empty:
                 return
             # Looked at last: a source has announced what it found before it says that it is not busy.
@@ -235,7 +236,8 @@ class Session:
             ready = workers.ready
             self._holding.write(lambda: self.record.add_bundle(ready.bundle, ready.path, ready.details))
             self._holding.write(lambda: self.record.set_meta(bundle=ready.bundle))
-            self._statistics = RunningStatistics(self.record, rates_of(ready.details), self._steady)
+            estimator = Estimator(rates_of(ready.details))
+            self._statistics = RunningStatistics(self.record, estimator, self._steady)
             log.info("event=bundle bundle=%s path=%s", ready.bundle, ready.path)
         for finished in news:
             self._conclude(finished)
@@ -257,7 +259,7 @@ class Session:
         )
         if order is not None:
             if self._statistics is not None:
-                self._statistics.add(order, done.counts)
+                self._statistics.add(order)
             self._retention.done(task.ref.path, analysed=True)
 
     def _died(self, task: Task, reason: str) -> None:
@@ -297,6 +299,10 @@ class Session:
         path = self.record.frame(frame_id).path
         log.warning("event=frame-rejected frame=%d path=%s reason=%r", frame_id, path, reason)
         self._holding.write(lambda: self.record.reject(frame_id, revision, reason))
+
+    @property
+    def _unsettled(self) -> bool:
+        return self._statistics is not None and not self._statistics.settled
 
     def _settle(self, workers: Workers, *, final: bool = False) -> None:
         statistics = self._statistics

@@ -73,9 +73,9 @@ def _tick(name: str) -> str:
 
 
 def _data(figures: Figures | None) -> dict[str, Any]:
-    counts: dict[str, int] = dict(zip(CLASSES, figures.counts if figures else (0, 0, 0, 0), strict=True))
+    counts: dict[str, int] = dict(zip(CLASSES, figures.particles if figures else (0, 0, 0, 0), strict=True))
     total = sum(counts.values())
-    # The interval of each share, as if every sighting stood for itself.
+    # The interval of each share, as if every particle stood for itself.
     bounds = [wilson(counts[name], total) or (0.0, 0.0) for name in SHOWN_ORDER]
     return {
         "tick": [_tick(name) for name in SHOWN_ORDER],

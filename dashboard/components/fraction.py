@@ -20,6 +20,7 @@ from bokeh.plotting import figure
 
 from dashboard.snapshot import BundleState, Figures, Series, Snapshot
 from dashboard.style import CLASS_STYLES, DIM, PANEL, TEXT, percent, text_sheet, widget_sheet
+from monitor.statistics.estimate_course import ESTIMAND
 from monitor.statistics.fraction import wilson
 
 _COLUMNS = ("position", "minutes", "counted", "corrected", "low", "high")
@@ -27,10 +28,6 @@ _AXES = {
     "frame": ("position", "frames analysed, in order of acquisition"),
     "time": ("minutes", "minutes since the first frame"),
 }
-_MEANING = (
-    "Fraction of faults that could be seen: yes / (yes + no). "
-    "Until tracking exists each sighting counts as a track."
-)
 
 
 class Fraction:
@@ -139,23 +136,31 @@ def ceiling(series: Series) -> float:
 
 
 def _headline(figures: Figures | None, bundle: BundleState | None) -> str:
-    note = f'<div class="note">{_MEANING}</div>'
+    note = f'<div class="note">{ESTIMAND[0].upper()}{ESTIMAND[1:]}.</div>'
     if figures is None or figures.counted is None:
         why = "no frame yet" if figures is None else "no particle judged yes or no yet"
         return f'<div class="big none">—</div><div class="interval">{why}</div>{note}'
-    yes, judged = figures.counts[3], figures.judged
-    counted = f"counted <b>{percent(figures.counted)}</b>: {yes:,} of {judged:,} particles"
+    yes, judged = figures.particles[3], figures.judged
+    counted = f"counted <b>{percent(figures.counted)}</b>: {yes:,} of {judged:,} {_unit(figures)}"
     note += f'<div class="note">{_corrected_by(bundle)}</div>'
     if figures.corrected is None:
         low, high = wilson(yes, judged) or (None, None)
         value, interval = figures.counted, f"95 %: {_bare(low)} – {percent(high)}"
-        counted = f"as counted, not corrected: {yes:,} of {judged:,} particles"
+        counted = f"as counted, not corrected: {yes:,} of {judged:,} {_unit(figures)}"
     else:
         value, interval = figures.corrected, f"95 %: {_bare(figures.low)} – {percent(figures.high)}"
     return (
         f'<div class="big">{100 * value:.1f}<small> %</small></div><div class="interval">{interval}</div>'
         f'<div class="counted">{counted}</div>{note}'
     )
+
+
+def _unit(figures: Figures) -> str:
+    if figures.tracks is None:
+        return "sightings (an older record: particles were not followed)"
+    if figures.effective is not None and round(figures.effective) < figures.judged:
+        return f"particles, worth {figures.effective:,.0f} independent ones"
+    return "particles"
 
 
 def _bare(value: float | None) -> str:

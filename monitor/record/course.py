@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
+from monitor.record.following import Following
 from monitor.record.queries import statistics_row
+from monitor.record.tracks import (
+    Order,
+    analysed_after,
+    open_maps,
+    placed_until,
+    truncate,
+    votes,
+    write_place,
+    write_tracks,
+)
 from monitor.statistics.course import StatisticsRow
-
-Order = tuple[float, int]
-"""A frame's place in the order of acquisition: time and id."""
+from monitor.tracking.tracker import MAPS_KEPT
 
 
 def last_row(db: sqlite3.Connection, before: Order | None = None) -> StatisticsRow | None:
@@ -23,38 +32,70 @@ def last_row(db: sqlite3.Connection, before: Order | None = None) -> StatisticsR
     return None if row is None else statistics_row(row)
 
 
-def unsettled(
-    db: sqlite3.Connection, after: Order | None
-) -> Iterator[tuple[int, float, tuple[int, int, int, int]]]:
-    """Analysed frames behind a place in the order of acquisition: id, time, and particles by class."""
-    rows = db.execute(
-        "SELECT f.id, ifnull(f.acquired, f.arrived) AS at, "
-        "sum(p.class = 'empty'), sum(p.class = 'null'), sum(p.class = 'no'), sum(p.class = 'yes') "
-        "FROM frames f LEFT JOIN particles p ON p.frame_id = f.id "
-        "WHERE f.state = 'analysed' AND (?1 IS NULL OR ifnull(f.acquired, f.arrived) >= ?1) "
-        "GROUP BY f.id ORDER BY at, f.id",
-        (None if after is None else after[0],),
-    )
-    for frame_id, at, empty, null, no, yes in rows:
-        if after is None or (at, frame_id) > after:
-            yield frame_id, at, (empty or 0, null or 0, no or 0, yes or 0)
-
-
 def has_unsettled(db: sqlite3.Connection) -> bool:
-    """Whether analysed frames lack their row of statistics, or rows lack what came before them."""
-    analysed, rows, last = db.execute(
-        "SELECT (SELECT count(*) FROM results), count(*), ifnull(max(position), 0) FROM statistics"
+    """Whether analysed frames lack their row of statistics."""
+    analysed, rows = db.execute(
+        "SELECT (SELECT count(*) FROM results), (SELECT count(*) FROM statistics)"
+    ).fetchone()
+    return bool(analysed != rows)
+
+
+def has_hole(db: sqlite3.Connection) -> bool:
+    """Whether rows lack what came before them."""
+    rows, last, unplaced = db.execute(
+        "SELECT count(*), ifnull(max(position), 0), "
+        "(SELECT count(*) FROM statistics s WHERE NOT EXISTS (SELECT 1 FROM places WHERE frame_id = s.frame_id)) "
+        "FROM statistics"
     ).fetchone()
     # A hole is left where a frame was taken again and this program ended before it was closed.
-    return not analysed == rows == last
+    if rows != last or unplaced:
+        return True
+    # And a result may have come that belongs before rows which are there.
+    last_order = last_row(db)
+    if last_order is None:
+        return False
+    (until,) = db.execute(
+        "SELECT count(*) FROM frames WHERE state = 'analysed' AND ifnull(acquired, arrived) <= ?1 "
+        "AND (ifnull(acquired, arrived) < ?1 OR id <= ?2)",
+        last_order.order,
+    ).fetchone()
+    return bool(until != rows)
 
 
-def insert_rows(db: sqlite3.Connection, rows: Iterable[StatisticsRow], from_position: int | None) -> None:
-    """Append rows; with `from_position` they replace everything from there on."""
-    if from_position is not None:
-        db.execute("DELETE FROM statistics WHERE position >= ?", (from_position,))
+def restore(db: sqlite3.Connection, following: Following, stale: Order | None) -> None:
+    """Bring `following` to the last row, or to the last before `stale`; what is behind is forgotten."""
+    last = last_row(db, stale)
+    maps = [] if last is None else open_maps(db, last.order, MAPS_KEPT + 1)
+    placed = [] if last is None else list(placed_until(db, last.order, maps))
+    truncate(db, 1 if last is None else last.position + 1, maps)
+    closed = (vote for number, vote in votes(db) if number not in maps)
+    write_tracks(db, following.restore(last, closed, placed))
+
+
+def settle(db: sqlite3.Connection, following: Following, before: Order | None, limit: int) -> int:
+    """Settle the next frames, at most `limit`, that come before a place; returns how many."""
+    after = None if following.last is None else following.last.order
+    frames = analysed_after(db, after, limit)
+    settled = [following.step(frame) for frame in frames if before is None or frame.order < before]
+    for each in settled:
+        write_place(db, each.place, each.uncounted)
+    # A track that changed several times is written once, as it is in the end.
+    write_tracks(db, {track.id: track for each in settled for track in each.tracks}.values())
+    insert_rows(db, (each.row for each in settled))
+    return len(settled)
+
+
+def insert_rows(db: sqlite3.Connection, rows: Iterable[StatisticsRow]) -> None:
+    """Append rows."""
     db.executemany(
-        "INSERT INTO statistics (frame_id, position, at, n_empty, n_null, n_no, n_yes, counted, "
-        "corrected, low, high) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        ((r.frame_id, r.position, r.at, *r.counts, r.counted, r.corrected, r.low, r.high) for r in rows),
-    )
+        "INSERT INTO statistics (frame_id, position, at, n_empty, n_null, n_no, n_yes, counted, corrected, low, "
+        "high, t_empty, t_null, t_no, t_yes, effective, state) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                r.frame_id, r.position, r.at, *r.counts, r.counted, r.corrected, r.low, r.high,
+                *(r.tracks or (None,) * 4), r.effective, r.state,
+            )
+            for r in rows
+        ),
+    )  # fmt: skip

@@ -33,6 +33,7 @@ COLUMNS = {
     "frame_height_px": "height",
     "frame_width_px": "width",
     "particle": "label",
+    "track": "track",
     "class": "class",
     "p_empty": "p_empty",
     "p_null": "p_null",
@@ -50,14 +51,42 @@ COLUMNS = {
     "bundle": "bundle",
 }
 
+#: The same of a row a track.
+TRACK_COLUMNS = {
+    "track": "id",
+    "field_first_frame": "field",
+    "map_first_frame": "map",
+    "source": "address",
+    "path": "path",
+    "frame_index": "item",
+    "first_frame": "first_frame",
+    "last_frame": "last_frame",
+    "first_seen_unix_s": "first_at",
+    "counted_sightings": "seen",
+    "class": "class",
+    "p_empty": "p_empty",
+    "p_null": "p_null",
+    "p_no": "p_no",
+    "p_yes": "p_yes",
+    "sure": "sure",
+    "diameter_nm": "diameter_nm",
+    "whole": "whole",
+    "weight": "weight",
+    "map_row_nm": "row_nm",
+    "map_column_nm": "col_nm",
+}
+
 #: Units of features; the others are numbers without one (logarithms of ratios, shares, correlations).
 FEATURE_UNITS = {"peak_first_k": "per_nm", "first_depth": "layers", "second_depth": "layers"}
 
 _TEXT = ("source", "path", "sender", "class", "bundle")
 _WHOLE = (
-    "track", "frame_id", "frame_index", "revision", "sequence", "frame_height_px", "frame_width_px", "particle",
+    "track", "field_first_frame", "map_first_frame", "first_frame", "last_frame", "counted_sightings",
+    "frame_id", "frame_index", "revision", "sequence", "frame_height_px", "frame_width_px", "particle",
     "bbox_row0_px", "bbox_column0_px", "bbox_row1_px", "bbox_column1_px",
 )  # fmt: skip
+
+_TRUTHS = ("abstained", "sure", "whole")
 
 #: Rows that are written to Parquet at a time.
 _BATCH = 10_000
@@ -69,12 +98,13 @@ def export(session: Path, to: Path, tracks: bool = False) -> int:
     Parameters
     ----------
     tracks
-        A row a track. Until particles are followed from frame to frame, a track is a sighting.
+        A row a track instead of a row a sighting.
 
     Raises
     ------
     InputError
-        There is no session, the name ends in neither, or it can't be written.
+        There is no session, the name ends in neither, it can't be written, or tracks are asked for where an older
+        version recorded none.
     """
     suffix = to.suffix.lower()
     if suffix not in (".csv", ".parquet"):
@@ -85,9 +115,15 @@ def export(session: Path, to: Path, tracks: bool = False) -> int:
             path=to,
         )
     with RecordReader(session) as record, record.glance():
-        features = _feature_names(record)
-        names = (["track"] if tracks else []) + [*COLUMNS, *map(feature_column, features)]
-        rows = _rows(record, features, tracks)
+        if tracks and not record.has_tracks:
+            raise InputError(
+                f"{session}: an older version recorded it and followed no particles; "
+                "faultwatch replay records it anew, with tracks",
+                path=session,
+            )
+        features = [] if tracks else _feature_names(record)
+        names = [*TRACK_COLUMNS] if tracks else [*COLUMNS, *map(feature_column, features)]
+        rows = _track_rows(record) if tracks else _rows(record, features)
         # Beside its place first, so that a table that is there is a whole one.
         part = to.with_name(f"{to.name}.part")
         try:
@@ -114,16 +150,21 @@ def _feature_names(record: RecordReader) -> list[str]:
     return list(names)
 
 
-def _rows(record: RecordReader, features: list[str], tracks: bool) -> Iterator[list[Any]]:
+def _rows(record: RecordReader, features: list[str]) -> Iterator[list[Any]]:
     for particle in record.particles():
         values = json.loads(particle["features"])
         row = [_value(particle, column) for column in COLUMNS.values()]
-        yield ([particle["id"]] if tracks else []) + row + [values.get(name) for name in features]
+        yield row + [values.get(name) for name in features]
+
+
+def _track_rows(record: RecordReader) -> Iterator[list[Any]]:
+    for track in record.tracks():
+        yield [_value(track, column) for column in TRACK_COLUMNS.values()]
 
 
 def _value(particle: sqlite3.Row, column: str) -> Any:
-    value = particle[column]
-    if column == "abstained":
+    value = particle[column] if column in particle.keys() else None  # noqa: SIM118, it is no dict
+    if column in _TRUTHS:
         return bool(value)
     return os.fsdecode(value).encode("utf-8", "replace").decode() if isinstance(value, bytes) else value
 
@@ -143,7 +184,7 @@ def _write_parquet(to: Path, names: list[str], rows: Iterator[list[Any]]) -> int
     pyarrow = importlib.import_module("pyarrow")
     parquet = importlib.import_module("pyarrow.parquet")
     # By name, not by what happens to be in it: a column of which nothing is known keeps its type.
-    kinds = {"abstained": pyarrow.bool_()}
+    kinds = dict.fromkeys(_TRUTHS, pyarrow.bool_())
     kinds |= dict.fromkeys(_TEXT, pyarrow.string()) | dict.fromkeys(_WHOLE, pyarrow.int64())
     schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in names])
     count = 0

@@ -67,6 +67,7 @@ END;
 CREATE TRIGGER ledger_result_went AFTER DELETE ON results
 BEGIN
     DELETE FROM statistics WHERE frame_id = OLD.frame_id;
+    DELETE FROM places WHERE frame_id = OLD.frame_id;
     DELETE FROM particles WHERE frame_id = OLD.frame_id;
     UPDATE frames SET state = 'queued' WHERE id = OLD.frame_id;
 END;

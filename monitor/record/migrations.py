@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 
 #: `PRAGMA user_version` of the schema in schema.sql and ledger.sql.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 #: The oldest version whose tables readers understand as they are, without a migration.
 OLDEST_READABLE = 1
@@ -35,6 +35,78 @@ STEPS: Mapping[int, str] = {
     2: """
         ALTER TABLE results ADD COLUMN pixels TEXT;
         CREATE INDEX results_pixels ON results (pixels);
+    """,
+    # Particles were counted by sightings; the figures are made again, over tracks, when the session goes on.
+    3: """
+        ALTER TABLE results ADD COLUMN signature BLOB;
+        ALTER TABLE particles ADD COLUMN track INTEGER;
+        CREATE INDEX particles_track ON particles (track);
+CREATE TABLE places (             -- where each settled frame lies on the specimen
+    frame_id  INTEGER PRIMARY KEY REFERENCES results(frame_id) ON DELETE CASCADE,
+    field     INTEGER NOT NULL,               -- number of the field's first frame
+    map       INTEGER NOT NULL,               -- its first frame: fields that overlap share a map
+    row_nm    REAL NOT NULL,                  -- of the frame's upper left corner, on the map
+    col_nm    REAL NOT NULL,
+    drift_nm  REAL,                           -- from the frame before; NULL: the stage moved
+    how       TEXT NOT NULL,                  -- first, correlation, particles, drift, returned, bridged
+    uncounted TEXT                            -- why its particles are not counted; NULL: they are
+);
+CREATE INDEX places_map ON places (map);
+
+CREATE TABLE tracks (             -- a row a physical particle
+    id          INTEGER PRIMARY KEY,          -- particles.id of its first sighting
+    field       INTEGER NOT NULL,             -- in which it was seen first
+    map         INTEGER NOT NULL,
+    class       TEXT NOT NULL CHECK (class IN ('empty', 'null', 'no', 'yes')),
+    p_empty     REAL NOT NULL,
+    p_null      REAL NOT NULL,
+    p_no        REAL NOT NULL,
+    p_yes       REAL NOT NULL,
+    sure        INTEGER NOT NULL,             -- 0: too close to call
+    seen        INTEGER NOT NULL,             -- sightings in frames that count; 0: the track does not count
+    first_frame INTEGER NOT NULL,
+    last_frame  INTEGER NOT NULL,
+    diameter_nm REAL NOT NULL,                -- in the sighting that shows most of it
+    whole       INTEGER NOT NULL,             -- it was seen without touching the border of a frame
+    weight      REAL NOT NULL,                -- 1 / how often one of its size comes into view
+    row_nm      REAL NOT NULL,                -- of its centre, on the map
+    col_nm      REAL NOT NULL
+);
+CREATE INDEX tracks_map ON tracks (map);
+CREATE TABLE alarms (             -- a row an alarm, from when it was raised
+    id           INTEGER PRIMARY KEY,
+    kind         TEXT NOT NULL,
+    severity     TEXT NOT NULL,               -- notice, warning, critical
+    cause        TEXT NOT NULL,               -- a sentence with the figures, as they were when it was raised
+    action       TEXT NOT NULL,               -- what to do
+    since_frame  INTEGER,                     -- the first frame concerned; NULL: before any frame came
+    since        REAL,                        -- its time
+    last_frame   INTEGER,                     -- the last frame concerned
+    frames       INTEGER NOT NULL,            -- how many are concerned
+    until_frame  INTEGER,                     -- at which it was cleared
+    until        REAL,                        -- NULL: it lasts
+    position     INTEGER,                     -- of the frame that raised it; NULL: the session itself did
+    acknowledged REAL                         -- when a person did
+);
+CREATE INDEX alarms_open ON alarms (until);
+
+CREATE TABLE labels (             -- tracks that an audit drew, and what people said of them
+    id        INTEGER PRIMARY KEY,
+    particle  INTEGER NOT NULL,               -- particles.id of the sighting that was shown
+    drawn     REAL NOT NULL,
+    inclusion REAL NOT NULL,                  -- probability with which the track was drawn
+    observer  TEXT,                           -- NULL: nobody has looked yet
+    class     TEXT CHECK (class IN ('empty', 'null', 'no', 'yes')),
+    at        REAL,
+    UNIQUE (particle, observer)
+);
+        DELETE FROM statistics;
+        ALTER TABLE statistics ADD COLUMN t_empty INTEGER;
+        ALTER TABLE statistics ADD COLUMN t_null INTEGER;
+        ALTER TABLE statistics ADD COLUMN t_no INTEGER;
+        ALTER TABLE statistics ADD COLUMN t_yes INTEGER;
+        ALTER TABLE statistics ADD COLUMN effective REAL;
+        ALTER TABLE statistics ADD COLUMN state TEXT;
     """,
 }
 

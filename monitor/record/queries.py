@@ -50,7 +50,7 @@ def frame_row(row: tuple[Any, ...], folder: Path) -> FrameRow:
         file_size=row[10],
         file_mtime_ns=row[11],
         pixel_size_nm=row[12],
-        metadata=_from_json(row[13]) if row[13] else {},
+        metadata=from_json(row[13]) if row[13] else {},
         state=row[14],
         reason=row[15],
     )
@@ -80,12 +80,12 @@ def particle_row(row: tuple[Any, ...]) -> Particle:
         centroid=(row[11], row[12]),
         diameter_nm=row[13],
         area_nm2=row[14],
-        outline=tuple((r, c) for r, c in _from_json(row[15])),
-        features=_from_json(row[16]),
+        outline=tuple((r, c) for r, c in from_json(row[15])),
+        features=from_json(row[16]),
     )
 
 
-def _from_json(text: Any) -> Any:
+def from_json(text: Any) -> Any:
     """What was kept as JSON. SQLite knows damage to its pages, not to what stands in a row."""
     try:
         return json.loads(text)
@@ -106,7 +106,12 @@ def source_row(row: tuple[Any, ...]) -> SourceRow:
 
 def statistics_row(row: tuple[Any, ...]) -> StatisticsRow:
     """From all columns of `statistics`."""
-    return StatisticsRow(row[0], row[1], row[2], (row[3], row[4], row[5], row[6]), *row[7:])
+    tracks = None if len(row) < 15 or row[11] is None else (row[11], row[12], row[13], row[14])
+    counts = (row[3], row[4], row[5], row[6])
+    effective, state = (row[15], row[16]) if len(row) > 16 else (None, None)
+    return StatisticsRow(
+        row[0], row[1], row[2], counts, row[7], row[8], row[9], row[10], tracks, effective, state
+    )
 
 
 def to_json(value: Any) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from models.results import CLASSES
 from monitor.record.database import open_for_reading
+from monitor.record.migrations import version_of
 from monitor.record.queries import (
     FRAME_COLUMNS,
     PARTICLE_COLUMNS,
@@ -79,6 +81,34 @@ class RecordReader:
             self._db.execute("SELECT class, count(*) FROM particles GROUP BY class")
         )
         return {name: counts.get(name, 0) for name in CLASSES}
+
+    def tracks(self) -> Iterator[sqlite3.Row]:
+        """Every track with the file of its first frame, in order of the tracks' numbers; none before version 4."""
+        if not self.has_tracks:
+            return
+        cursor = self._db.cursor()
+        cursor.row_factory = sqlite3.Row
+        yield from cursor.execute(
+            "SELECT t.*, f.path, f.item, s.address, ifnull(f.acquired, f.arrived) AS first_at, r.pixel_size_nm "
+            "FROM tracks t JOIN frames f ON f.id = t.first_frame JOIN results r ON r.frame_id = f.id "
+            "JOIN sources s ON s.id = f.source_id ORDER BY t.id"
+        )
+
+    @property
+    def has_tracks(self) -> bool:
+        """Whether particles were followed from frame to frame; versions before 4 did not."""
+        return version_of(self._db) >= 4
+
+    def places(self) -> dict[str, Any]:
+        """How many fields and settled frames there are, and why frames were not counted."""
+        if not self.has_tracks:
+            return {"fields": None, "frames": 0, "uncounted": {}}
+        fields, frames = self._db.execute("SELECT count(DISTINCT field), count(*) FROM places").fetchone()
+        reasons = self._db.execute(
+            "SELECT uncounted, count(*) AS n FROM places WHERE uncounted IS NOT NULL "
+            "GROUP BY uncounted ORDER BY n DESC, uncounted"
+        )
+        return {"fields": fields, "frames": frames, "uncounted": dict(reasons)}
 
     def sources(self) -> list[SourceRow]:
         """Where frames came from."""

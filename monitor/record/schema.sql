@@ -1,4 +1,4 @@
--- The record of one session, schema version 3 (PRAGMA user_version). SQLite in WAL mode; the session is the only writer.
+-- The record of one session, schema version 4 (PRAGMA user_version). SQLite in WAL mode; the session is the only writer.
 -- Its rules are in ledger.sql, its description in docs/record.md.
 -- Times are seconds since 1970-01-01 UTC. Coordinates are (row, column) in the frame's own pixels.
 
@@ -63,7 +63,8 @@ CREATE TABLE results (
     committed     REAL NOT NULL,              -- when this row was written
     latency_ms    REAL NOT NULL,              -- from the frame being there whole to this row
     preview       BLOB,                       -- JPEG, 8 bit grey, reduced by area to at most 512 pixels a side
-    pixels        TEXT                        -- hash of the pixels as they were analysed (see monitor.frames)
+    pixels        TEXT,                       -- hash of the pixels as they were analysed (see monitor.frames)
+    signature     BLOB                        -- PNG, 8 bit grey, 0.1 nm a pixel: by it frames of a field are registered
 );
 CREATE INDEX results_pixels ON results (pixels);                           -- finds frames of a frozen camera
 
@@ -87,22 +88,91 @@ CREATE TABLE particles (          -- a row a sighting
     area_nm2    REAL NOT NULL,
     outline     TEXT NOT NULL,                -- JSON [[row, col], ...], closed
     features    TEXT NOT NULL,                -- JSON {name: value}
+    track       INTEGER,                      -- the physical particle; NULL: not settled, or only a part of one
     UNIQUE (frame_id, label)
 );
 CREATE INDEX particles_class ON particles (class);
+CREATE INDEX particles_track ON particles (track);
+
+CREATE TABLE places (             -- where each settled frame lies on the specimen
+    frame_id  INTEGER PRIMARY KEY REFERENCES results(frame_id) ON DELETE CASCADE,
+    field     INTEGER NOT NULL,               -- number of the field's first frame
+    map       INTEGER NOT NULL,               -- its first frame: fields that overlap share a map
+    row_nm    REAL NOT NULL,                  -- of the frame's upper left corner, on the map
+    col_nm    REAL NOT NULL,
+    drift_nm  REAL,                           -- from the frame before; NULL: the stage moved
+    how       TEXT NOT NULL,                  -- first, correlation, particles, drift, returned, bridged
+    uncounted TEXT                            -- why its particles are not counted; NULL: they are
+);
+CREATE INDEX places_map ON places (map);
+
+CREATE TABLE tracks (             -- a row a physical particle
+    id          INTEGER PRIMARY KEY,          -- particles.id of its first sighting
+    field       INTEGER NOT NULL,             -- in which it was seen first
+    map         INTEGER NOT NULL,
+    class       TEXT NOT NULL CHECK (class IN ('empty', 'null', 'no', 'yes')),
+    p_empty     REAL NOT NULL,
+    p_null      REAL NOT NULL,
+    p_no        REAL NOT NULL,
+    p_yes       REAL NOT NULL,
+    sure        INTEGER NOT NULL,             -- 0: too close to call
+    seen        INTEGER NOT NULL,             -- sightings in frames that count; 0: the track does not count
+    first_frame INTEGER NOT NULL,
+    last_frame  INTEGER NOT NULL,
+    diameter_nm REAL NOT NULL,                -- in the sighting that shows most of it
+    whole       INTEGER NOT NULL,             -- it was seen without touching the border of a frame
+    weight      REAL NOT NULL,                -- 1 / how often one of its size comes into view
+    row_nm      REAL NOT NULL,                -- of its centre, on the map
+    col_nm      REAL NOT NULL
+);
+CREATE INDEX tracks_map ON tracks (map);
+
+CREATE TABLE alarms (             -- a row an alarm, from when it was raised
+    id           INTEGER PRIMARY KEY,
+    kind         TEXT NOT NULL,
+    severity     TEXT NOT NULL,               -- notice, warning, critical
+    cause        TEXT NOT NULL,               -- a sentence with the figures, as they were when it was raised
+    action       TEXT NOT NULL,               -- what to do
+    since_frame  INTEGER,                     -- the first frame concerned; NULL: before any frame came
+    since        REAL,                        -- its time
+    last_frame   INTEGER,                     -- the last frame concerned
+    frames       INTEGER NOT NULL,            -- how many are concerned
+    until_frame  INTEGER,                     -- at which it was cleared
+    until        REAL,                        -- NULL: it lasts
+    position     INTEGER,                     -- of the frame that raised it; NULL: the session itself did
+    acknowledged REAL                         -- when a person did
+);
+CREATE INDEX alarms_open ON alarms (until);
+
+CREATE TABLE labels (             -- tracks that an audit drew, and what people said of them
+    id        INTEGER PRIMARY KEY,
+    particle  INTEGER NOT NULL,               -- particles.id of the sighting that was shown
+    drawn     REAL NOT NULL,
+    inclusion REAL NOT NULL,                  -- probability with which the track was drawn
+    observer  TEXT,                           -- NULL: nobody has looked yet
+    class     TEXT CHECK (class IN ('empty', 'null', 'no', 'yes')),
+    at        REAL,
+    UNIQUE (particle, observer)
+);
 
 CREATE TABLE statistics (         -- the running figures after each analysed frame, in order of acquisition
     frame_id  INTEGER PRIMARY KEY REFERENCES results(frame_id) ON DELETE CASCADE,
     position  INTEGER NOT NULL UNIQUE,        -- 1, 2, 3 ... in that order
     at        REAL NOT NULL,                  -- time of acquisition (of arrival where that is unknown)
-    n_empty   INTEGER NOT NULL,
+    n_empty   INTEGER NOT NULL,               -- sightings of each class up to here
     n_null    INTEGER NOT NULL,
     n_no      INTEGER NOT NULL,
     n_yes     INTEGER NOT NULL,
-    counted   REAL,                           -- yes / (yes + no); NULL where there is none
-    corrected REAL,                           -- for sensitivity and specificity (Rogan and Gladen 1978)
+    counted   REAL,                           -- yes / (yes + no) of tracks; NULL where there is none
+    corrected REAL,                           -- for how often the bundle errs
     low       REAL,                           -- 95 % interval of `corrected`
-    high      REAL
+    high      REAL,
+    t_empty  INTEGER,                         -- tracks of each class up to here, of those that count
+    t_null   INTEGER,
+    t_no     INTEGER,
+    t_yes    INTEGER,
+    effective REAL,                           -- how many independent particles the judged tracks are worth
+    state    TEXT                             -- JSON: what the next row follows from
 );
 
 CREATE TABLE commands (           -- what a person asked for on the page, its only write; the session answers

@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from models.results import CLASSES
 from monitor.record import RecordReader
+from monitor.statistics.estimate_course import ESTIMAND
 from monitor.statistics.fraction import LEVEL
 
 
@@ -26,18 +28,25 @@ def summarise(session: Path) -> dict[str, Any]:
         last = record.last_statistics()
         latencies = record.latencies_ms()
         interval = None if last is None or last.low is None else [last.low, last.high]
+        places = record.places()
+        counts = None if last is None else last.tracks
+        tracks = dict(zip(CLASSES, counts, strict=True)) if counts is not None else dict(sightings)
         return {
             "ledger": record.ledger(),
             "reasons": record.reasons(),
             "sightings": sightings,
-            "tracks": dict(sightings),
-            "tracks_are_sightings": True,
+            "tracks": tracks,
+            "tracks_are_sightings": last is not None and counts is None,
+            "fields": places["fields"],
+            "uncounted": places["uncounted"],
             "fraction": {
                 "counted": None if last is None else last.counted,
                 "corrected": None if last is None else last.corrected,
                 "interval": interval,
                 "level": LEVEL,
-                "tracks": sightings["yes"] + sightings["no"],
+                "tracks": tracks["yes"] + tracks["no"],
+                "effective": None if last is None else last.effective,
+                "estimand": ESTIMAND,
             },
             "ignored": sum(source.ignored for source in sources),
             "lost": sum(source.lost for source in sources),
@@ -89,8 +98,15 @@ def as_text(summary: dict[str, Any]) -> str:
         if source["sent"] is not None:
             lines.append("            {sent} sent = {arrived} arrived + {lost} lost".format(**source))
     counts = ", ".join(f"{count} {name}" for name, count in summary["sightings"].items())
-    lines.append(f"particles   {counts} (sightings: a particle seen in two frames counts twice)")
+    lines.append(f"sightings   {counts}")
+    if summary["tracks_are_sightings"]:
+        lines.append("tracks      not followed: an older version wrote this record, and each sighting counts")
+    else:
+        counts = ", ".join(f"{count} {name}" for name, count in summary["tracks"].items())
+        lines.append(f"tracks      {counts} (each particle once), in {summary['fields'] or 0} fields")
+    lines += [f"  {count:6d} frames not counted: {why}" for why, count in summary["uncounted"].items()]
     lines.append(f"fraction    {fraction_text(fraction)}")
+    lines.append(f"            {fraction['estimand']}")
     if latency["p50"] is not None:
         lines.append("delay       {p50:.0f} ms median, {p95:.0f} ms p95, {p99:.0f} ms p99".format(**latency))
     lines.append(f"bundle      {summary['bundle'] or 'none was loaded'}")
@@ -101,7 +117,9 @@ def fraction_text(fraction: dict[str, Any]) -> str:
     """The fraction of visible faults in a sentence."""
     if fraction["counted"] is None:
         return "none yet: no particle in which a fault could be seen"
-    text = f"{fraction['counted']:.1%} counted, of {fraction['tracks']} in which a fault could be seen"
+    text = f"{fraction['counted']:.1%} counted, of {fraction['tracks']} tracks in which a fault could be seen"
+    if fraction["effective"] is not None and round(fraction["effective"]) < fraction["tracks"]:
+        text += f" (worth {fraction['effective']:.0f} independent ones)"
     if fraction["corrected"] is None:
         return text + "; not corrected, the bundle does not say how often it errs"
     text += f"; {fraction['corrected']:.1%} corrected for how often the bundle errs"

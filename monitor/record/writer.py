@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
 from monitor.record import course
 from monitor.record.database import open_for_writing
+from monitor.record.following import Following
 from monitor.record.identity import Taken, renamed, same_place, take_again, take_renamed
 from monitor.record.lock import SessionLock
 from monitor.record.numbers import Numbers
@@ -273,8 +274,8 @@ class RecordWriter:
             # With its result it becomes `analysed`, see ledger.sql.
             db.execute(
                 "INSERT INTO results (frame_id, bundle, backend, height, width, pixel_size_nm, quality, "
-                "timings_ms, finished, committed, latency_ms, preview, pixels) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "timings_ms, finished, committed, latency_ms, preview, pixels, signature) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     frame_id,
                     analysis.bundle,
@@ -288,6 +289,7 @@ class RecordWriter:
                     max(0.0, (committed - since) * 1000),
                     done.preview,
                     done.pixels,
+                    done.signature,
                 ),
             )
             db.executemany(
@@ -324,20 +326,23 @@ class RecordWriter:
         """The last row of the running statistics, or the last before a place in the order of acquisition."""
         return course.last_row(self._db, before)
 
-    def unsettled(
-        self, after: tuple[float, int] | None
-    ) -> Iterator[tuple[int, float, tuple[int, int, int, int]]]:
-        """Analysed frames behind a place in the order of acquisition: id, time, and particles by class."""
-        return course.unsettled(self._db, after)
-
     def has_unsettled(self) -> bool:
-        """Whether analysed frames lack their row of statistics, or rows lack what came before them."""
+        """Whether analysed frames lack their row of statistics."""
         return course.has_unsettled(self._db)
 
-    def write_statistics(self, rows: Iterable[StatisticsRow], *, from_position: int | None = None) -> None:
-        """Append rows; with `from_position` they replace everything from there on."""
+    def has_hole(self) -> bool:
+        """Whether rows lack what came before them."""
+        return course.has_hole(self._db)
+
+    def restore(self, following: Following, stale: tuple[float, int] | None) -> None:
+        """Bring `following` to the last row, or to the last before `stale`; what is behind is forgotten."""
         with self._transaction() as db:
-            course.insert_rows(db, rows, from_position)
+            course.restore(db, following, stale)
+
+    def settle(self, following: Following, before: tuple[float, int] | None, limit: int) -> int:
+        """Settle the next frames, at most `limit`, that come before a place; returns how many."""
+        with self._transaction() as db:
+            return course.settle(db, following, before, limit)
 
     # -- inside ----------------------------------------------------------------------------------------------
 

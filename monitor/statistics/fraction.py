@@ -63,7 +63,7 @@ def rates_of(details: dict[str, Any]) -> Rates | None:
     return Rates(sensitivity, specificity) if sensitivity.n and specificity.n else None
 
 
-def fraction(yes: int, no: int, rates: Rates | None) -> Fraction:
+def fraction(yes: float, no: float, rates: Rates | None) -> Fraction:
     """The fraction of `yes` among `yes` and `no`, with correction and interval where the rates allow.
 
     The correction is Rogan and Gladen's (Am. J. Epidemiol. 107, 1978, 71), held within [0, 1]; its interval
@@ -86,7 +86,7 @@ def rogan_gladen(apparent: float, rates: Rates) -> float | None:
     return _clipped((apparent + rates.specificity.value - 1) / youden)
 
 
-def lang_reiczigel(yes: int, n: int, rates: Rates, z: float = Z) -> tuple[float, float] | None:
+def lang_reiczigel(yes: float, n: float, rates: Rates, z: float = Z) -> tuple[float, float] | None:
     """Interval of the corrected fraction, carrying the uncertainty of the rates; None as for `rogan_gladen`.
 
     Equations 6, 7, 16 and 17 of the paper, primes written as `_`.

@@ -118,6 +118,7 @@ def _analysed(task: Task) -> FinishedFrame:
     from monitor.errors import UnreadableFrame
     from monitor.frames import pixels_hash
     from monitor.read import open_frames, resolve_pixel_size
+    from monitor.tracking.signature import signature, to_png
 
     assert _bundle is not None, "start comes first"
     began = time.perf_counter()
@@ -142,6 +143,7 @@ def _analysed(task: Task) -> FinishedFrame:
         time.time(),
         preview=preview(frame.pixels),
         pixels=pixels_hash(frame.pixels),
+        signature=to_png(signature(frame.pixels, pixel_size)),
         acquired=frame.acquired,
         # A stack's metadata is the same for all its frames; it is kept with the first.
         metadata={} if task.ref.index else frame.metadata,

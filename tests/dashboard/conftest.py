@@ -118,7 +118,7 @@ class MadeSession:
         self.db.execute("BEGIN")
         self.db.execute("UPDATE frames SET state = 'analysed', reason = NULL WHERE id = ?", (frame_id,))
         self.db.execute(
-            "INSERT INTO results VALUES (?, ?, 'onnxruntime-cpu', ?, ?, ?, ?, '{}', ?, ?, ?, ?, NULL)",
+            "INSERT INTO results VALUES (?, ?, 'onnxruntime-cpu', ?, ?, ?, ?, '{}', ?, ?, ?, ?, NULL, NULL)",
             (
                 frame_id, BUNDLE, SIDE, SIDE, PIXEL_NM, json.dumps(quality or {}), now, now, latency_ms,
                 lattice(particles) if preview else None,
@@ -166,10 +166,10 @@ class MadeSession:
             self.counts[CLASSES.index(particle.particle_class)] += 1
         now = fraction(self.counts[3], self.counts[2], rates_of(self.rates))
         self.db.execute(
-            "INSERT INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
             (
                 frame_id, self.position, self.clock(), *self.counts, now.counted, now.corrected,
-                *(now.interval or (None, None)),
+                *(now.interval or (None, None)), *self.counts, self.counts[2] + self.counts[3],
             ),
         )  # fmt: skip
 

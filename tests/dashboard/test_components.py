@@ -149,7 +149,7 @@ def test_the_fraction_with_its_interval_and_what_it_is_made_of(session, view) ->
     assert f"{100 * snapshot.figures.corrected:.1f}" in text
     assert f"{100 * snapshot.figures.low:.1f} – {100 * snapshot.figures.high:.1f} %" in text
     assert "counted <b>25.0 %</b>: 8 of 32 particles" in text
-    assert "Until tracking exists each sighting counts as a track" in text
+    assert "Of the particles whose stacking is resolved" in text
     assert "sensitivity 0.92 (92/100)" in text
     assert fraction.source.data["x"].tolist() == list(range(1, 9))
     assert len({len(column) for column in fraction.source.data.values()}) == 1

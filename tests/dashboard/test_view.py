@@ -137,10 +137,13 @@ def test_a_late_frame_moves_all_that_follow(session, view) -> None:
     session.db.execute("UPDATE frames SET state = 'analysed' WHERE id = ?", (late,))
     session.db.execute(
         "INSERT INTO results SELECT ?, bundle, backend, height, width, pixel_size_nm, quality, timings_ms,"
-        " finished, committed, latency_ms, NULL, NULL FROM results WHERE frame_id = 2",
+        " finished, committed, latency_ms, NULL, NULL, NULL FROM results WHERE frame_id = 2",
         (late,),
     )
-    row = "INSERT INTO statistics VALUES (?, ?, 0, 0, 0, ?, ?, ?, NULL, NULL, NULL)"
+    row = (
+        "INSERT INTO statistics (frame_id, position, at, n_empty, n_null, n_no, n_yes, counted)"
+        " VALUES (?, ?, 0, 0, 0, ?, ?, ?)"
+    )
     session.db.execute(row, (late, 2, 0, 2, 1.0))
     session.db.execute(row, (2, 3, 1, 2, 2 / 3))
     session.db.execute("COMMIT")

@@ -18,6 +18,14 @@ WriteFrame = Callable[..., Path]
 Finished = Callable[..., FinishedFrame]
 WaitFor = Callable[..., None]
 
+#: Of each class, as `finished` gives them.
+PROBABILITIES: dict[ParticleClass, tuple[float, float, float, float]] = {
+    "empty": (0.4, 0.1, 0.2, 0.3),
+    "null": (0.3, 0.4, 0.1, 0.2),
+    "no": (0.2, 0.1, 0.4, 0.3),
+    "yes": (0.1, 0.2, 0.3, 0.4),
+}
+
 
 @pytest.fixture
 def write_frame() -> WriteFrame:
@@ -41,9 +49,9 @@ def finished() -> Finished:
             Particle(
                 label=label,
                 particle_class=name,
-                probabilities=(0.1, 0.2, 0.3, 0.4),
+                probabilities=PROBABILITIES[name],
                 abstained=False,
-                bbox=(0, 0, 2, 2),
+                bbox=(100 * label, 100, 100 * label + 60, 160),
                 centroid=(1.0, 1.0),
                 diameter_nm=3.0,
                 area_nm2=7.07,
@@ -52,7 +60,9 @@ def finished() -> Finished:
             )
             for label, name in enumerate(classes, 1)
         )
-        analysis = Analysis((8, 8), 0.05, particles, {"contrast": 0.1}, {"read": 1.0}, "test-bundle", "cpu")
+        analysis = Analysis(
+            (1000, 1000), 0.05, particles, {"contrast": 0.1}, {"read": 1.0}, "test-bundle", "cpu"
+        )
         return FinishedFrame(analysis, finished=2.0, preview=b"jpeg")
 
     return make

@@ -17,10 +17,12 @@ import pytest
 from monitor import watch as watching
 from monitor.errors import InputError, NoSession
 from monitor.record import RecordReader, RecordWriter
-from monitor.record.export import COLUMNS, export
+from monitor.record.export import COLUMNS, TRACK_COLUMNS, export
+from monitor.record.settling import RunningStatistics
 from monitor.record.summary import as_json, as_text, percentile, summarise
 from monitor.settings import WatchSettings, load_settings
 from monitor.sources.choose import choose_source
+from monitor.statistics.estimate_course import ESTIMAND, Estimator
 
 WriteFrame = Callable[..., Path]
 WaitFor = Callable[..., None]
@@ -193,6 +195,7 @@ def session(record: RecordWriter, finished: Callable[..., Any]) -> Path:
     for i, classes in enumerate([("yes", "no"), ("null",)], 1):
         record.take(1, FrameRef(Path(f"/data/{i}.tif"), 0, content=str(i)), at=float(i))
         record.finish(i, 0, finished(*classes), lambda: 3.0)
+    RunningStatistics(record, Estimator(None), lambda: 0.0).settle(final=True)
     return record.folder
 
 
@@ -204,7 +207,12 @@ def test_a_table_has_a_row_a_sighting_and_units_in_its_names(session: Path, tmp_
     assert [row["class"] for row in rows] == ["yes", "no", "null"]
     assert (rows[0]["path"], rows[0]["diameter_nm"], rows[0]["p_yes"]) == ("/data/1.tif", "3.0", "0.4")
     assert export(session, tmp_path / "tracks.csv", tracks=True) == 3
-    assert (tmp_path / "tracks.csv").read_text().startswith("track,")
+    with (tmp_path / "tracks.csv").open(newline="") as file:
+        tracks = list(csv.DictReader(file))
+    assert list(tracks[0]) == list(TRACK_COLUMNS)
+    assert [(row["track"], row["class"], row["counted_sightings"]) for row in tracks] == [
+        ("1", "yes", "1"), ("2", "no", "1"), ("3", "null", "1"),
+    ]  # fmt: skip
 
 
 def test_parquet_holds_what_csv_holds(session: Path, tmp_path: Path) -> None:
@@ -244,6 +252,8 @@ def test_the_summary_of_nothing(record: RecordWriter) -> None:
         "interval": None,
         "level": 0.95,
         "tracks": 0,
+        "effective": None,
+        "estimand": ESTIMAND,
     }
     assert said["latency_ms"] == {"p50": None, "p95": None, "p99": None}
     assert json.loads(as_json(said)) == said
@@ -256,7 +266,7 @@ def test_the_summary_of_a_session(session: Path) -> None:
     assert said["fraction"]["tracks"] == 2
     text = as_text(said)
     assert "2 arrived = 2 analysed + 0 queued + 0 rejected + 0 dropped" in text
-    assert "sightings: a particle seen in two frames counts twice" in text
+    assert "each particle once" in text
 
 
 def test_percentiles_by_nearest_rank() -> None:

@@ -18,13 +18,19 @@ from monitor.errors import InputError
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
 from monitor.record import RecordReader, RecordWriter
-from monitor.record.export import COLUMNS, FEATURE_UNITS, export, feature_column
+from monitor.record.export import COLUMNS, FEATURE_UNITS, TRACK_COLUMNS, export, feature_column
+from monitor.record.settling import RunningStatistics
+from monitor.statistics.estimate_course import Estimator
 
 Finished = Callable[..., FinishedFrame]
 
 #: Columns without a unit, because what they hold has none.
 NAMES = {"source", "path", "sender", "class", "bundle"}
-NUMBERS = {"frame_id", "frame_index", "revision", "sequence", "particle", "abstained"}
+NUMBERS = {"frame_id", "frame_index", "revision", "sequence", "particle", "track", "abstained"}
+TRACK_NUMBERS = {
+    "track", "field_first_frame", "map_first_frame", "frame_index", "first_frame", "last_frame",
+    "counted_sightings", "sure", "whole", "weight",
+}  # fmt: skip
 SHARES = {"p_empty", "p_null", "p_no", "p_yes"}
 
 
@@ -54,6 +60,8 @@ def test_every_column_says_its_unit() -> None:
     units = re.compile(r"_(nm|nm2|px|unix_s)$")
     for name in COLUMNS:
         assert bool(units.search(name)) is (name not in NAMES | NUMBERS | SHARES), name
+    for name in TRACK_COLUMNS:
+        assert bool(units.search(name)) is (name not in NAMES | TRACK_NUMBERS | SHARES), name
 
 
 def test_every_feature_with_a_unit_is_known_and_says_it() -> None:
@@ -76,13 +84,17 @@ def test_a_row_a_particle_as_it_was_recorded(session: Path, tmp_path: Path) -> N
     assert first["path"] == '/data/é粒子,"0".tif'
     assert (first["source"], first["bundle"], first["frame_index"]) == ("somewhere", "test-bundle", "0")
     assert (first["acquired_unix_s"], first["arrived_unix_s"]) == ("100.5", "200.25")
-    assert (first["pixel_size_nm"], first["frame_height_px"], first["frame_width_px"]) == ("0.05", "8", "8")
+    assert (first["pixel_size_nm"], first["frame_height_px"], first["frame_width_px"]) == (
+        "0.05",
+        "1000",
+        "1000",
+    )
     assert [first[f"p_{name}"] for name in ("empty", "null", "no", "yes")] == ["0.1", "0.2", "0.3", "0.4"]
     assert [first[f"bbox_{name}_px"] for name in ("row0", "column0", "row1", "column1")] == [
-        "0",
-        "0",
-        "2",
-        "2",
+        "100",
+        "100",
+        "160",
+        "160",
     ]
     assert (first["centroid_row_px"], first["diameter_nm"], first["area_nm2"]) == ("1.0", "3.0", "7.07")
     assert (first["sender"], first["sequence"]) == ("", "")
@@ -94,11 +106,10 @@ def test_a_row_a_particle_as_it_was_recorded(session: Path, tmp_path: Path) -> N
 
 def test_parquet_says_the_same_with_types(session: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    assert export(session, tmp_path / "t.parquet", tracks=True) == 3
-    export(session, tmp_path / "t.csv", tracks=True)
+    assert export(session, tmp_path / "t.parquet") == 3
+    export(session, tmp_path / "t.csv")
     table = parquet.read_table(tmp_path / "t.parquet")
     kinds = {field.name: str(field.type) for field in table.schema}
-    assert next(iter(kinds)) == "track"
     assert {kinds[name] for name in NAMES} == {"string"}
     assert {kinds[name] for name in NUMBERS - {"abstained"}} == {"int64"}
     assert kinds["abstained"] == "bool"
@@ -113,6 +124,28 @@ def test_parquet_says_the_same_with_types(session: Path, tmp_path: Path) -> None
     assert [{name: text(value) for name, value in row.items()} for row in table.to_pylist()] == rows_of(
         tmp_path / "t.csv"
     )
+
+
+def test_a_row_a_track(session: Path, record: RecordWriter, tmp_path: Path) -> None:
+    RunningStatistics(record, Estimator(None), lambda: 0.0).settle(final=True)
+    assert export(session, tmp_path / "t.csv", tracks=True) == 3
+    first = rows_of(tmp_path / "t.csv")[0]
+    assert (first["track"], first["class"], first["sure"], first["whole"]) == ("1", "yes", "False", "True")
+    assert (first["path"], first["first_frame"], first["counted_sightings"]) == (
+        '/data/é粒子,"0".tif',
+        "1",
+        "1",
+    )
+    # A frame of 50 nm: (50 / (50 + 3))², the share of its neighbourhood in which a particle of 3 nm would be in view.
+    assert float(first["weight"]) == pytest.approx((50 / 53) ** 2)
+    parquet = pytest.importorskip("pyarrow.parquet")
+    export(session, tmp_path / "t.parquet", tracks=True)
+    table = parquet.read_table(tmp_path / "t.parquet")
+    assert table.schema.names == list(TRACK_COLUMNS)
+    assert {str(table.schema.field(name).type) for name in ("sure", "whole")} == {"bool"}
+    assert [str(row["track"]) for row in table.to_pylist()] == [
+        row["track"] for row in rows_of(tmp_path / "t.csv")
+    ]
 
 
 def test_a_session_without_particles_is_a_table_without_rows(record: RecordWriter, tmp_path: Path) -> None:

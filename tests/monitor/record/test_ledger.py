@@ -101,7 +101,7 @@ def balance(db: sqlite3.Connection) -> tuple[int, int, int, int, int]:
         ("UPDATE results SET frame_id = 2", (), "stays with its frame"),
         ("UPDATE particles SET frame_id = 2", (), "stays with its frame"),
         ("INSERT INTO particles SELECT NULL, 2, 9, class, p_empty, p_null, p_no, p_yes, abstained, row0, col0, "
-         "row1, col1, centroid_row, centroid_col, diameter_nm, area_nm2, outline, features FROM particles",
+         "row1, col1, centroid_row, centroid_col, diameter_nm, area_nm2, outline, features, track FROM particles",
          (), "needs a result"),
         ("DELETE FROM sources", (), "frames came from this source"),
     ],
@@ -118,10 +118,13 @@ def test_no_statement_brings_the_ledger_out_of_balance(
 def test_a_result_makes_its_frame_analysed_and_takes_that_with_it(plain: sqlite3.Connection) -> None:
     plain.execute(f"INSERT {RESULT}", (2,))
     assert balance(plain) == (4, 2, 0, 1, 1)
-    plain.execute("INSERT INTO statistics VALUES (1, 1, 0, 0, 0, 1, 1, 0.5, NULL, NULL, NULL)")
+    plain.execute(
+        "INSERT INTO statistics (frame_id, position, at, n_empty, n_null, n_no, n_yes) VALUES (1, 1, 0, 0, 0, 1, 1)"
+    )
+    plain.execute("INSERT INTO places VALUES (1, 1, 1, 0, 0, NULL, 'first', NULL)")
     plain.execute("DELETE FROM results WHERE frame_id = 1")
     assert balance(plain) == (4, 1, 1, 1, 1)
-    for table in ("particles", "statistics"):
+    for table in ("particles", "statistics", "places"):
         assert plain.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 

@@ -14,6 +14,8 @@ from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
 from monitor.record import DATABASE, SCHEMA_VERSION, RecordWriter
 from monitor.record.export import FEATURE_UNITS
+from monitor.record.settling import RunningStatistics
+from monitor.statistics.estimate_course import Estimator
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "record.md").read_text(encoding="utf-8")
 
@@ -25,6 +27,7 @@ def db(record: RecordWriter, finished: Callable[..., FinishedFrame]) -> sqlite3.
     record.finish(1, 0, finished("yes", "no", "null"), lambda: 10.0)
     record.finish(2, 0, finished("yes"), lambda: 10.0)
     record.reject(3, 0, "no pixel size")
+    RunningStatistics(record, Estimator(None), lambda: 0.0).settle(final=True)
     return record._db
 
 

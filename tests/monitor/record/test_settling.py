@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
 from monitor.record import RecordReader, RecordWriter
+from monitor.record.following import Following
 from monitor.record.settling import RunningStatistics
-from monitor.statistics.course import running
+from monitor.statistics.estimate_course import Estimator
 from monitor.statistics.fraction import Rate, Rates
 
 Finished = Callable[..., FinishedFrame]
@@ -39,7 +41,7 @@ class Clock:
 def finish(record: RecordWriter, statistics: RunningStatistics, i: int, frame: FinishedFrame) -> None:
     order = record.finish(i, record.frame(i).revision, frame, lambda: 100.0)
     assert order is not None
-    statistics.add(order, frame.counts)
+    statistics.add(order)
 
 
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -55,16 +57,15 @@ def test_any_order_of_results_gives_the_rows_of_the_right_order(
             # Acquired in the reverse of the order of arrival.
             record.take(1, FrameRef(Path(f"/{i}"), 0, acquired=1000.0 - i), at=float(i))
         clock = Clock()
-        statistics = RunningStatistics(record, RATES, clock)
+        statistics = RunningStatistics(record, Estimator(RATES), clock)
         for i, settle in zip(order, cuts, strict=True):
             finish(record, statistics, i, finished(*["yes"] * (i % 3), "no", "no"))
             if settle:
                 statistics.settle()
         statistics.settle(final=True)
         assert statistics.settled
-        expected = list(running(None, record.unsettled(None), RATES))
-    assert [frame for frame, _, _ in rows(folder)] == [8, 7, 6, 5, 4, 3, 2, 1]
-    assert rows(folder) == [(row.frame_id, row.position, row.counts[3]) for row in expected]
+    sums = list(accumulate(i % 3 for i in range(8, 0, -1)))
+    assert rows(folder) == [(9 - k, k, sums[k - 1]) for k in range(1, 9)]
 
 
 def test_a_later_frame_waits_for_an_earlier_one_that_is_being_analysed(
@@ -72,7 +73,7 @@ def test_a_later_frame_waits_for_an_earlier_one_that_is_being_analysed(
 ) -> None:
     for i in (1, 2):
         record.take(1, FrameRef(Path(f"/{i}"), 0), at=float(i))
-    statistics = RunningStatistics(record, RATES, Clock())
+    statistics = RunningStatistics(record, Estimator(RATES), Clock())
     finish(record, statistics, 2, finished("yes"))
     statistics.settle(before=record.frame(1).order)
     assert rows(record.folder) == []
@@ -85,16 +86,16 @@ def test_working_off_a_backlog_backwards_rewrites_seldom(record: RecordWriter, f
     for i in range(1, 41):
         record.take(1, FrameRef(Path(f"/{i}"), 0), at=float(i))
     clock, rewrites = Clock(), 0
-    statistics = RunningStatistics(record, RATES, clock)
-    write = record.write_statistics
+    statistics = RunningStatistics(record, Estimator(RATES), clock)
+    restore = record.restore
 
-    def slow(new: object, *, from_position: int | None = None) -> None:
+    def slow(following: Following, stale: tuple[float, int] | None) -> None:
         nonlocal rewrites
-        rewrites += from_position is not None
-        clock.now += 0.1  # a rewrite takes 0.1 s
-        write(new, from_position=from_position)  # type: ignore[arg-type]
+        rewrites += 1
+        clock.now += 0.1  # settling again takes 0.1 s
+        restore(following, stale)
 
-    record.write_statistics = slow  # type: ignore[method-assign]
+    record.restore = slow  # type: ignore[method-assign]
     for i in range(40, 0, -1):
         finish(record, statistics, i, finished("no"))
         clock.now += 0.5
@@ -107,7 +108,7 @@ def test_working_off_a_backlog_backwards_rewrites_seldom(record: RecordWriter, f
 def test_a_result_that_is_taken_back_leaves_no_trace(record: RecordWriter, finished: Finished) -> None:
     for i in (1, 2, 3):
         record.take(1, FrameRef(Path(f"/{i}"), 0, content=f"c{i}"), at=float(i))
-    statistics = RunningStatistics(record, RATES, Clock())
+    statistics = RunningStatistics(record, Estimator(RATES), Clock())
     for i in (1, 2, 3):
         finish(record, statistics, i, finished("yes"))
     statistics.settle()
@@ -127,12 +128,12 @@ def test_what_a_killed_session_left_undone_is_done_at_the_next_start(
 ) -> None:
     for i in (1, 2, 3):
         record.take(1, FrameRef(Path(f"/{i}"), 0, content=f"c{i}"), at=float(i))
-    statistics = RunningStatistics(record, RATES, Clock())
+    statistics = RunningStatistics(record, Estimator(RATES), Clock())
     for i in (1, 2, 3):
         finish(record, statistics, i, finished("yes"))
     statistics.settle()
     record.take(1, FrameRef(Path("/1"), 0, content="other"), at=9.0)  # killed before this was settled
-    again = RunningStatistics(record, RATES, Clock())
+    again = RunningStatistics(record, Estimator(RATES), Clock())
     assert not again.settled
     again.settle()
     assert rows(record.folder) == [(2, 1, 1), (3, 2, 2)]

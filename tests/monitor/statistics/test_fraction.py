@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.statistics.course import StatisticsRow, running
 from monitor.statistics.fraction import (
     LEVEL,
     Fraction,
@@ -134,20 +133,3 @@ def test_a_bundle_without_usable_rates_has_none(details: dict[str, object]) -> N
 def test_rates_are_read_from_a_bundle() -> None:
     details = {"rates": {"sensitivity": [86, 100], "specificity": [188, 200]}}
     assert rates_of(details) == GOOD
-
-
-@given(st.lists(st.tuples(*[st.integers(0, 9)] * 4), max_size=20), st.integers(0, 20))
-def test_running_figures_do_not_depend_on_where_they_were_resumed(
-    counts: list[tuple[int, int, int, int]], cut: int
-) -> None:
-    frames = [(i + 1, float(i), count) for i, count in enumerate(counts)]
-    whole = list(running(None, frames, GOOD))
-    first = list(running(None, frames[:cut], GOOD))
-    rest = list(running(first[-1] if first else None, frames[cut:], GOOD))
-    assert first + rest == whole
-    if whole:
-        total = tuple(int(n) for n in np.sum(counts, axis=0))
-        last = whole[-1]
-        assert last.counts == total
-        assert (last.position, last.counted) == (len(frames), fraction(total[3], total[2], GOOD).counted)
-        assert isinstance(last, StatisticsRow)

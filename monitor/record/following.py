@@ -1,0 +1,104 @@
+"""What follows from one analysed frame after the other: places, tracks, and the running statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from monitor.record.tracks import AnalysedFrame, TrackRow
+from monitor.statistics.course import Counts, StatisticsRow
+from monitor.statistics.estimate_course import Estimator
+from monitor.statistics.gate import uncounted
+from monitor.statistics.tally import Tally, Vote
+from monitor.tracking.tracker import Place, Tracker
+from monitor.tracking.tracks import Track
+
+SURE_FROM = 0.9
+"""A track is sure of its class from this probability on."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What one frame brought."""
+
+    place: Place
+    uncounted: str | None
+    tracks: tuple[TrackRow, ...]
+    """Those that began or changed."""
+    row: StatisticsRow
+
+
+class Following:
+    """The state after the last settled frame, from which the next one follows."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        self._estimator = estimator
+        self._trackers: dict[int, Tracker] = {}
+        self._votes: dict[int, Vote] = {}
+        """Of the tracks that may still change."""
+        self._tally = Tally()
+        self.last: StatisticsRow | None = None
+
+    def restore(
+        self,
+        last: StatisticsRow | None,
+        closed: Iterable[Vote],
+        placed: Iterable[tuple[AnalysedFrame, Place]],
+    ) -> list[TrackRow]:
+        """Begin after a frame that was settled before; returns the tracks that may still change, as they were then.
+
+        Parameters
+        ----------
+        last : its row; None: begin with the first frame.
+        closed : of the tracks that can't change any more.
+        placed : the frames that the other tracks are seen in, in order of acquisition, and what was decided of them.
+        """
+        self._trackers, self._votes, self._tally, self.last = {}, {}, Tally(), last
+        for vote in closed:
+            self._tally.change(None, vote)
+        for frame, place in placed:
+            self._trackers.setdefault(frame.source_id, Tracker()).restore(frame.look, place)
+        rows = []
+        for tracker in self._trackers.values():
+            for number, track in tracker.tracks():
+                row = self._count(number, track)
+                rows.append(row)
+        return rows
+
+    def step(self, frame: AnalysedFrame) -> Settled:
+        """Settle the next frame. The cost does not grow with the session."""
+        tracker = self._trackers.setdefault(frame.source_id, Tracker())
+        found = tracker.find(frame.look)
+        reason = uncounted(frame.quality)
+        look = frame.look if reason is None else replace(frame.look, weight=0.0)
+        place, changed = tracker.place(look, found)
+        rows = [self._count(place.map, track) for track in changed]
+        for number in tracker.closed():
+            self._votes.pop(number, None)
+        last = self.last
+        sums = (0, 0, 0, 0) if last is None else last.counts
+        counts: Counts = (
+            sums[0] + frame.counts[0], sums[1] + frame.counts[1], sums[2] + frame.counts[2],
+            sums[3] + frame.counts[3],
+        )  # fmt: skip
+        position = 1 if last is None else last.position + 1
+        row = self._estimator.row(frame.frame_id, position, frame.at, counts, self._tally)
+        self.last = row
+        return Settled(place, reason, tuple(rows), row)
+
+    def _count(self, number: int, track: Track) -> TrackRow:
+        """Bring a track's vote up to date."""
+        p = track.probabilities
+        height, width = track.view[2] - track.view[0], track.view[3] - track.view[1]
+        # The larger a particle, the more often some of it lies in view (Miles 1974; Lantuéjoul 1980).
+        weight = height * width / ((height + track.diameter_nm) * (width + track.diameter_nm))
+        row = TrackRow(
+            track.id, track.field, number, track.particle_class, p, max(p) >= SURE_FROM, track.seen,
+            track.first_frame, track.last_frame, track.diameter_nm, track.whole, weight,
+            (track.box[0] + track.box[2]) / 2, (track.box[1] + track.box[3]) / 2,
+        )  # fmt: skip
+        vote = Vote(track.field, track.particle_class, row.sure, weight) if track.seen else None
+        self._tally.change(self._votes.get(track.id), vote)
+        if vote is not None:
+            self._votes[track.id] = vote
+        return row

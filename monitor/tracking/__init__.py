@@ -1,0 +1,1 @@
+"""Follows particles from frame to frame: pure functions and one `Tracker` without any input or output."""
