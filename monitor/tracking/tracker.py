@@ -75,7 +75,8 @@ class Place:
     drift_nm: float | None
     """From the frame before, None where there is none in this map."""
     how: str
-    """`first`, `correlation`, `particles`, `drift` as it was, `returned` to a former place, or `bridged`: its place is not known."""
+    """`first`, `correlation`, `particles`, `drift` as it was, `returned` to a former place, or `bridged`: no place is
+    known."""
     tracks: dict[int, int]
     """The track of each sighting, by their numbers in the record; a sighting that only blurs a track is not in it."""
 
