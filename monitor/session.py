@@ -21,7 +21,6 @@ from monitor.settings import WatchSettings
 from monitor.sources.base import Source
 from monitor.sources.retention import Retention
 from monitor.statistics.estimate_course import Estimator
-from monitor.statistics.fraction import rates_of
 from monitor.workers.pool import Finished, WorkerFailed, Workers, spawned
 from monitor.workers.worker import Start, Task
 
@@ -236,7 +235,7 @@ class Session:
             ready = workers.ready
             self._holding.write(lambda: self.record.add_bundle(ready.bundle, ready.path, ready.details))
             self._holding.write(lambda: self.record.set_meta(bundle=ready.bundle))
-            estimator = Estimator(rates_of(ready.details))
+            estimator = Estimator(ready.details)
             self._statistics = RunningStatistics(self.record, estimator, self._steady)
             log.info("event=bundle bundle=%s path=%s", ready.bundle, ready.path)
         for finished in news:
@@ -306,6 +305,9 @@ class Session:
 
     def _settle(self, workers: Workers, *, final: bool = False) -> None:
         statistics = self._statistics
+        if statistics is not None:
+            for name in self._holding.write(lambda: statistics.carry_out(self._clock())) or ():
+                log.info("event=command name=%s", name)
         if statistics is None or statistics.settled:
             return
         now = self._steady()

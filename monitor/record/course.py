@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from monitor.record.following import Following
+from monitor.record.labels import labelled
 from monitor.record.queries import statistics_row
 from monitor.record.tracks import (
     Order,
@@ -70,13 +71,24 @@ def restore(db: sqlite3.Connection, following: Following, stale: Order | None) -
     truncate(db, 1 if last is None else last.position + 1, maps)
     closed = (vote for number, vote in votes(db) if number not in maps)
     write_tracks(db, following.restore(last, closed, placed))
+    following.relabel(labelled(db))
+
+
+def relabel(db: sqlite3.Connection, following: Following) -> None:
+    """Bring the last row to the labels as they are now."""
+    row = following.relabel(labelled(db))
+    if row is not None:
+        db.execute("DELETE FROM statistics WHERE position = ?", (row.position,))
+        insert_rows(db, [row])
 
 
 def settle(db: sqlite3.Connection, following: Following, before: Order | None, limit: int) -> int:
     """Settle the next frames, at most `limit`, that come before a place; returns how many."""
     after = None if following.last is None else following.last.order
     frames = analysed_after(db, after, limit)
-    settled = [following.step(frame) for frame in frames if before is None or frame.order < before]
+    due = [frame for frame in frames if before is None or frame.order < before]
+    # The estimate takes some 10 ms: of frames that are settled together only the last one has it.
+    settled = [following.step(frame, full=frame is due[-1]) for frame in due]
     for each in settled:
         write_place(db, each.place, each.uncounted)
     # A track that changed several times is written once, as it is in the end.
@@ -89,12 +101,12 @@ def insert_rows(db: sqlite3.Connection, rows: Iterable[StatisticsRow]) -> None:
     """Append rows."""
     db.executemany(
         "INSERT INTO statistics (frame_id, position, at, n_empty, n_null, n_no, n_yes, counted, corrected, low, "
-        "high, t_empty, t_null, t_no, t_yes, effective, state) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "high, t_empty, t_null, t_no, t_yes, effective, always_low, always_high, labels, reason, state) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             (
                 r.frame_id, r.position, r.at, *r.counts, r.counted, r.corrected, r.low, r.high,
-                *(r.tracks or (None,) * 4), r.effective, r.state,
+                *(r.tracks or (None,) * 4), r.effective, r.always_low, r.always_high, r.labels, r.reason, r.state,
             )
             for r in rows
         ),

@@ -13,9 +13,6 @@ from monitor.statistics.tally import Tally, Vote
 from monitor.tracking.tracker import Place, Tracker
 from monitor.tracking.tracks import Track
 
-SURE_FROM = 0.9
-"""A track is sure of its class from this probability on."""
-
 
 @dataclass(frozen=True)
 class Settled:
@@ -65,8 +62,16 @@ class Following:
                 rows.append(row)
         return rows
 
-    def step(self, frame: AnalysedFrame) -> Settled:
-        """Settle the next frame. The cost does not grow with the session."""
+    def relabel(self, labels: dict[int, tuple[str, Vote]]) -> StatisticsRow | None:
+        """Take other labels; returns the last row as it is with them."""
+        self._estimator.labels = labels
+        last = self.last
+        if last is not None:
+            self.last = self._estimator.row(last.frame_id, last.position, last.at, last.counts, self._tally)
+        return self.last
+
+    def step(self, frame: AnalysedFrame, *, full: bool = True) -> Settled:
+        """Settle the next frame, with `full` off without an estimate. The cost does not grow with the session."""
         tracker = self._trackers.setdefault(frame.source_id, Tracker())
         found = tracker.find(frame.look)
         reason = uncounted(frame.quality)
@@ -82,7 +87,7 @@ class Following:
             sums[3] + frame.counts[3],
         )  # fmt: skip
         position = 1 if last is None else last.position + 1
-        row = self._estimator.row(frame.frame_id, position, frame.at, counts, self._tally)
+        row = self._estimator.row(frame.frame_id, position, frame.at, counts, self._tally, full=full)
         self.last = row
         return Settled(place, reason, tuple(rows), row)
 
@@ -93,7 +98,7 @@ class Following:
         # The larger a particle, the more often some of it lies in view (Miles 1974; Lantuéjoul 1980).
         weight = height * width / ((height + track.diameter_nm) * (width + track.diameter_nm))
         row = TrackRow(
-            track.id, track.field, number, track.particle_class, p, max(p) >= SURE_FROM, track.seen,
+            track.id, track.field, number, track.particle_class, p, max(p) >= self._estimator.sure_from, track.seen,
             track.first_frame, track.last_frame, track.diameter_nm, track.whole, weight,
             (track.box[0] + track.box[2]) / 2, (track.box[1] + track.box[3]) / 2,
         )  # fmt: skip
@@ -101,4 +106,6 @@ class Following:
         self._tally.change(self._votes.get(track.id), vote)
         if vote is not None:
             self._votes[track.id] = vote
+            if (known := self._estimator.labels.get(track.id)) is not None:
+                self._estimator.labels[track.id] = (known[0], vote)
         return row

@@ -106,6 +106,10 @@ CREATE TABLE labels (             -- tracks that an audit drew, and what people 
         ALTER TABLE statistics ADD COLUMN t_no INTEGER;
         ALTER TABLE statistics ADD COLUMN t_yes INTEGER;
         ALTER TABLE statistics ADD COLUMN effective REAL;
+        ALTER TABLE statistics ADD COLUMN always_low REAL;
+        ALTER TABLE statistics ADD COLUMN always_high REAL;
+        ALTER TABLE statistics ADD COLUMN labels INTEGER;
+        ALTER TABLE statistics ADD COLUMN reason TEXT;
         ALTER TABLE statistics ADD COLUMN state TEXT;
     """,
 }

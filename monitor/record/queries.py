@@ -108,10 +108,8 @@ def statistics_row(row: tuple[Any, ...]) -> StatisticsRow:
     """From all columns of `statistics`."""
     tracks = None if len(row) < 15 or row[11] is None else (row[11], row[12], row[13], row[14])
     counts = (row[3], row[4], row[5], row[6])
-    effective, state = (row[15], row[16]) if len(row) > 16 else (None, None)
-    return StatisticsRow(
-        row[0], row[1], row[2], counts, row[7], row[8], row[9], row[10], tracks, effective, state
-    )
+    added = row[15:21] if len(row) > 20 else (None,) * 6
+    return StatisticsRow(row[0], row[1], row[2], counts, row[7], row[8], row[9], row[10], tracks, *added)
 
 
 def to_json(value: Any) -> str:

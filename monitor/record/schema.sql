@@ -172,6 +172,10 @@ CREATE TABLE statistics (         -- the running figures after each analysed fra
     t_no     INTEGER,
     t_yes    INTEGER,
     effective REAL,                           -- how many independent particles the judged tracks are worth
+    always_low  REAL,                         -- ends of the confidence sequence, which holds at every look
+    always_high REAL,
+    labels   INTEGER,                         -- tracks that an observer labelled
+    reason   TEXT,                            -- why there is no interval
     state    TEXT                             -- JSON: what the next row follows from
 );
 

@@ -88,5 +88,9 @@ class RunningStatistics:
             now = self._clock()
             self._again_after = now + (now - began) * (1 / self.SHARE - 1)
 
+    def carry_out(self, at: float) -> list[str]:
+        """Answer the commands that wait, and bring the figures to the labels; returns what was carried out."""
+        return self._record.carry_out(self._following, at)
+
     def _mark(self, order: Order) -> None:
         self._stale = order if self._stale is None else min(order, self._stale)

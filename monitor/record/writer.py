@@ -13,7 +13,7 @@ from typing import Any
 from monitor.errors import InputError, SessionLocked
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
-from monitor.record import course
+from monitor.record import commands, course
 from monitor.record.database import open_for_writing
 from monitor.record.following import Following
 from monitor.record.identity import Taken, renamed, same_place, take_again, take_renamed
@@ -343,6 +343,19 @@ class RecordWriter:
         """Settle the next frames, at most `limit`, that come before a place; returns how many."""
         with self._transaction() as db:
             return course.settle(db, following, before, limit)
+
+    def carry_out(self, following: Following | None, at: float) -> list[str]:
+        """Answer the commands that wait; returns the names of those that were carried out."""
+        (waiting,) = self._db.execute(
+            "SELECT EXISTS (SELECT 1 FROM commands WHERE accepted IS NULL)"
+        ).fetchone()
+        if not waiting:
+            return []
+        with self._transaction() as db:
+            done = commands.carry_out(db, at)
+            if following is not None and "label" in done:
+                course.relabel(db, following)
+        return done
 
     # -- inside ----------------------------------------------------------------------------------------------
 

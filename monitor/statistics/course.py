@@ -25,6 +25,13 @@ class StatisticsRow:
     """Tracks up to here, of those that count; None where a version before 4 wrote it, which counted sightings."""
     effective: float | None = None
     """How many independent particles the judged tracks are worth."""
+    always_low: float | None = None
+    always_high: float | None = None
+    """Ends of the confidence sequence, which holds at every look."""
+    labels: int | None = None
+    """Tracks that an observer labelled."""
+    reason: str | None = None
+    """Why there is no interval."""
     state: str | None = None
     """JSON: what the next row follows from."""
 

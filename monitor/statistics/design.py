@@ -27,16 +27,31 @@ def design_effect(yes: npt.ArrayLike, judged: npt.ArrayLike) -> float:
     if y.shape != m.shape or y.ndim != 1 or (y < 0).any() or (y > m).any():
         raise ValueError("of each field a number of yes among its judged")
     y, m = y[m > 0], m[m > 0]
-    fields, total = len(m), float(m.sum())
-    if fields == 0 or total <= 1:
+    products = float((y**2).sum()), float((y * m).sum()), float((m**2).sum())
+    return design_effect_of_sums(len(m), float(y.sum()), float(m.sum()), products)
+
+
+def design_effect_of_sums(
+    fields: int, yes: float, judged: float, products: tuple[float, float, float]
+) -> float:
+    """The same from sums over the fields, which a session keeps up to date.
+
+    Parameters
+    ----------
+    products
+        Sums of yes², yes × judged and judged².
+    """
+    if fields == 0 or judged <= 1:
         return 1.0
-    assumed = 1 + CORRELATION * max(0.0, float((m**2).sum()) / total - 1)
+    yy, ym, mm = products
+    assumed = 1 + CORRELATION * max(0.0, mm / judged - 1)
     if fields == 1:
         return assumed
-    share = (y.sum() + 0.5) / (total + 1)
-    between = fields / (fields - 1) * float(((y - share * m) ** 2).sum()) / total**2
-    seen = between / (share * (1 - share) / total)
-    return max(1.0, ((fields - 1) * seen + WORTH * assumed) / (fields - 1 + WORTH))
+    share = (yes + 0.5) / (judged + 1)
+    squares = max(0.0, yy - 2 * share * ym + share**2 * mm)
+    between = fields / (fields - 1) * squares / judged**2
+    seen = between / (share * (1 - share) / judged)
+    return float(max(1.0, ((fields - 1) * seen + WORTH * assumed) / (fields - 1 + WORTH)))
 
 
 def effective_number(weights: npt.ArrayLike) -> float:

@@ -89,9 +89,14 @@ def estimate(
     counted = float(every[3:].sum() / judged) if judged > 0 else None
 
     def result(
-        corrected: float | None, interval: tuple[float, float] | None, sequence: tuple[float, float] | None, reason: str | None
+        corrected: float | None,
+        interval: tuple[float, float] | None,
+        sequence: tuple[float, float] | None,
+        reason: str | None,
     ) -> Estimate:
-        return Estimate(counted, corrected, interval, sequence, judged, judged / design_effect, number, reason)
+        return Estimate(
+            counted, corrected, interval, sequence, judged, judged / design_effect, number, reason
+        )
 
     if judged == 0 and not number:
         return result(None, None, None, "no track is called yes or no yet")
@@ -104,7 +109,9 @@ def estimate(
         unlabelled[None], labelled[None], rows[None], weights, np.array([design_effect]), np.array([shares])
     )
     if number < ENOUGH_LABELS and found.misfit[0] > LARGEST_MISFIT:
-        return result(None, None, None, f"the calls are unlike those that the bundle was measured on: {_ask(number)}")
+        return result(
+            None, None, None, f"the calls are unlike those that the bundle was measured on: {_ask(number)}"
+        )
     low, middle, high = (float(found.quantile(p)[0]) for p in ((1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2))
     return result(middle, (low, high), confidence_sequence(found)[0], None)
 
@@ -172,7 +179,9 @@ def confidence_sequence(found: Posterior, level: float = LEVEL) -> list[tuple[fl
     return result
 
 
-def _checked(counts: npt.ArrayLike, labels: npt.ArrayLike | None, design_effect: float) -> tuple[Array, Array]:
+def _checked(
+    counts: npt.ArrayLike, labels: npt.ArrayLike | None, design_effect: float
+) -> tuple[Array, Array]:
     unlabelled = np.asarray(counts, np.float64)
     labelled = np.zeros((3, 5)) if labels is None else np.asarray(labels, np.float64)
     if unlabelled.shape != (5,) or labelled.shape != (3, 5):

@@ -2,30 +2,72 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from monitor.statistics.confusion import CALLED, TRUE, confusion_of, true_category
 from monitor.statistics.course import Counts, StatisticsRow
-from monitor.statistics.fraction import Rates, fraction
-from monitor.statistics.tally import Tally
+from monitor.statistics.estimate import Estimate, estimate
+from monitor.statistics.tally import Tally, Vote
 
 ESTIMAND = "of the particles whose stacking is resolved, the share that holds at least one planar fault"
 """What the fraction is of."""
+SURE_FROM = 0.6
+"""A call is sure from this probability on, where the bundle states no other."""
 
 
 class Estimator:
-    """Estimates with what is known of the bundle's errors."""
+    """Estimates with what is known of the bundle's errors, and with the labels of the session."""
 
-    def __init__(self, rates: Rates | None) -> None:
-        self._rates = rates
+    def __init__(self, details: dict[str, Any]) -> None:
+        """
+        Parameters
+        ----------
+        details : the bundle's manifest.
+        """
+        self._confusion = confusion_of(details)
+        self.sure_from = float(details.get("abstain_below", SURE_FROM))
+        self.labels: dict[int, tuple[str, Vote]] = {}
+        """What an observer said of a track, and what the track counts for now."""
 
-    def row(self, frame_id: int, position: int, at: float, counts: Counts, tally: Tally) -> StatisticsRow:
-        """The figures after a frame."""
-        weights = sum(tally.called[1:])
-        effective = tally.judged / tally.design_effect()
+    def row(
+        self,
+        frame_id: int,
+        position: int,
+        at: float,
+        counts: Counts,
+        tally: Tally,
+        *,
+        unlike_training: bool = False,
+        full: bool = True,
+    ) -> StatisticsRow:
+        """The figures after a frame; with `full` off, those alone that cost nothing."""
         tracks = (tally.classes[0], tally.classes[1], tally.classes[2], tally.classes[3])
-        if not weights or not tally.judged:
-            return StatisticsRow(frame_id, position, at, counts, None, None, None, None, tracks, 0.0)
-        share = sum(tally.called[3:]) / weights
-        now = fraction(share * effective, (1 - share) * effective, self._rates)
-        low, high = now.interval or (None, None)
+        weights = sum(tally.called[1:])
+        counted = sum(tally.called[3:]) / weights if weights > 0 else None
+        if not full:
+            return StatisticsRow(frame_id, position, at, counts, counted, None, None, None, tracks)
+        found = self.estimate(tally, unlike_training=unlike_training)
+        low, high = found.interval or (None, None)
+        always_low, always_high = found.sequence or (None, None)
         return StatisticsRow(
-            frame_id, position, at, counts, now.counted, now.corrected, low, high, tracks, effective
+            frame_id, position, at, counts, counted, found.corrected, low, high, tracks, found.effective_n,
+            always_low, always_high, found.labels, found.reason,
+        )  # fmt: skip
+
+    def estimate(self, tally: Tally, *, unlike_training: bool = False) -> Estimate:
+        """The fraction of all tracks."""
+        scale = tally.scale()
+        counts = np.array(tally.called) * scale
+        labels = np.zeros((len(TRUE), len(CALLED)))
+        for name, vote in self.labels.values():
+            labels[true_category(name), vote.called] += 1
+            counts[vote.called] -= vote.weight * scale
+        return estimate(
+            np.maximum(counts, 0.0),
+            self._confusion,
+            labels,
+            tally.design_effect(),
+            unlike_training=unlike_training,
         )

@@ -134,7 +134,9 @@ def mixture(parts: Posterior, weights: Array) -> Posterior:
         density[i // m, i % m] = log_weight[i] + np.interp(logit[i // m], x, known, -4 * DEEP, -4 * DEEP)
     prior = [
         np.interp(x, a, b)
-        for x, a, b in zip(logit, ends.reshape(sessions, -1), parts.log_prior.reshape(sessions, -1), strict=True)
+        for x, a, b in zip(
+            logit, ends.reshape(sessions, -1), parts.log_prior.reshape(sessions, -1), strict=True
+        )
     ]
     log_density = np.logaddexp.reduce(density, axis=1)
     misfit = parts.misfit.reshape(sessions, m).min(axis=1)

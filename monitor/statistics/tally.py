@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from models.results import CLASSES, ParticleClass
-
-CALLED = ("other", "no sure", "no doubtful", "yes sure", "yes doubtful")
-"""How a track is called; `other` is `empty` or `null`."""
+from monitor.statistics.confusion import CALLED, called_category
+from monitor.statistics.design import design_effect_of_sums
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,7 @@ class Vote:
     @property
     def called(self) -> int:
         """Its place in `CALLED`."""
-        if self.particle_class in ("empty", "null"):
-            return 0
-        return (1 if self.particle_class == "no" else 3) + (0 if self.sure else 1)
+        return called_category(self.particle_class, not self.sure)
 
 
 @dataclass
@@ -41,7 +38,7 @@ class Tally:
     """Sum of the squared weights of the judged ones (`no` and `yes`)."""
     fields: dict[int, tuple[float, float]] = field(default_factory=dict)
     """Weights of the `yes` and of the judged tracks of each field that has any."""
-    products: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    products: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Over the fields: sums of yes², yes × judged, judged²."""
 
     def change(self, before: Vote | None, after: Vote | None) -> None:
@@ -60,8 +57,10 @@ class Tally:
     def _add(self, number: int, yes: float, judged: float) -> None:
         old = self.fields.get(number, (0.0, 0.0))
         new = (old[0] + yes, old[1] + judged)
-        for k, (a, b) in enumerate(((0, 0), (0, 1), (1, 1))):
-            self.products[k] += new[a] * new[b] - old[a] * old[b]
+        yy, ym, mm = self.products
+        self.products = (
+            yy + new[0] ** 2 - old[0] ** 2, ym + new[0] * new[1] - old[0] * old[1], mm + new[1] ** 2 - old[1] ** 2,
+        )  # fmt: skip
         if abs(new[1]) < 1e-9:
             self.fields.pop(number, None)
         else:
@@ -73,20 +72,11 @@ class Tally:
         return self.classes[2] + self.classes[3]
 
     def design_effect(self) -> float:
-        """Variance of the weighted share of `yes` over that of as many independent particles of equal weight.
+        """By which fields widen the variance of the fraction; see `monitor.statistics.design`."""
+        yes, judged = sum(self.called[3:]), sum(self.called[1:])
+        return design_effect_of_sums(len(self.fields), yes, judged, self.products)
 
-        The variance is that of a ratio of sums over fields, by linearisation (Cochran, Sampling Techniques, 3rd ed.
-        1977, eq. 9A.6 for clusters of unequal size); never below Kish's effect of unequal weights.
-        """
-        weights = sum(self.called[1:])
-        if self.judged < 2 or weights <= 0:
-            return 1.0
-        kish = max(1.0, self.judged * self.squares / weights**2)
-        count = len(self.fields)
-        if count < 2:
-            return kish
-        share = (sum(self.called[3:]) + 0.5) / (weights + 1)
-        yy, ym, mm = self.products
-        squares = max(0.0, yy - 2 * share * ym + share**2 * mm)
-        variance = count / (count - 1) * squares / weights**2
-        return max(kish, variance * self.judged / (share * (1 - share)))
+    def scale(self) -> float:
+        """By which weights are multiplied so that together they are the effective number of judged tracks (Kish 1965)."""
+        judged = sum(self.called[1:])
+        return judged / self.squares if self.squares > 0 else 1.0

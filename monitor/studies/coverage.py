@@ -72,7 +72,9 @@ def simulate(scenario: Scenario, fraction: float, sessions: int, rng: np.random.
     """Draw sessions."""
     true_rates = TRAINING / TRAINING.sum(axis=1, keepdims=True)
     particles = TRAINING.sum(axis=1).astype(int)
-    bundle = np.stack([rng.multinomial(n, p, sessions) for n, p in zip(particles, true_rates, strict=True)], 1)
+    bundle = np.stack(
+        [rng.multinomial(n, p, sessions) for n, p in zip(particles, true_rates, strict=True)], 1
+    )
     rates = np.repeat(true_rates[None], sessions, axis=0)
     if scenario.rates == "overview":
         rates = np.repeat(((OVERVIEW + 0.1) / (OVERVIEW + 0.1).sum(axis=1, keepdims=True))[None], sessions, 0)
@@ -216,12 +218,17 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m monitor.studies.coverage", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--sessions", type=int, default=2000, metavar="N", help="of each cell (2000)")
-    parser.add_argument("--looked-at", type=int, metavar="N", help="of each cell of the second table (as --sessions)")
+    parser.add_argument(
+        "--looked-at", type=int, metavar="N", help="of each cell of the second table (as --sessions)"
+    )
     parser.add_argument("--seed", type=int, default=20261128, metavar="S", help="everything follows from it")
     options = parser.parse_args(arguments)
     looked_at = options.sessions if options.looked_at is None else options.looked_at
     with tqdm(total=(len(scenarios()) + len(watched())) * len(TRUTHS), unit="cell", disable=None) as bar:
-        for table, rows, number in ((one_look, scenarios(), options.sessions), (every_look, watched(), looked_at)):
+        for table, rows, number in (
+            (one_look, scenarios(), options.sessions),
+            (every_look, watched(), looked_at),
+        ):
             if not number:
                 continue
             tqdm.write(f"\n{HEAD}\n{RULE}")

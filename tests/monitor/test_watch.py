@@ -195,7 +195,7 @@ def session(record: RecordWriter, finished: Callable[..., Any]) -> Path:
     for i, classes in enumerate([("yes", "no"), ("null",)], 1):
         record.take(1, FrameRef(Path(f"/data/{i}.tif"), 0, content=str(i)), at=float(i))
         record.finish(i, 0, finished(*classes), lambda: 3.0)
-    RunningStatistics(record, Estimator(None), lambda: 0.0).settle(final=True)
+    RunningStatistics(record, Estimator({}), lambda: 0.0).settle(final=True)
     return record.folder
 
 

@@ -127,7 +127,7 @@ def test_parquet_says_the_same_with_types(session: Path, tmp_path: Path) -> None
 
 
 def test_a_row_a_track(session: Path, record: RecordWriter, tmp_path: Path) -> None:
-    RunningStatistics(record, Estimator(None), lambda: 0.0).settle(final=True)
+    RunningStatistics(record, Estimator({}), lambda: 0.0).settle(final=True)
     assert export(session, tmp_path / "t.csv", tracks=True) == 3
     first = rows_of(tmp_path / "t.csv")[0]
     assert (first["track"], first["class"], first["sure"], first["whole"]) == ("1", "yes", "False", "True")

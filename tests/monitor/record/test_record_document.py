@@ -27,7 +27,7 @@ def db(record: RecordWriter, finished: Callable[..., FinishedFrame]) -> sqlite3.
     record.finish(1, 0, finished("yes", "no", "null"), lambda: 10.0)
     record.finish(2, 0, finished("yes"), lambda: 10.0)
     record.reject(3, 0, "no pixel size")
-    RunningStatistics(record, Estimator(None), lambda: 0.0).settle(final=True)
+    RunningStatistics(record, Estimator({}), lambda: 0.0).settle(final=True)
     return record._db
 
 

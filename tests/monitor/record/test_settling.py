@@ -57,7 +57,7 @@ def test_any_order_of_results_gives_the_rows_of_the_right_order(
             # Acquired in the reverse of the order of arrival.
             record.take(1, FrameRef(Path(f"/{i}"), 0, acquired=1000.0 - i), at=float(i))
         clock = Clock()
-        statistics = RunningStatistics(record, Estimator(RATES), clock)
+        statistics = RunningStatistics(record, Estimator({}), clock)
         for i, settle in zip(order, cuts, strict=True):
             finish(record, statistics, i, finished(*["yes"] * (i % 3), "no", "no"))
             if settle:
@@ -73,7 +73,7 @@ def test_a_later_frame_waits_for_an_earlier_one_that_is_being_analysed(
 ) -> None:
     for i in (1, 2):
         record.take(1, FrameRef(Path(f"/{i}"), 0), at=float(i))
-    statistics = RunningStatistics(record, Estimator(RATES), Clock())
+    statistics = RunningStatistics(record, Estimator({}), Clock())
     finish(record, statistics, 2, finished("yes"))
     statistics.settle(before=record.frame(1).order)
     assert rows(record.folder) == []
@@ -86,7 +86,7 @@ def test_working_off_a_backlog_backwards_rewrites_seldom(record: RecordWriter, f
     for i in range(1, 41):
         record.take(1, FrameRef(Path(f"/{i}"), 0), at=float(i))
     clock, rewrites = Clock(), 0
-    statistics = RunningStatistics(record, Estimator(RATES), clock)
+    statistics = RunningStatistics(record, Estimator({}), clock)
     restore = record.restore
 
     def slow(following: Following, stale: tuple[float, int] | None) -> None:
@@ -108,7 +108,7 @@ def test_working_off_a_backlog_backwards_rewrites_seldom(record: RecordWriter, f
 def test_a_result_that_is_taken_back_leaves_no_trace(record: RecordWriter, finished: Finished) -> None:
     for i in (1, 2, 3):
         record.take(1, FrameRef(Path(f"/{i}"), 0, content=f"c{i}"), at=float(i))
-    statistics = RunningStatistics(record, Estimator(RATES), Clock())
+    statistics = RunningStatistics(record, Estimator({}), Clock())
     for i in (1, 2, 3):
         finish(record, statistics, i, finished("yes"))
     statistics.settle()
@@ -128,12 +128,12 @@ def test_what_a_killed_session_left_undone_is_done_at_the_next_start(
 ) -> None:
     for i in (1, 2, 3):
         record.take(1, FrameRef(Path(f"/{i}"), 0, content=f"c{i}"), at=float(i))
-    statistics = RunningStatistics(record, Estimator(RATES), Clock())
+    statistics = RunningStatistics(record, Estimator({}), Clock())
     for i in (1, 2, 3):
         finish(record, statistics, i, finished("yes"))
     statistics.settle()
     record.take(1, FrameRef(Path("/1"), 0, content="other"), at=9.0)  # killed before this was settled
-    again = RunningStatistics(record, Estimator(RATES), Clock())
+    again = RunningStatistics(record, Estimator({}), Clock())
     assert not again.settled
     again.settle()
     assert rows(record.folder) == [(2, 1, 1), (3, 2, 2)]
