@@ -82,7 +82,9 @@ def analyse(
         result = _analyse_whole(image, pixel_size_nm, bundle, frequencies, keep, energy_kev)
     else:
         result = analyse_in_blocks(
-            image, blocks, lambda part: _analyse_whole(part, pixel_size_nm, bundle, frequencies, keep, energy_kev)
+            image,
+            blocks,
+            lambda part: _analyse_whole(part, pixel_size_nm, bundle, frequencies, keep, energy_kev),
         )
     for name, power in (("mean_counts", 1), ("noise_power", 2)):
         if name in result.quality:

@@ -1,4 +1,5 @@
-"""Figures of the frame itself: what was lit, how far its information reaches, how sharp it is, how far out of focus."""
+"""Figures of the frame itself: what was lit, how far its information reaches, how sharp it is, how far out of
+focus."""
 
 from __future__ import annotations
 
@@ -38,12 +39,12 @@ def frame_quality(
     Always there: `mean_counts`, `relative_spread` (standard deviation over mean), `illumination_range` (largest less
     smallest value of the smooth ground, as a share of the mean), `saturated_share` (pixels at the largest value),
     `dark_share` (of the frame that next to no electrons reach, while others do), `lattice` (highest pixel of the
-    averaged spectrum from 2.3 to 5.5 nm⁻¹ over the median of its ring, 1 for none), and a `verdict`: `ok`, `saturated`
-    or `constant`.
+    averaged spectrum from 2.3 to 5.5 nm⁻¹ over the median of its ring, 1 for none), and a `verdict`: `ok`,
+    `saturated` or `constant`.
 
-    Where the frame is large enough for a spectrum: `noise_power` (of the noise at frequency 0 [counts² a pixel], which
-    goes with the dose), `noise_whiteness` (noise at Nyquist over that at 0; 1 where no electrons are, if the camera
-    spreads them), `signal` (diffuse specimen over noise, 1 to 4 nm⁻¹).
+    Where the frame is large enough for a spectrum: `noise_power` (of the noise at frequency 0 [counts² a pixel],
+    which goes with the dose), `noise_whiteness` (noise at Nyquist over that at 0; 1 where no electrons are, if the
+    camera spreads them), `signal` (diffuse specimen over noise, 1 to 4 nm⁻¹).
 
     Where the specimen stands above the noise: `information_limit_per_nm`, `sharpness_per_nm` (half of the diffuse
     specimen's power lies below), `blur_nm` and `blur_deg` (directional; from the rows' axis to the columns').

@@ -1,16 +1,18 @@
 """How much a frame is like those that a bundle was trained on, with a stated rate of false alarms.
 
-A bundle may carry a reference (`models.training.likeness` makes it): of frame statistics and of particles' features, each
-with the mean and the spread of its values in the training, and the distances that frames of the validation split have
-from them. A new frame's distance is compared with these: the share of them that is as large or larger is its likeness, a
-conformal p-value (Vovk, Gammerman and Shafer, *Algorithmic Learning in a Random World*, 2005; Bates et al., Ann. Statist. 51
-(2023) 149). Of frames like the training a share of at most α has a likeness of at most α, whatever the distribution.
+A bundle may carry a reference (`models.training.likeness` makes it): of frame statistics and of particles'
+features, each with the mean and the spread of its values in the training, and the distances that frames of the
+validation split have from them. A new frame's distance is compared with these: the share of them that is as large
+or larger is its likeness, a conformal p-value (Vovk, Gammerman and Shafer, *Algorithmic Learning in a Random
+World*, 2005; Bates et al., Ann. Statist. 51 (2023) 149). Of frames like the training a share of at most α has a
+likeness of at most α, whatever the distribution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import erfc, sqrt
 from typing import Any
 
@@ -33,8 +35,8 @@ def frame_statistics(
 ) -> dict[str, float] | None:
     """What is compared of a whole frame; `None` where its pixels are too large for the bands.
 
-    Logarithms of the standardised frame's power by band and of the lattice's height; skewness and kurtosis, of the frame
-    and of its slow part; how much of what the network marks it is sure of, and how much it marks.
+    Logarithms of the standardised frame's power by band and of the lattice's height; skewness and kurtosis, of the
+    frame and of its slow part; how much of what the network marks it is sure of, and how much it marks.
 
     Parameters
     ----------
@@ -45,11 +47,14 @@ def frame_statistics(
     if k[-1] < BANDS_PER_NM[-1] - 0.1:
         return None
     found = {}
-    for low, high in zip(BANDS_PER_NM, BANDS_PER_NM[1:], strict=False):
+    for low, high in pairwise(BANDS_PER_NM):
         band = spectrum.level[(k >= low) & (k < high)]
         found[f"power from {low:g} to {high:g} nm⁻¹"] = float(np.log(band.mean() + 1e-4))
     found["height of the lattice"] = float(np.log(spectrum.peak))
-    for name, image in (("frame", standardised), ("slow part", cv2.GaussianBlur(standardised, (0, 0), 6)[::4, ::4])):
+    for name, image in (
+        ("frame", standardised),
+        ("slow part", cv2.GaussianBlur(standardised, (0, 0), 6)[::4, ::4]),
+    ):
         centred = image - float(image.mean())
         deviation = float(centred.std()) + 1e-9
         centred /= deviation
@@ -144,8 +149,8 @@ class Likeness:
     def of_particles(self, features: Sequence[Mapping[str, float]]) -> float | None:
         """Likeness of a frame's particles together; `None` without any.
 
-        The ranks of their distances are averaged: in a frame like the training the mean is about 1/2, with the variance of
-        n ranks of which every two are correlated.
+        The ranks of their distances are averaged: in a frame like the training the mean is about 1/2, with the
+        variance of n ranks of which every two are correlated.
         """
         if not features:
             return None
@@ -170,6 +175,7 @@ class Likeness:
         likeness = min(1.0, len(known) * min(known))
         found: dict[str, float | bool | str] = {"likeness": likeness, "unlike": likeness < UNLIKE}
         if likeness < UNLIKE:
-            frame_is_further = statistics is not None and by_frame == min(known)
-            found["unlike_by"] = self.frames.farthest(statistics) if frame_is_further else "the particles' features"
+            found["unlike_by"] = "the particles' features"
+            if statistics is not None and by_frame == min(known):
+                found["unlike_by"] = self.frames.farthest(statistics)
         return found

@@ -25,8 +25,9 @@ SMOOTH_ORDER = 4
 """Degree of the polynomial in frequency that stands for the film, the envelope and the ground."""
 LEAST_RINGS = 0.25
 """A defocus counts if rings are at least this share of its template; the rest is a smooth hump."""
-SURE = 0.7
-"""Rings show from this correlation on; chance and the lattices of frames in focus stay below."""
+SURE, SURE_NEAR_FOCUS = 0.7, 0.8
+"""Rings show from this correlation on. Near focus the lattices of frames without any rings reach up to 0.78."""
+NEAR_FOCUS_NM = 50.0
 
 _ANGLES = (np.arange(SECTORS) + 0.5) * pi / SECTORS
 
@@ -55,10 +56,10 @@ def wavelength_nm(energy_kev: float) -> float:
 def thon_rings(spectrum: Spectrum, energy_kev: float = 300.0, cs_mm: float = 0.0) -> Rings | None:
     """Defocus and two-fold astigmatism from the rings of the diffuse spectrum; `None` where none show.
 
-    The logarithm of the squared transfer sin² χ is correlated with that of the spectrum, after a smooth curve was taken
-    off both (after Rohou and Grigorieff, J. Struct. Biol. 192 (2015) 216): for every defocus and astigmatism on a grid,
-    summed over the directions. Then the directions are laid over each other, which gives the defocus and how sure it is,
-    and each is fitted by itself, which gives the astigmatism.
+    The logarithm of the squared transfer sin² χ is correlated with that of the spectrum, after a smooth curve was
+    taken off both (after Rohou and Grigorieff, J. Struct. Biol. 192 (2015) 216): for every defocus and astigmatism
+    on a grid, summed over the directions. Then the directions are laid over each other, which gives the defocus and
+    how sure it is, and each is fitted by itself, which gives the astigmatism.
 
     Parameters
     ----------
@@ -73,7 +74,9 @@ def thon_rings(spectrum: Spectrum, energy_kev: float = 300.0, cs_mm: float = 0.0
     weights = np.sqrt(spectrum.frequencies[here] / (1 + relative**2)) * (excess > 0)
     if np.count_nonzero(weights) <= SMOOTH_ORDER + 1:
         return None
-    matcher = _Matcher(weights, _templates(len(spectrum.frequencies), float(energy_kev), cs_mm * 1e6)[..., here])
+    matcher = _Matcher(
+        weights, _templates(len(spectrum.frequencies), float(energy_kev), cs_mm * 1e6)[..., here]
+    )
     cells = spectrum.cells[here] - 1
     # Each with its neighbours: one sector alone has few values in each ring.
     wide = 0.5 * cells + 0.25 * (np.roll(cells, 1, axis=1) + np.roll(cells, -1, axis=1))
@@ -90,9 +93,9 @@ def thon_rings(spectrum: Spectrum, energy_kev: float = 300.0, cs_mm: float = 0.0
     )
     near = slice(max(0, int(which) - 3), int(which) + 4)
     together = matcher.match(_lower_quartile(laid - 1)[:, None])[near, fade, 0]
-    if together.max() < SURE:
-        return None
     defocus = _refined(together, int(np.argmax(together)), near.start)
+    if together.max() < (SURE if defocus > NEAR_FOCUS_NM else SURE_NEAR_FOCUS):
+        return None
     found = np.empty(SECTORS)
     for n in range(SECTORS):
         middle = int(np.argmin(np.abs(DEFOCUS_NM - defocus * ratio[n])))
@@ -143,7 +146,8 @@ class _Matcher:
 
 @lru_cache(maxsize=1)
 def _ellipses() -> Real:
-    """(E, S) defocus by direction over the mean one, for every astigmatism that is tried; none at all is the first."""
+    """(E, S) defocus by direction over the mean one, for every astigmatism that is tried; none at all is the
+    first."""
     turns = np.arange(DIRECTIONS) * pi / DIRECTIONS
     tried = [1 + share * np.cos(2 * (_ANGLES - turn)) for share in SHARES for turn in turns]
     return np.stack([np.ones(SECTORS), *tried])
@@ -159,7 +163,8 @@ def _shifted() -> npt.NDArray[np.int64]:
 
 
 def _refined(match: Real, which: int, first: int) -> float:
-    """Defocus [nm] at the top of the parabola through the best match and those beside it; `first`: place of match[0]."""
+    """Defocus [nm] at the top of the parabola through the best match and those beside it; `first`: place of
+    match[0]."""
     shift = 0.0
     if 0 < which < len(match) - 1:
         low, middle, high = match[which - 1 : which + 2]

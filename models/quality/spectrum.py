@@ -19,7 +19,8 @@ NATIVE_TILE = 64
 """Side of a tile in the frame's own pixels, for the noise: its spectrum is smooth [px]."""
 NATIVE_TILES_A_SIDE = 8
 KEPT = 0.75
-"""Share of these tiles that count: those with the least noise, for a hot pixel or an X-ray hit raises that of its tile."""
+"""Share of these tiles that count: those with the least noise, for a hot pixel or an X-ray hit raises that of its
+tile."""
 SECTORS = 12
 """Of the half circle, 15° each."""
 STEP_PER_NM = 0.1
@@ -39,7 +40,8 @@ class Spectrum:
     frequencies: Real
     """(K,) the middle of each ring [nm⁻¹]."""
     cells: Real
-    """(K, SECTORS) mean power without what stands far above its ring (a lattice), over the noise; 1 is noise alone."""
+    """(K, SECTORS) mean power without what stands far above its ring (a lattice), over the noise; 1 is noise
+    alone."""
     rings: Real
     """(K,) mean power with the lattice, over the noise."""
     counted: Real
@@ -124,9 +126,9 @@ def cells_of(tile: int, step: float, count: int) -> Cells:
 def noise_of(profile: Real) -> tuple[float, float]:
     """Level at frequency 0 and fall of the noise in a radial profile (K,) up to Nyquist.
 
-    Noise behind a camera's transfer 1 / (1 + (k/fall)²) has the square of that (Meyer and Kirkland, Ultramicroscopy 75
-    (1998) 23): each electron is spread after it was counted by chance. It is fitted to the upper half, which no specimen
-    reaches at usual samplings, and may not lie above what was measured below.
+    Noise behind a camera's transfer 1 / (1 + (k/fall)²) has the square of that (Meyer and Kirkland, Ultramicroscopy
+    75 (1998) 23): each electron is spread after it was counted by chance. It is fitted to the upper half, which no
+    specimen reaches at usual samplings, and may not lie above what was measured below.
     """
     k = (np.arange(len(profile)) + 0.5) / len(profile)
     shapes = -2 * np.log1p((k[None] / _FALLS[:, None]) ** 2)
@@ -164,8 +166,8 @@ def spectrum_of(
     every = places.means(power)
     most = (CLIPPED * np.median(every, axis=1)).astype(np.float32)
     cells = places.means(np.minimum(power, most[places.ring]))
-    middle = (np.arange(count) + 0.5) * STEP_PER_NM
-    level = np.median(cells, axis=1)
+    middle: Real = (np.arange(count, dtype=np.float64) + 0.5) * STEP_PER_NM
+    level: Real = np.median(cells, axis=1).astype(np.float64)
     noise, noise_power, whiteness = _noise(native, native_nm, middle, level)
     # Hann windows that overlap by half leave about 0.7 independent tiles of each.
     counted = np.maximum(1.0, places.having.sum(axis=1) * max(1.0, 0.7 * len(tiles)) / 2.0)
@@ -184,7 +186,8 @@ def spectrum_of(
 def _noise(
     native: npt.NDArray[np.floating], native_nm: float, middle: Real, level: Real
 ) -> tuple[Real, float, float]:
-    """Noise (K,) in the units of `level` (K,), the canonical spectrum at `middle` (K,) [nm⁻¹]; its power; its whiteness."""
+    """Noise (K,) in the units of `level` (K,), the canonical spectrum at `middle` (K,) [nm⁻¹]; its power; its
+    whiteness."""
     fine = tiled_power(native, NATIVE_TILE, NATIVE_TILES_A_SIDE)
     loudness = fine[:, NATIVE_TILE // 4 : -NATIVE_TILE // 4, NATIVE_TILE // 4 :].mean(axis=(1, 2))
     quiet = np.argsort(loudness)[: max(1, round(KEPT * len(fine)))]

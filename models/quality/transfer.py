@@ -17,7 +17,8 @@ of the noise is known to a few per cent."""
 
 
 def information_limit(spectrum: Spectrum) -> float | None:
-    """Frequency up to which the averaged spectrum, lattice included, stands above the noise [nm⁻¹]; `None`: nowhere."""
+    """Frequency up to which the averaged spectrum, lattice included, stands above the noise [nm⁻¹]; `None`:
+    nowhere."""
     above = spectrum.rings - 1 > np.maximum(
         LIMIT_EXCESS, LIMIT_SIGMAS * np.sqrt(1 / np.maximum(spectrum.counted, 1))
     )
@@ -45,7 +46,8 @@ def sharpness(spectrum: Spectrum) -> float | None:
 
 
 def directional_blur(spectrum: Spectrum) -> tuple[float, float] | None:
-    """Length [nm] and direction (from the rows' axis to the columns' [°]) of a smear that would take as much contrast along one direction as is missing.
+    """Length [nm] and direction (from the rows' axis to the columns' [°]) of a smear that would take as much
+    contrast along one direction as is missing.
 
     A picture that moves by d while it is taken is multiplied by sinc(d k cos θ); to second order the logarithm of its
     power loses π² d² k² (1 + cos 2θ) / 6. The part with cos 2θ is fitted to the sectors by least squares.

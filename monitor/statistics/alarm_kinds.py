@@ -48,6 +48,7 @@ RULES: dict[Kind, Rule] = {
     "out of focus": Rule(
         "warning",
         "Focus again, and look at the astigmatism in the live transform.",
+        raised_after=2,
         not_counted=True,
     ),
     "drift too fast": Rule(
@@ -113,7 +114,8 @@ class Alarm:
 
     kind: Kind
     since_frame: int | None
-    """The first frame concerned, which may lie before the one at which it was raised; `None` before any frame came."""
+    """The first frame concerned, which may lie before the one at which it was raised; `None` before any frame
+    came."""
     since_time: float | None
     """[s since 1970 UTC]"""
     last_frame: int | None
@@ -154,3 +156,5 @@ class Finding:
     wrong: bool
     cause: str = ""
     """One sentence with the figures, where something is wrong."""
+    certain: bool = False
+    """One such finding is enough, however many in a row are asked for."""

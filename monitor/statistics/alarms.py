@@ -1,8 +1,9 @@
 """Alarms of a session: raised and cleared with hysteresis, as a pure fold over its frames and its condition.
 
-`after_frame` takes one frame at a time, in order of acquisition; `after_conditions` takes looks at the session itself. Both
-give a new state and change nothing else, so that the same frames always give the same alarms, and a session that is taken
-up again gets them by folding over its record. The state has a bounded size and turns into JSON and back.
+`after_frame` takes one frame at a time, in order of acquisition; `after_conditions` takes looks at the session
+itself. Both give a new state and change nothing else, so that the same frames always give the same alarms, and a
+session that is taken up again gets them by folding over its record. The state has a bounded size and turns into
+JSON and back.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class AlarmState:
     shares: ShareCourse = field(default_factory=ShareCourse)
     course: ConditionCourse = field(default_factory=ConditionCourse)
     last_frame: int | None = None
+    uneven_before: float | None = None
+    """`illumination_range` of the last frame."""
 
     @property
     def raised(self) -> frozenset[Kind]:
@@ -83,6 +86,7 @@ class AlarmState:
             "shares": self.shares.as_dict(),
             "course": self.course.as_dict(),
             "last_frame": self.last_frame,
+            "uneven_before": self.uneven_before,
         }
 
     @classmethod
@@ -117,7 +121,10 @@ def after_frame(state: AlarmState, seen: FrameSeen, limits: Limits = _USUAL_LIMI
     """The state after one more frame."""
     fields = state.fields + (1 if seen.new_field else 0)
     state = _with_pixel_size(replace(state, fields=fields, last_frame=seen.frame), seen, limits)
-    found = found_in_frame(seen, Usual(state.usual, limits), limits, state.raised)
+    before = None if seen.new_field else state.uneven_before
+    found = found_in_frame(seen, Usual(state.usual, limits), limits, state.raised, before)
+    if not seen.repeated:
+        state = replace(state, uneven_before=number(seen.quality, "illumination_range"))
     spoilt = any(finding.wrong for finding in found.values())
     if not found["frozen frame"].wrong:
         state = _with_unlike(state, seen, limits)
@@ -178,7 +185,7 @@ def _judged(
             streak = replace(first, wrong=streak.wrong + 1, right=0)
             if kind in on:
                 on[kind] = replace(on[kind], last_frame=frame, frames=on[kind].frames + 1)
-            elif streak.wrong >= rule.raised_after:
+            elif finding.certain or streak.wrong >= rule.raised_after:
                 on[kind] = Alarm(
                     kind, streak.since_frame, streak.since_time, frame, streak.wrong, finding.cause
                 )
@@ -218,8 +225,8 @@ def _over_frames(state: AlarmState, limits: Limits) -> dict[Kind, Finding]:
         on = "model unlike these frames" in state.raised
         enough = len(fields) >= limits.unlike_raised and len(set(fields)) >= limits.unlike_fields
         cause = (
-            f"{len(fields)} of the last {len(state.unlike)} frames are unlike those of the training; of good frames one in a "
-            "hundred would be."
+            f"{len(fields)} of the last {len(state.unlike)} frames are unlike those of the training; "
+            "of good frames one in a hundred would be."
         )
         found["model unlike these frames"] = Finding(
             len(fields) > limits.unlike_cleared if on else enough, cause

@@ -54,13 +54,14 @@ def number(quality: Mapping[str, Any], name: str) -> float | None:
 
 
 def found_in_frame(
-    seen: FrameSeen, usual: Usual, limits: Limits, raised: frozenset[Kind]
+    seen: FrameSeen, usual: Usual, limits: Limits, raised: frozenset[Kind], uneven_before: float | None
 ) -> dict[Kind, Finding]:
     """What the frame says of each kind; a kind that it says nothing of is missing.
 
     Parameters
     ----------
     raised : the alarms that are on, for which the limits of clearing hold.
+    uneven_before : `illumination_range` of the frame before, in the same field.
     """
     found: dict[Kind, Finding] = {"frozen frame": _frozen(seen)}
     if seen.repeated:
@@ -74,11 +75,13 @@ def found_in_frame(
         found["calibration shift"] = dose
     if seen.drift_nm is not None:
         limit = limits.drift_cleared_nm if "drift too fast" in raised else limits.drift_nm
-        cause = f"The specimen moved by {seen.drift_nm:.1f} nm since the frame before; more than {limit:g} nm is too fast."
+        cause = (
+            f"The specimen moved by {seen.drift_nm:.1f} nm since the frame before, more than {limit:g} nm."
+        )
         found["drift too fast"] = Finding(seen.drift_nm > limit, cause)
     if found["blank field"].wrong:
         return found
-    charging = _charging(seen, usual, limits, "charging" in raised)
+    charging = _charging(seen, usual, limits, "charging" in raised, uneven_before)
     if charging is not None:
         found["charging"] = charging
     if charging is None or not charging.wrong:  # charging puts a frame out of focus too
@@ -102,11 +105,14 @@ def _beam(seen: FrameSeen, usual: Usual, limits: Limits, raised: bool) -> Findin
     if usual_power:
         share = power / usual_power
         limit = limits.lost_cleared_share if raised else limits.lost_share
-        cause = f"The noise has {share:.1%} of its usual power, so next to no electrons came ({counts or 0.0:.4g} counts)."
+        level = f"{counts or 0.0:.4g} counts"
+        cause = f"The noise has {share:.1%} of its usual power, so next to no electrons came ({level})."
         return Finding(share < limit, cause)
     whiteness = number(seen.quality, "noise_whiteness") or 0.0
     nothing = "information_limit_per_nm" not in seen.quality and (number(seen.quality, "covered") or 0.0) == 0
-    cause = f"The frame is white noise alone ({counts or 0.0:.4g} counts): no electron was spread by the camera."
+    cause = (
+        f"The frame is white noise alone ({counts or 0.0:.4g} counts): no electron was spread by the camera."
+    )
     return Finding(nothing and whiteness > limits.dark_whiteness and (counts or 0.0) != 0, cause)
 
 
@@ -129,7 +135,9 @@ def _dose(seen: FrameSeen, usual: Usual, limits: Limits, raised: bool) -> Findin
     return Finding(max(factor, 1 / factor) > limit, cause)
 
 
-def _charging(seen: FrameSeen, usual: Usual, limits: Limits, raised: bool) -> Finding | None:
+def _charging(
+    seen: FrameSeen, usual: Usual, limits: Limits, raised: bool, before: float | None
+) -> Finding | None:
     uneven, usual_uneven = number(seen.quality, "illumination_range"), usual.get("illumination_range")
     sharp, usual_sharp = number(seen.quality, "sharpness_per_nm"), usual.get("sharpness_per_nm")
     if uneven is None or usual_uneven is None or sharp is None or usual_sharp is None:
@@ -140,22 +148,26 @@ def _charging(seen: FrameSeen, usual: Usual, limits: Limits, raised: bool) -> Fi
     softer = sharp < limits.softer_share * usual_sharp
     smeared = f", and the picture is smeared by {blur:.2f} nm" if blur > limits.blur_nm else ""
     cause = (
-        f"The illumination varies by {uneven:.0%} of the mean, usually by {usual_uneven:.0%}, while half of the signal lies "
-        f"below {sharp:.1f} nm⁻¹, usually below {usual_sharp:.1f} nm⁻¹{smeared}."
+        f"The illumination varies by {uneven:.0%} of the mean, usually by {usual_uneven:.0%}; half of the signal "
+        f"lies below {sharp:.1f} nm⁻¹, usually below {usual_sharp:.1f} nm⁻¹{smeared}."
     )
-    return Finding(shifted and (softer or blur > limits.blur_nm), cause)
+    growing = before is not None and uneven > limits.growing_factor * before
+    growing = growing and uneven > limits.growing_uneven_factor * usual_uneven
+    return Finding(shifted and (softer or growing or blur > limits.blur_nm), cause)
 
 
 def _focus(seen: FrameSeen, usual: Usual, limits: Limits, raised: bool) -> Finding | None:
     sharp, usual_sharp = number(seen.quality, "sharpness_per_nm"), usual.get("sharpness_per_nm")
     defocus, usual_defocus = number(seen.quality, "defocus_nm"), usual.get("defocus_nm")
-    rings = f"; Thon rings tell a defocus of {defocus:.0f} nm" if defocus is not None else ""
-    if defocus is not None and defocus > limits.defocus_nm:
-        return Finding(True, f"Thon rings tell a defocus of {defocus:.0f} nm, beyond {limits.defocus_nm:g} nm.")
+    known = sharp is not None and usual_sharp is not None
+    as_sharp = sharp is not None and usual_sharp is not None and sharp > limits.ringed_share * usual_sharp
+    if defocus is not None and not as_sharp:
+        off = known and abs(defocus - (usual_defocus or 0.0)) > limits.defocus_off_nm
+        if defocus > limits.defocus_nm or off:
+            usually = f", usually {usual_defocus:.0f} nm" if usual_defocus is not None else ""
+            return Finding(True, f"Thon rings tell a defocus of {defocus:.0f} nm{usually}.", certain=True)
     if sharp is None or usual_sharp is None:
         return None
     share = limits.sharp_cleared_share if raised else limits.sharp_share
-    soft = sharp < share * usual_sharp
-    off = defocus is not None and abs(defocus - (usual_defocus or 0.0)) > limits.defocus_off_nm
-    cause = f"Half of the signal lies below {sharp:.1f} nm⁻¹, usually below {usual_sharp:.1f} nm⁻¹{rings}."
-    return Finding(soft or (off and sharp < limits.softer_share * usual_sharp), cause)
+    cause = f"Half of the signal lies below {sharp:.1f} nm⁻¹, usually below {usual_sharp:.1f} nm⁻¹."
+    return Finding(sharp < share * usual_sharp, cause)

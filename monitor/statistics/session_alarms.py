@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from monitor.statistics.alarm_kinds import Finding, Kind
@@ -92,7 +93,7 @@ def _backlog(
     if len(samples) < limits.backlog_samples:
         return None, course
     (began, before), lengths = samples[0], [value for _, value in samples]
-    rising = sum(b >= a for a, b in zip(lengths, lengths[1:], strict=False)) >= len(lengths) - 2
+    rising = sum(b >= a for a, b in pairwise(lengths)) >= len(lengths) - 2
     wrong = length >= limits.backlog_least and length - before >= limits.backlog_growth and rising
     cause = f"{length} frames wait, {length - before} more than {now.time - began:.0f} s before."
     return Finding(wrong, cause), course

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import log
 from typing import Any
@@ -28,6 +28,33 @@ def g_statistic(a: tuple[float, float], b: tuple[float, float]) -> float:
     return max(0.0, g)
 
 
+def _sum(fields: Iterable[Shares]) -> Shares:
+    null, no, yes = (sum(each) for each in zip(_NONE, *fields, strict=True))
+    return null, no, yes
+
+
+def _mean(total: Shares, frames: int) -> Shares:
+    null, no, yes = (value / max(1, frames) for value in total)
+    return null, no, yes
+
+
+def _compared(now: Shares, then: Shares, where: str) -> tuple[float, str]:
+    """The larger statistic of `null` among all and of `yes` among the resolved, and the sentence that tells it."""
+    worst, cause = 0.0, ""
+    for name, of, among, base in (
+        ("null", 0, (0, 1, 2), "all particles"),
+        ("yes", 2, (1, 2), "those whose stacking is resolved"),
+    ):
+        a, b = ((each[of], sum(each[i] for i in among) - each[of]) for each in (now, then))
+        if min(sum(a), sum(b)) <= 0:
+            continue
+        g = g_statistic(a, b)
+        if g > worst:
+            shares = f"{a[0] / sum(a):.0%} of {base} are `{name}`, before {b[0] / sum(b):.0%}"
+            worst, cause = g, f"In {where} {shares} (G = {g:.1f})."
+    return worst, cause
+
+
 @dataclass(frozen=True)
 class ShareCourse:
     """Particles by class, field after field. What is seen in several frames of a field counts once, as their mean."""
@@ -43,39 +70,34 @@ class ShareCourse:
     def with_frame(self, counts: Mapping[str, int], new_field: bool, limits: Limits) -> ShareCourse:
         """With one more good frame."""
         moved = self._closed(limits) if new_field and self.frames_here else self
-        added = tuple(a + counts.get(name, 0) for a, name in zip(moved.here, COMPARED, strict=True))
-        return replace(moved, here=added, frames_here=moved.frames_here + 1)
+        null, no, yes = (a + counts.get(name, 0) for a, name in zip(moved.here, COMPARED, strict=True))
+        return replace(moved, here=(null, no, yes), frames_here=moved.frames_here + 1)
 
     def _closed(self, limits: Limits) -> ShareCourse:
-        mean = tuple(value / self.frames_here for value in self.here)
-        last = (*self.last, mean)
+        last: tuple[Shares, ...] = (*self.last, _mean(self.here, self.frames_here))
         before = self.before
         while len(last) > limits.shares_fields:
-            before = tuple(a + b for a, b in zip(before, last[0], strict=True))  # type: ignore[assignment]
-            last = last[1:]
-        return ShareCourse(before, last)  # type: ignore[arg-type]
+            before, last = _sum((before, last[0])), last[1:]
+        return ShareCourse(before, last)
 
     def judge(self, limits: Limits, raised: bool) -> Finding | None:
-        """Whether `null` or `yes` has another share lately; `None` where there is too little to tell."""
-        lately = [sum(field[i] for field in self.last) for i in range(3)]
-        if min(sum(lately), sum(self.before)) < limits.shares_least:
-            return None
+        """Whether `null` or `yes` has another share in the last fields or in the present one; `None`: too little to tell."""
         limit = limits.shares_cleared_g if raised else limits.shares_g
-        worst, cause = 0.0, ""
-        for name, of, among in (("null", 0, (0, 1, 2)), ("yes", 2, (1, 2))):
-            pairs = [
-                (each[of], sum(each[i] for i in among) - each[of]) for each in (lately, list(self.before))
-            ]
-            if min(sum(pair) for pair in pairs) <= 0:
-                continue
-            g = g_statistic(*pairs)
-            if g > worst:
-                now, then = (pair[0] / sum(pair) for pair in pairs)
-                base = "all particles" if of == 0 else "those whose stacking is resolved"
-                worst = g
-                cause = (
-                    f"In the last {len(self.last)} fields {now:.0%} of {base} are `{name}`, before {then:.0%} (G = {g:.1f})."
-                )
+        told = []
+        lately = _sum(self.last)
+        if min(sum(lately), sum(self.before)) >= limits.shares_least:
+            told.append(_compared(lately, self.before, f"the last {len(self.last)} fields"))
+        here = _mean(self.here, self.frames_here)
+        earlier = _sum((self.before, *self.last))
+        if (
+            self.frames_here > 1
+            and sum(here) >= limits.shares_least_here
+            and sum(earlier) >= limits.shares_least
+        ):
+            told.append(_compared(here, earlier, "this field"))
+        if not told:
+            return None
+        worst, cause = max(told)
         return Finding(worst > limit, cause)
 
     def as_dict(self) -> dict[str, Any]:
