@@ -44,10 +44,13 @@ def frame_quality(
 
     Where the frame is large enough for a spectrum: `noise_power` (of the noise at frequency 0 [counts² a pixel],
     which goes with the dose), `noise_whiteness` (noise at Nyquist over that at 0; 1 where no electrons are, if the
-    camera spreads them), `signal` (diffuse specimen over noise, 1 to 4 nm⁻¹).
+    camera spreads them).
 
-    Where the specimen stands above the noise: `information_limit_per_nm`, `sharpness_per_nm` (half of the diffuse
-    specimen's power lies below), `blur_nm` and `blur_deg` (directional; from the rows' axis to the columns').
+    Where the noise has the form of a camera's (not so in pictures that were filtered or enlarged): `signal` (diffuse
+    specimen over noise, 1 to 4 nm⁻¹) and, where the specimen stands above the noise, `information_limit_per_nm`.
+
+    Unless no specimen stands above known noise: `sharpness_per_nm` (half of the diffuse specimen's power lies below),
+    `blur_nm` and `blur_deg` (directional; from the rows' axis to the columns').
 
     Where Thon rings show: `defocus_nm` (without its sign), `defocus_confidence`, and where the directions agree
     `astigmatism_nm`, `astigmatism_deg`.
@@ -121,12 +124,13 @@ def _of_spectrum(spectrum: Spectrum, energy_kev: float) -> Quality:
         "lattice": spectrum.peak,
         "noise_power": spectrum.noise_power,
         "noise_whiteness": spectrum.whiteness,
-        "signal": signal(spectrum),
     }
-    limit = information_limit(spectrum)
-    if limit is None:
-        return found
-    found["information_limit_per_nm"] = limit
+    if spectrum.noise_known:
+        found["signal"] = signal(spectrum)
+        limit = information_limit(spectrum)
+        if limit is None:
+            return found
+        found["information_limit_per_nm"] = limit
     sharp, blur = sharpness(spectrum), directional_blur(spectrum)
     if sharp is not None:
         found["sharpness_per_nm"] = sharp

@@ -29,6 +29,9 @@ NATIVE_RINGS = 30
 """Rings of the native spectrum up to Nyquist."""
 CLIPPED = 3.0
 """Power beyond so many times its ring's median belongs to a lattice, not to the film or the noise."""
+KNOWN = 0.1
+"""The noise is that of a camera where the logarithm of its spectrum is off by less. Simulated cameras stay below 0.05,
+exported pictures that were filtered or enlarged lie from 0.1 to 2."""
 #: Frequencies at which the camera's transfer falls to a half, in units of Nyquist, that are tried for the noise.
 _FALLS = np.append(np.geomspace(0.3, 6, 120), np.inf)
 
@@ -54,6 +57,8 @@ class Spectrum:
     """At frequency 0 [counts² a pixel]."""
     whiteness: float
     """Noise at Nyquist over noise at 0, in the frame's own pixels: 1 for noise that no camera has spread."""
+    noise_known: bool
+    """The noise has the form of a camera's; not so in pictures that were filtered, enlarged or compressed."""
 
     @property
     def diffuse(self) -> Real:
@@ -123,8 +128,8 @@ def cells_of(tile: int, step: float, count: int) -> Cells:
     return Cells(np.minimum(ring, count - 1), cell, counts, having)
 
 
-def noise_of(profile: Real) -> tuple[float, float]:
-    """Level at frequency 0 and fall of the noise in a radial profile (K,) up to Nyquist.
+def noise_of(profile: Real) -> tuple[float, float, float]:
+    """Level at frequency 0, fall and misfit (of the logarithm) of the noise in a radial profile (K,) up to Nyquist.
 
     Noise behind a camera's transfer 1 / (1 + (k/fall)²) has the square of that (Meyer and Kirkland, Ultramicroscopy
     75 (1998) 23): each electron is spread after it was counted by chance. It is fitted to the upper half, which no
@@ -139,7 +144,7 @@ def noise_of(profile: Real) -> tuple[float, float]:
     misfit = (off[:, upper] ** 2).mean(axis=1)
     misfit += (np.maximum(-off[:, ~upper & (k > 0.06)] - 0.03, 0) ** 2).mean(axis=1)
     best = int(np.argmin(misfit))
-    return float(np.exp(levels[best])), float(_FALLS[best])
+    return float(np.exp(levels[best])), float(_FALLS[best]), float(np.sqrt(misfit[best]))
 
 
 def spectrum_of(
@@ -168,7 +173,7 @@ def spectrum_of(
     cells = places.means(np.minimum(power, most[places.ring]))
     middle: Real = (np.arange(count, dtype=np.float64) + 0.5) * STEP_PER_NM
     level: Real = np.median(cells, axis=1).astype(np.float64)
-    noise, noise_power, whiteness = _noise(native, native_nm, middle, level)
+    noise, noise_power, whiteness, misfit = _noise(native, native_nm, middle, level)
     # Hann windows that overlap by half leave about 0.7 independent tiles of each.
     counted = np.maximum(1.0, places.having.sum(axis=1) * max(1.0, 0.7 * len(tiles)) / 2.0)
     return Spectrum(
@@ -180,26 +185,27 @@ def spectrum_of(
         level,
         noise_power,
         whiteness,
+        misfit < KNOWN,
     )
 
 
 def _noise(
     native: npt.NDArray[np.floating], native_nm: float, middle: Real, level: Real
-) -> tuple[Real, float, float]:
-    """Noise (K,) in the units of `level` (K,), the canonical spectrum at `middle` (K,) [nm⁻¹]; its power; its
-    whiteness."""
+) -> tuple[Real, float, float, float]:
+    """The noise: (K,) in the units of `level` (K,), the canonical spectrum at `middle` (K,) [nm⁻¹]; its power, its
+    whiteness and how much its form is off."""
     fine = tiled_power(native, NATIVE_TILE, NATIVE_TILES_A_SIDE)
     loudness = fine[:, NATIVE_TILE // 4 : -NATIVE_TILE // 4, NATIVE_TILE // 4 :].mean(axis=(1, 2))
     quiet = np.argsort(loudness)[: max(1, round(KEPT * len(fine)))]
     places = cells_of(NATIVE_TILE, 0.5 / NATIVE_RINGS, NATIVE_RINGS)
     profile = np.median(places.means(fine[quiet].mean(axis=0)), axis=1)
-    own_level, fall = noise_of(profile)
+    own_level, fall, misfit = noise_of(profile)
     # Both spectra show the same frame: their ratio where both are smooth is that of their units.
     own = np.interp(middle, (np.arange(NATIVE_RINGS) + 0.5) * 0.5 / NATIVE_RINGS / native_nm, profile)
     common = middle > 0.4 * middle[-1]
     unit = float(np.exp(np.mean(np.log(np.maximum(level, 1e-12) / np.maximum(own, 1e-12))[common])))
     noise = own_level * unit * (1 + (middle * 2 * native_nm / fall) ** 2) ** -2.0
-    return np.maximum(noise, 1e-12), own_level, float((1 + fall**-2.0) ** -2.0)
+    return np.maximum(noise, 1e-12), own_level, float((1 + fall**-2.0) ** -2.0), misfit
 
 
 @lru_cache(maxsize=4)

@@ -109,18 +109,23 @@ def _beam(seen: FrameSeen, usual: Usual, limits: Limits, raised: bool) -> Findin
         cause = f"The noise has {share:.1%} of its usual power, so next to no electrons came ({level})."
         return Finding(share < limit, cause)
     whiteness = number(seen.quality, "noise_whiteness") or 0.0
-    nothing = "information_limit_per_nm" not in seen.quality and (number(seen.quality, "covered") or 0.0) == 0
+    nothing = _nothing_shows(seen.quality) and (number(seen.quality, "covered") or 0.0) == 0
     cause = (
         f"The frame is white noise alone ({counts or 0.0:.4g} counts): no electron was spread by the camera."
     )
     return Finding(nothing and whiteness > limits.dark_whiteness and (counts or 0.0) != 0, cause)
 
 
+def _nothing_shows(quality: Mapping[str, Any]) -> bool:
+    """The noise is known, and nothing stands above it."""
+    return "signal" in quality and "information_limit_per_nm" not in quality
+
+
 def _blank(seen: FrameSeen, usual: Usual, limits: Limits) -> Finding:
     power, usual_power = number(seen.quality, "noise_power"), usual.get("noise_power")
     covered = number(seen.quality, "covered") or 0.0
     lit = power is not None and (usual_power is None or power > limits.lit_share * usual_power)
-    empty = "information_limit_per_nm" not in seen.quality and covered < limits.blank_covered
+    empty = _nothing_shows(seen.quality) and covered < limits.blank_covered
     cause = f"The frame is lit, and nothing stands above the noise; particles cover {covered:.1%} of it."
     return Finding(lit and empty, cause)
 

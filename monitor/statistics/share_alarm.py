@@ -81,7 +81,7 @@ class ShareCourse:
         return ShareCourse(before, last)
 
     def judge(self, limits: Limits, raised: bool) -> Finding | None:
-        """Whether `null` or `yes` has another share in the last fields or in the present one; `None`: too little to tell."""
+        """Whether `null` or `yes` has another share in the last fields or the present one; `None`: too few to tell."""
         limit = limits.shares_cleared_g if raised else limits.shares_g
         told = []
         lately = _sum(self.last)
