@@ -120,7 +120,9 @@ _USUAL_LIMITS = Limits()
 def after_frame(state: AlarmState, seen: FrameSeen, limits: Limits = _USUAL_LIMITS) -> AlarmState:
     """The state after one more frame."""
     fields = state.fields + (1 if seen.new_field else 0)
-    state = _with_pixel_size(replace(state, fields=fields, last_frame=seen.frame), seen, limits)
+    course = state.course.with_frame()
+    state = replace(state, fields=fields, last_frame=seen.frame, course=course)
+    state = _with_pixel_size(state, seen, limits)
     before = None if seen.new_field else state.uneven_before
     found = found_in_frame(seen, Usual(state.usual, limits), limits, state.raised, before)
     if not seen.repeated:
@@ -129,7 +131,7 @@ def after_frame(state: AlarmState, seen: FrameSeen, limits: Limits = _USUAL_LIMI
     if not found["frozen frame"].wrong:
         state = _with_unlike(state, seen, limits)
     if not spoilt:
-        state = replace(state, shares=state.shares.with_frame(seen.counts, seen.new_field, limits))
+        state = replace(state, shares=state.shares.with_frame(seen.counts, state.fields, limits))
     found |= _over_frames(state, limits)
     state = _with_usual(state, seen, found, limits)
     state = _judged(state, found, seen.frame, seen.time)
@@ -244,9 +246,6 @@ def _with_usual(
     state: AlarmState, seen: FrameSeen, found: Mapping[Kind, Finding], limits: Limits
 ) -> AlarmState:
     """With this frame's figures among the usual ones, if it is a good frame."""
-    gap = state.course.frames_since_gap
-    course = replace(state.course, frames_since_gap=None if gap is None else gap + 1)
-    state = replace(state, course=course)
     if any(found[kind].wrong for kind in ("frozen frame", "beam lost", "blank field") if kind in found):
         return state
 

@@ -73,7 +73,9 @@ def found_in_frame(
     dose = _dose(seen, usual, limits, "calibration shift" in raised)
     if dose is not None:
         found["calibration shift"] = dose
-    if seen.drift_nm is not None:
+    if seen.new_field:
+        found["drift too fast"] = Finding(False)
+    elif seen.drift_nm is not None:
         limit = limits.drift_cleared_nm if "drift too fast" in raised else limits.drift_nm
         cause = (
             f"The specimen moved by {seen.drift_nm:.1f} nm since the frame before, more than {limit:g} nm."
@@ -113,7 +115,7 @@ def _beam(seen: FrameSeen, usual: Usual, limits: Limits, raised: bool) -> Findin
     cause = (
         f"The frame is white noise alone ({counts or 0.0:.4g} counts): no electron was spread by the camera."
     )
-    return Finding(nothing and whiteness > limits.dark_whiteness and (counts or 0.0) != 0, cause)
+    return Finding(nothing and whiteness > limits.dark_whiteness, cause)
 
 
 def _nothing_shows(quality: Mapping[str, Any]) -> bool:

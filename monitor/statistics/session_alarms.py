@@ -39,6 +39,11 @@ class ConditionCourse:
     disk: tuple[tuple[float, int], ...] = ()
     """(time, free bytes), in the same way."""
 
+    def with_frame(self) -> ConditionCourse:
+        """With one more frame that came."""
+        since = self.frames_since_gap
+        return self if since is None else replace(self, frames_since_gap=since + 1)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)

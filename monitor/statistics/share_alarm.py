@@ -66,10 +66,14 @@ class ShareCourse:
     here: Shares = _NONE
     """Sum over the frames of the present field."""
     frames_here: int = 0
+    field: int = 0
+    """The present field's number."""
 
-    def with_frame(self, counts: Mapping[str, int], new_field: bool, limits: Limits) -> ShareCourse:
-        """With one more good frame."""
-        moved = self._closed(limits) if new_field and self.frames_here else self
+    def with_frame(self, counts: Mapping[str, int], field: int, limits: Limits) -> ShareCourse:
+        """With one more good frame of a field; `field` is a number that changes with it."""
+        moved = replace(
+            self._closed(limits) if field != self.field and self.frames_here else self, field=field
+        )
         null, no, yes = (a + counts.get(name, 0) for a, name in zip(moved.here, COMPARED, strict=True))
         return replace(moved, here=(null, no, yes), frames_here=moved.frames_here + 1)
 
@@ -107,10 +111,11 @@ class ShareCourse:
             "last": [list(each) for each in self.last],
             "here": list(self.here),
             "frames_here": self.frames_here,
+            "field": self.field,
         }
 
     @classmethod
     def from_dict(cls, told: dict[str, Any]) -> ShareCourse:
         """The inverse of `as_dict`."""
         last = tuple(tuple(each) for each in told["last"])
-        return cls(tuple(told["before"]), last, tuple(told["here"]), told["frames_here"])
+        return cls(tuple(told["before"]), last, tuple(told["here"]), told["frames_here"], told["field"])
