@@ -16,7 +16,8 @@ from models.errors import CannotAnalyse
 from models.features.measure import LAYER_FREQUENCIES, Measured, measure
 from models.forest import as_rows
 from models.preprocess import canonical
-from models.quality import frame_quality
+from models.quality.frame import USUAL_ENERGY_KEV, frame_quality, specimen_quality
+from models.quality.likeness import frame_statistics
 from models.results import CLASSES, Analysis, Particle
 from models.segment import probability_maps, regions
 
@@ -46,6 +47,7 @@ def analyse(
     bundle: Bundle,
     material: str | None = None,
     keep: bool = False,
+    energy_kev: float = USUAL_ENERGY_KEV,
 ) -> Analysis:
     """Segment and classify one frame.
 
@@ -55,6 +57,7 @@ def analyse(
     pixel_size_nm : of the frame [nm].
     material : restricts the stacking reading to this material's layer spacing.
     keep : every particle with what its features were read from, so that it can be explained.
+    energy_kev : of the electrons; the defocus that Thon rings tell follows from it.
 
     Raises
     ------
@@ -76,12 +79,16 @@ def analyse(
     image, unit = _within_reach(image)
     blocks = blocks_of((image.shape[0], image.shape[1]), pixel_size_nm / bundle.preprocessing.pixel_size_nm)
     if len(blocks) == 1:
-        result = _analyse_whole(image, pixel_size_nm, bundle, frequencies, keep)
+        result = _analyse_whole(image, pixel_size_nm, bundle, frequencies, keep, energy_kev)
     else:
         result = analyse_in_blocks(
-            image, blocks, lambda part: _analyse_whole(part, pixel_size_nm, bundle, frequencies, keep)
+            image,
+            blocks,
+            lambda part: _analyse_whole(part, pixel_size_nm, bundle, frequencies, keep, energy_kev),
         )
-    result.quality["mean_counts"] = float(result.quality["mean_counts"]) * unit
+    for name, power in (("mean_counts", 1), ("noise_power", 2)):
+        if name in result.quality:
+            result.quality[name] = float(result.quality[name]) * unit**power
     return result
 
 
@@ -91,6 +98,7 @@ def _analyse_whole(
     bundle: Bundle,
     frequencies: list[float] | None,
     keep: bool,
+    energy_kev: float,
 ) -> Analysis:
     """A frame, or a block of one, that is known to be a picture of a size that can be held."""
     timings: dict[str, float] = {}
@@ -104,13 +112,13 @@ def _analyse_whole(
 
     prepared = canonical(image, pixel_size_nm, bundle.preprocessing)
     step = bundle.preprocessing.pixel_size_nm
-    quality = frame_quality(image, prepared.image, step)
+    quality, spectrum = frame_quality(image, prepared.image, step, pixel_size_nm, energy_kev)
     lap("preprocess")
 
-    if quality["verdict"] == "constant":
-        labels = np.zeros(prepared.image.shape, np.int32)
-    else:
-        labels = regions(probability_maps(prepared.image, bundle.network), step, bundle.segmentation)
+    maps = np.zeros((2, *prepared.image.shape), np.float32)
+    if quality["verdict"] != "constant":
+        maps = probability_maps(prepared.image, bundle.network)
+    labels = regions(maps, step, bundle.segmentation)
     lap("segment")
 
     measured = measure(prepared.image, labels, step, frequencies, keep)
@@ -118,6 +126,11 @@ def _analyse_whole(
     lap("measure")
 
     particles, relabel = _particles(on_frame, measured, pixel_size_nm, bundle, keep)
+    masks = relabel[on_frame]
+    quality |= specimen_quality(masks)
+    if bundle.likeness is not None and spectrum is not None:
+        statistics = frame_statistics(spectrum, prepared.image, maps[0])
+        quality |= bundle.likeness.judge(statistics, [m.values for m in _inside(measured, labels)])
     lap("classify")
     return Analysis(
         shape=(image.shape[0], image.shape[1]),
@@ -127,8 +140,14 @@ def _analyse_whole(
         timings_ms=timings,
         bundle=bundle.id,
         backend=bundle.backend,
-        labels=relabel[on_frame],
+        labels=masks,
     )
+
+
+def _inside(measured: list[Measured], labels: npt.NDArray[np.int32]) -> list[Measured]:
+    """What was measured of the regions that the border does not cut: those that the forest learnt from."""
+    cut = set(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]).tolist())
+    return [each for region, each in enumerate(measured, start=1) if region not in cut]
 
 
 def _particles(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.quality.frame import Quality, of_blocks
 from models.results import Analysis, Particle
 
 LARGEST = 3600
@@ -63,16 +64,18 @@ def analyse_in_blocks(
 ) -> Analysis:
     """Judge every block of a frame (H, W) and put the analyses together.
 
-    Quality is that of the first block, timings are sums. A particle larger than the overlap that lies across a border
-    is cut there.
+    Quality is the mean of the blocks' figures, timings are sums. A particle larger than the overlap that lies across a
+    border is cut there.
     """
     labels = np.zeros(image.shape, np.int32)
     particles: list[Particle] = []
     timings: dict[str, float] = {}
     first: Analysis | None = None
+    qualities: list[Quality] = []
     for block in blocks:
         part = judge(image[block.rows, block.cols])
-        first = first or part
+        first = first or replace(part, labels=None)
+        qualities.append(part.quality)
         for stage, ms in part.timings_ms.items():
             timings[stage] = timings.get(stage, 0.0) + ms
         here = labels[block.rows, block.cols]
@@ -84,6 +87,7 @@ def analyse_in_blocks(
     assert first is not None
     return replace(
         first,
+        quality=of_blocks(qualities),
         shape=(image.shape[0], image.shape[1]),
         particles=tuple(particles),
         timings_ms=timings,

@@ -29,6 +29,7 @@ from models.errors import BundleRefused, ModelError
 from models.features.measure import feature_names
 from models.forest import Forest, onnx_forest
 from models.preprocess import Preprocessing
+from models.quality.likeness import Likeness
 from models.results import CLASSES
 from models.runtime import open_session
 from models.segment import Calibration, Network, Segmentation, calibrated
@@ -60,6 +61,7 @@ _TOLD = (
         "version",
         "parent",
         "provenance",
+        "likeness",
     ),
     "metrics_of",
 )
@@ -84,6 +86,8 @@ class Bundle:
     backend: str
     network: Network
     forest: Forest
+    likeness: Likeness | None = None
+    """What frames are compared with; `None` where the bundle has no reference, and nothing is judged."""
 
 
 def file_hash(path: Path) -> str:
@@ -160,6 +164,7 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
         names = [str(name) for name in details["features"]]
         abstain_below = float(details["abstain_below"])
         sharpening = float(details["sharpening"])
+        likeness = Likeness.read(details.get("likeness"))
     except (KeyError, TypeError, ValueError) as error:
         raise BundleRefused(f"{folder / 'bundle.json'} is damaged: {error}") from error
     backend, network = load_network(folder, details, device, threads)
@@ -175,6 +180,7 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
         backend=backend,
         network=calibrated(network, calibration),
         forest=onnx_forest(folder / "forest.onnx", len(names), sharpening),
+        likeness=likeness,
     )
 
 
