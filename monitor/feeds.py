@@ -83,6 +83,10 @@ class Feeds:
         """Whether a source can't be reached at the moment."""
         return any(feed.row.id == source_id and feed.source.status.state == "lost" for feed in self._feeds)
 
+    def lost_addresses(self) -> list[str]:
+        """The sources that can't be reached at the moment."""
+        return [feed.source.address for feed in self._feeds if feed.source.status.state == "lost"]
+
     def wake(self) -> None:
         """Let `announced` return at once, because something else than a frame is to be looked at."""
         self._inbox.put(None)

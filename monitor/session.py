@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from monitor.conditions import ConditionAlarms
 from monitor.errors import InputError
 from monitor.feeds import Feed, Feeds
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame, RejectedFrame
+from monitor.publishing import Publisher, caller
 from monitor.record import RecordWriter
+from monitor.record.following import Settled
 from monitor.record.holding import Holding
 from monitor.record.settling import RunningStatistics
 from monitor.settings import WatchSettings
 from monitor.sources.base import Source
 from monitor.sources.retention import Retention
+from monitor.statistics.alarm_kinds import Alarm
 from monitor.statistics.estimate_course import Estimator
 from monitor.workers.pool import Finished, WorkerFailed, Workers, spawned
 from monitor.workers.worker import Start, Task
@@ -62,6 +66,7 @@ class Session:
         executor: Callable[[], Executor] = spawned,
         on_ready: Callable[[], None] = lambda: None,
         on_tick: Callable[[], None] = lambda: None,
+        publisher: Publisher | None = None,
     ) -> None:
         """
         Parameters
@@ -76,6 +81,8 @@ class Session:
             Called once, when the sources are open and the first worker has begun.
         on_tick
             Called several times a second.
+        publisher
+            Gets what is settled, and the alarms.
         """
         self.record = record
         self._settings = settings
@@ -93,6 +100,9 @@ class Session:
         self._hurry = threading.Event()
         self._holding = Holding(record, self._stop, self._hurry, steady)
         self._feeds = Feeds(record, self._holding, self._hurry, clock)
+        self._publisher = publisher
+        self._call = None if settings.on_alarm is None else caller(settings.on_alarm)
+        self._conditions = ConditionAlarms(record, self._holding, self._feeds, clock, steady, self._alarm)
         self._statistics: RunningStatistics | None = None
         self._workers: Workers | None = None
         self._announced = False
@@ -155,6 +165,7 @@ class Session:
             self._holding.look()
             self._settle(workers)
             self._feeds.write_status()
+            self._conditions.look(self.waiting + len(workers.tasks))
             self._on_tick()
             working = self.waiting > 0 or bool(workers.tasks) or not self._announced or self._unsettled
             if self._feeds.ended and not working and self._feeds.empty:
@@ -236,7 +247,7 @@ class Session:
             self._holding.write(lambda: self.record.add_bundle(ready.bundle, ready.path, ready.details))
             self._holding.write(lambda: self.record.set_meta(bundle=ready.bundle))
             estimator = Estimator(ready.details)
-            self._statistics = RunningStatistics(self.record, estimator, self._steady)
+            self._statistics = RunningStatistics(self.record, estimator, self._steady, self._settled)
             log.info("event=bundle bundle=%s path=%s", ready.bundle, ready.path)
         for finished in news:
             self._conclude(finished)
@@ -298,6 +309,27 @@ class Session:
         path = self.record.frame(frame_id).path
         log.warning("event=frame-rejected frame=%d path=%s reason=%r", frame_id, path, reason)
         self._holding.write(lambda: self.record.reject(frame_id, revision, reason))
+
+    def _settled(self, found: Settled) -> None:
+        """A frame's place, tracks and figures were committed."""
+        self._conditions.frame()
+        if self._publisher is not None:
+            self._publisher.settled(found)
+        for alarm in found.changed:
+            self._alarm(alarm)
+
+    def _alarm(self, alarm: Alarm) -> None:
+        """An alarm was raised or cleared."""
+        log.warning(
+            "event=alarm-%s kind=%r cause=%r",
+            "cleared" if alarm.cleared else "raised",
+            alarm.kind,
+            alarm.cause,
+        )
+        if self._publisher is not None:
+            self._publisher.alarm(alarm)
+        if self._call is not None:
+            self._call(alarm)
 
     @property
     def _unsettled(self) -> bool:

@@ -64,6 +64,11 @@ class WatchSettings(BaseSettings):
     until_idle: _Fraction | None = None
     """End after so many seconds without anything to do; None: never."""
 
+    publish: str | None = None
+    """A ZeroMQ address (tcp://host:port) at which what is found is published as JSON; None: it is not."""
+    on_alarm: str | None = None
+    """A command, or an http address, that every alarm calls when it is raised and when it is cleared."""
+
     reconcile_s: PositiveFloat = 2.0
     """A directory is looked through this often, whatever the system says of it [s]. Where that takes long,
     it is done less often, so that it takes a tenth of the time at most."""

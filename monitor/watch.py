@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from monitor.errors import InputError
+from monitor.publishing import Publisher
 from monitor.record import DATABASE, RecordWriter, explained, is_session
 from monitor.session import Session
 from monitor.settings import WatchSettings, processors
@@ -79,7 +80,7 @@ def run_session(
     """
     threads = _share_processors(settings.worker_count())
     page: subprocess.Popen[bytes] | None = None
-    with logged(record.folder / "session.log"):
+    with logged(record.folder / "session.log"), _publishing(settings) as publisher:
         record.set_meta(
             created=str(created),
             started=str(time.time()),
@@ -92,6 +93,8 @@ def run_session(
         def on_ready() -> None:
             for source in sources:
                 print(f"watching {_listening(source)}", flush=True)
+            if publisher is not None:
+                print(f"publishing at {publisher.address}", flush=True)
             print("ready", flush=True)
 
         status = StatusLine(record)
@@ -104,6 +107,7 @@ def run_session(
             threads=threads,
             on_ready=on_ready,
             on_tick=status.tick,
+            publisher=publisher,
         )
         try:
             if settings.dashboard:
@@ -117,6 +121,17 @@ def run_session(
             if page is not None:
                 _end(page)
     return 0
+
+
+@contextlib.contextmanager
+def _publishing(settings: WatchSettings) -> Iterator[Publisher | None]:
+    """The socket on which the session publishes, where that is asked for."""
+    publisher = None if settings.publish is None else Publisher(settings.publish)
+    try:
+        yield publisher
+    finally:
+        if publisher is not None:
+            publisher.close()
 
 
 def _share_processors(workers: int) -> int:

@@ -1,7 +1,7 @@
 """What people ask for on the page: rows of the table `commands`, which the session carries out and answers.
 
-A row's `name` is one of `COMMANDS` and its `arguments` are JSON, checked by the model of that name. The page writes rows
-by `ask`, its only write; the session calls `carry_out` several times a second.
+A row's `name` is one of `COMMANDS` and its `arguments` are JSON, checked by the model of that name. The page writes
+rows by `ask`, its only write; the session calls `carry_out` several times a second.
 """
 
 from __future__ import annotations

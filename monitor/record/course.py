@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from monitor.record.following import Following
+from monitor.record.alarms import acknowledge_again, forget_alarms, write_alarms
+from monitor.record.following import Following, Settled
 from monitor.record.labels import labelled
 from monitor.record.queries import statistics_row
 from monitor.record.tracks import (
@@ -21,12 +22,15 @@ from monitor.record.tracks import (
 from monitor.statistics.course import StatisticsRow
 from monitor.tracking.tracker import MAPS_KEPT
 
+STATES_KEPT = 64
+"""Of rows further back than twice this, every so many keep the state from which the next one follows."""
+
 
 def last_row(db: sqlite3.Connection, before: Order | None = None) -> StatisticsRow | None:
-    """The last row of the running statistics, or the last before a place in the order of acquisition."""
+    """The last row from which others can follow, or the last such before a place in the order of acquisition."""
     rows = db.execute(
-        "SELECT * FROM statistics WHERE ?1 IS NULL OR at < ?1 OR (at = ?1 AND frame_id < ?2) "
-        "ORDER BY position DESC LIMIT 1",
+        "SELECT * FROM statistics WHERE state IS NOT NULL "
+        "AND (?1 IS NULL OR at < ?1 OR (at = ?1 AND frame_id < ?2)) ORDER BY position DESC LIMIT 1",
         before or (None, None),
     )
     row = rows.fetchone()
@@ -66,6 +70,7 @@ def has_hole(db: sqlite3.Connection) -> bool:
 def restore(db: sqlite3.Connection, following: Following, stale: Order | None) -> None:
     """Bring `following` to the last row, or to the last before `stale`; what is behind is forgotten."""
     last = last_row(db, stale)
+    following.acknowledged |= forget_alarms(db, 1 if last is None else last.position + 1)
     maps = [] if last is None else open_maps(db, last.order, MAPS_KEPT + 1)
     placed = [] if last is None else list(placed_until(db, last.order, maps))
     truncate(db, 1 if last is None else last.position + 1, maps)
@@ -82,8 +87,8 @@ def relabel(db: sqlite3.Connection, following: Following) -> None:
         insert_rows(db, [row])
 
 
-def settle(db: sqlite3.Connection, following: Following, before: Order | None, limit: int) -> int:
-    """Settle the next frames, at most `limit`, that come before a place; returns how many."""
+def settle(db: sqlite3.Connection, following: Following, before: Order | None, limit: int) -> list[Settled]:
+    """Settle the next frames, at most `limit`, that come before a place."""
     after = None if following.last is None else following.last.order
     frames = analysed_after(db, after, limit)
     due = [frame for frame in frames if before is None or frame.order < before]
@@ -91,10 +96,19 @@ def settle(db: sqlite3.Connection, following: Following, before: Order | None, l
     settled = [following.step(frame, full=frame is due[-1]) for frame in due]
     for each in settled:
         write_place(db, each.place, each.uncounted)
+        write_alarms(db, each.alarms, each.row.position)
+    if following.acknowledged:
+        acknowledge_again(db, following.acknowledged)
     # A track that changed several times is written once, as it is in the end.
     write_tracks(db, {track.id: track for each in settled for track in each.tracks}.values())
     insert_rows(db, (each.row for each in settled))
-    return len(settled)
+    if settled:
+        far = settled[-1].row.position - 2 * STATES_KEPT
+        db.execute(
+            "UPDATE statistics SET state = NULL WHERE position BETWEEN ? AND ? AND position % ? <> 0",
+            (far - 2 * limit, far, STATES_KEPT),
+        )
+    return settled
 
 
 def insert_rows(db: sqlite3.Connection, rows: Iterable[StatisticsRow]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from models.results import CLASSES
 from monitor.record.tracks import AnalysedFrame, TrackRow
+from monitor.statistics.alarm_kinds import Alarm
+from monitor.statistics.alarms import AlarmState, after_frame, gate
 from monitor.statistics.course import Counts, StatisticsRow
 from monitor.statistics.estimate_course import Estimator
-from monitor.statistics.gate import uncounted
+from monitor.statistics.frame_alarms import FrameSeen
 from monitor.statistics.tally import Tally, Vote
 from monitor.tracking.tracker import Place, Tracker
 from monitor.tracking.tracks import Track
@@ -23,6 +27,10 @@ class Settled:
     tracks: tuple[TrackRow, ...]
     """Those that began or changed."""
     row: StatisticsRow
+    alarms: tuple[Alarm, ...]
+    """Those that are on, and those that this frame cleared."""
+    changed: tuple[Alarm, ...]
+    """Those that this frame raised or cleared."""
 
 
 class Following:
@@ -34,6 +42,9 @@ class Following:
         self._votes: dict[int, Vote] = {}
         """Of the tracks that may still change."""
         self._tally = Tally()
+        self._alarms = AlarmState()
+        self.acknowledged: dict[tuple[str, int | None], float] = {}
+        """When people acknowledged alarms that are raised again, by kind and first frame."""
         self.last: StatisticsRow | None = None
 
     def restore(
@@ -51,6 +62,8 @@ class Following:
         placed : the frames that the other tracks are seen in, in order of acquisition, and what was decided of them.
         """
         self._trackers, self._votes, self._tally, self.last = {}, {}, Tally(), last
+        state = None if last is None else last.state
+        self._alarms = AlarmState() if state is None else AlarmState.from_dict(json.loads(state))
         for vote in closed:
             self._tally.change(None, vote)
         for frame, place in placed:
@@ -67,14 +80,22 @@ class Following:
         self._estimator.labels = labels
         last = self.last
         if last is not None:
-            self.last = self._estimator.row(last.frame_id, last.position, last.at, last.counts, self._tally)
+            row = self._estimator.row(
+                last.frame_id, last.position, last.at, last.counts, self._tally, unlike_training=self._unlike
+            )
+            self.last = replace(row, state=json.dumps(self._alarms.as_dict()))
         return self.last
 
     def step(self, frame: AnalysedFrame, *, full: bool = True) -> Settled:
         """Settle the next frame, with `full` off without an estimate. The cost does not grow with the session."""
         tracker = self._trackers.setdefault(frame.source_id, Tracker())
         found = tracker.find(frame.look)
-        reason = uncounted(frame.quality)
+        seen = FrameSeen(
+            frame.frame_id, frame.at, frame.quality, dict(zip(CLASSES, frame.counts, strict=True)),
+            found.drift_nm, bool(frame.quality.get("repeated")), found.moved, frame.pixel_size_nm,
+        )  # fmt: skip
+        self._alarms = after_frame(self._alarms, seen)
+        reason = _uncounted(frame, self._alarms)
         look = frame.look if reason is None else replace(frame.look, weight=0.0)
         place, changed = tracker.place(look, found)
         rows = [self._count(place.map, track) for track in changed]
@@ -87,9 +108,20 @@ class Following:
             sums[3] + frame.counts[3],
         )  # fmt: skip
         position = 1 if last is None else last.position + 1
-        row = self._estimator.row(frame.frame_id, position, frame.at, counts, self._tally, full=full)
+        row = self._estimator.row(
+            frame.frame_id, position, frame.at, counts, self._tally, unlike_training=self._unlike, full=full
+        )
+        if full:
+            row = replace(row, state=json.dumps(self._alarms.as_dict()))
         self.last = row
-        return Settled(place, reason, tuple(rows), row)
+        cleared = tuple(alarm for alarm in self._alarms.changed if alarm.cleared)
+        return Settled(
+            place, reason, tuple(rows), row, (*self._alarms.alarms, *cleared), self._alarms.changed
+        )
+
+    @property
+    def _unlike(self) -> bool:
+        return "model unlike these frames" in self._alarms.raised
 
     def _count(self, number: int, track: Track) -> TrackRow:
         """Bring a track's vote up to date."""
@@ -109,3 +141,10 @@ class Following:
             if (known := self._estimator.labels.get(track.id)) is not None:
                 self._estimator.labels[track.id] = (known[0], vote)
         return row
+
+
+def _uncounted(frame: AnalysedFrame, alarms: AlarmState) -> str | None:
+    """Why the particles of a frame are shown and not counted; None: they are counted."""
+    if frame.quality.get("scanning"):
+        return "it is no HRTEM image"
+    return gate(frame.quality, alarms.of_last_frame())

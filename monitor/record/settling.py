@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from monitor.record.following import Following
+from monitor.record.following import Following, Settled
 from monitor.record.writer import RecordWriter
 from monitor.statistics.estimate_course import Estimator
 
@@ -27,13 +27,22 @@ class RunningStatistics:
     #: The session has other things to do after so long [s].
     SLICE_S = 0.3
 
-    def __init__(self, record: RecordWriter, estimator: Estimator, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        record: RecordWriter,
+        estimator: Estimator,
+        clock: Callable[[], float],
+        on_settled: Callable[[Settled], None] = lambda settled: None,
+    ) -> None:
         """
         Parameters
         ----------
         clock
             Any steady one [s].
+        on_settled
+            Called after every frame that was settled and committed; again for one that is settled again.
         """
+        self._on_settled = on_settled
         self._record = record
         self._clock = clock
         self._following = Following(estimator)
@@ -78,8 +87,10 @@ class RunningStatistics:
             self._record.restore(self._following, self._stale)
             self._stale, self._behind = None, True
         while self._behind:
-            count = self._record.settle(self._following, before, self.BATCH)
-            if count < self.BATCH:
+            settled = self._record.settle(self._following, before, self.BATCH)
+            for each in settled:
+                self._on_settled(each)
+            if len(settled) < self.BATCH:
                 self._behind = before is not None and self._record.has_unsettled()
                 break
             if not final and self._clock() - began >= self.SLICE_S:

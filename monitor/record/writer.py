@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +14,9 @@ from monitor.errors import InputError, SessionLocked
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
 from monitor.record import commands, course
+from monitor.record.alarms import close_conditions, write_alarms
 from monitor.record.database import open_for_writing
-from monitor.record.following import Following
+from monitor.record.following import Following, Settled
 from monitor.record.identity import Taken, renamed, same_place, take_again, take_renamed
 from monitor.record.lock import SessionLock
 from monitor.record.numbers import Numbers
@@ -31,6 +32,7 @@ from monitor.record.queries import (
 )
 from monitor.record.rows import FrameRow, SourceRow
 from monitor.record.values import knowledge, particle_values, waits, whole_since
+from monitor.statistics.alarm_kinds import Alarm
 from monitor.statistics.course import StatisticsRow
 
 
@@ -339,10 +341,25 @@ class RecordWriter:
         with self._transaction() as db:
             course.restore(db, following, stale)
 
-    def settle(self, following: Following, before: tuple[float, int] | None, limit: int) -> int:
-        """Settle the next frames, at most `limit`, that come before a place; returns how many."""
+    def settle(self, following: Following, before: tuple[float, int] | None, limit: int) -> list[Settled]:
+        """Settle the next frames, at most `limit`, that come before a place."""
         with self._transaction() as db:
             return course.settle(db, following, before, limit)
+
+    def lost(self) -> int:
+        """Frames that never came, by gaps in the senders' numbers."""
+        return int(self._db.execute("SELECT ifnull(sum(lost), 0) FROM sources").fetchone()[0])
+
+    def write_alarms(self, alarms: Iterable[Alarm]) -> None:
+        """Enter alarms of the session itself that were raised, lasted or were cleared."""
+        with self._transaction() as db:
+            write_alarms(db, alarms, None)
+
+    def close_conditions(self, at: float) -> bool:
+        """Clear alarms of the session itself that an earlier run of it left."""
+        with self._transaction() as db:
+            close_conditions(db, at)
+        return True
 
     def carry_out(self, following: Following | None, at: float) -> list[str]:
         """Answer the commands that wait; returns the names of those that were carried out."""

@@ -145,6 +145,20 @@ def after_conditions(state: AlarmState, now: Conditions, limits: Limits = _USUAL
     return _judged(replace(state, course=course), found, state.last_frame, now.time)
 
 
+def after_passed_frames(
+    state: AlarmState, count: int, time: float, limits: Limits = _USUAL_LIMITS
+) -> AlarmState:
+    """The state of a session's own condition after so many more frames: a gap is over when enough came behind it."""
+    gap = state.course.frames_since_gap
+    if gap is None:
+        return replace(state, changed=())
+    state = replace(state, course=replace(state.course, frames_since_gap=gap + count))
+    found: dict[Kind, Finding] = {}
+    if gap + count >= limits.gap_frames:
+        found["gap in numbers"] = Finding(False)
+    return _judged(state, found, state.last_frame, time)
+
+
 def fold(frames: Iterable[FrameSeen], limits: Limits = _USUAL_LIMITS) -> AlarmState:
     """The state after all these frames, from nothing."""
     state = AlarmState()

@@ -77,6 +77,6 @@ class Tally:
         return design_effect_of_sums(len(self.fields), yes, judged, self.products)
 
     def scale(self) -> float:
-        """By which weights are multiplied so that together they are the effective number of judged tracks (Kish 1965)."""
+        """Factor by which weights together are the effective number of judged tracks (Kish 1965, section 11.7)."""
         judged = sum(self.called[1:])
         return judged / self.squares if self.squares > 0 else 1.0
