@@ -86,8 +86,9 @@ def carry_out(db: sqlite3.Connection, at: float) -> list[str]:
         "SELECT id, name, arguments FROM commands WHERE accepted IS NULL ORDER BY id"
     ).fetchall():
         try:
-            accepted, answer = COMMANDS[name](db, _parsed(name, arguments), at)
-        except (ValueError, KeyError) as error:
+            told = _parsed(name, arguments)
+            accepted, answer = COMMANDS[name](db, told, at)
+        except ValueError as error:
             accepted, answer = False, f"it can't be understood: {_said(error)}"
         db.execute(
             "UPDATE commands SET accepted = ?, answer = ? WHERE id = ?", (int(accepted), answer, number)

@@ -77,6 +77,7 @@ def restore(db: sqlite3.Connection, following: Following, stale: Order | None) -
     closed = (vote for number, vote in votes(db) if number not in maps)
     write_tracks(db, following.restore(last, closed, placed))
     following.relabel(labelled(db))
+    following.labels_due = stale is not None
 
 
 def relabel(db: sqlite3.Connection, following: Following) -> None:
@@ -102,6 +103,10 @@ def settle(db: sqlite3.Connection, following: Following, before: Order | None, l
     # A track that changed several times is written once, as it is in the end.
     write_tracks(db, {track.id: track for each in settled for track in each.tracks}.values())
     insert_rows(db, (each.row for each in settled))
+    if settled and following.labels_due:
+        # Labelled tracks may be among those that were settled again.
+        relabel(db, following)
+        following.labels_due = len(due) == limit
     if settled:
         far = settled[-1].row.position - 2 * STATES_KEPT
         db.execute(

@@ -45,6 +45,8 @@ class Following:
         self._alarms = AlarmState()
         self.acknowledged: dict[tuple[str, int | None], float] = {}
         """When people acknowledged alarms that are raised again, by kind and first frame."""
+        self.labels_due = False
+        """Labels belong to tracks that are settled again."""
         self.last: StatisticsRow | None = None
 
     def restore(
