@@ -198,7 +198,7 @@ def test_what_a_publisher_sends_to_a_full_spool_is_counted_as_dropped(
 
             def send_until(state: str, count: int) -> None:
                 def reached() -> bool:
-                    if sender.sent < 1000:
+                    if sender.sent < 4000:
                         sender.send(IMAGES[sender.sent % len(IMAGES)], pixel_size_nm=0.05)
                     return reader.ledger()[state] >= count
 
