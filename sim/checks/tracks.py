@@ -4,8 +4,8 @@ SESSION is the recorded session of a story that the virtual microscope played in
 its truth. Sightings are matched to the true particles of their frame by the overlap of boxes; what is no particle, or
 belongs to a frame that is not counted, is left out. Printed for each session, and as JSON with `--json`:
 
-- *identity F1* (Ristani et al., ECCV workshops 2016): 2 × sightings whose track is the one that stands for their particle,
-  over the sightings with a particle and those with a track, at the best pairing of tracks with particles;
+- *identity F1* (Ristani et al., ECCV workshops 2016): 2 × sightings whose track is the one that stands for their
+  particle, over the sightings with a particle and those with a track, at the best pairing of tracks with particles;
 - *unique*: tracks that stand for a particle, and particles that were sighted;
 - *fields*: found, and true ones;
 - *place*: largest error of a frame's place within its field [nm].
