@@ -88,8 +88,10 @@ def relabel(db: sqlite3.Connection, following: Following) -> None:
         insert_rows(db, [row])
 
 
-def settle(db: sqlite3.Connection, following: Following, before: Order | None, limit: int) -> list[Settled]:
-    """Settle the next frames, at most `limit`, that come before a place."""
+def settle(
+    db: sqlite3.Connection, following: Following, before: Order | None, limit: int
+) -> tuple[list[Settled], bool]:
+    """Settle the next frames, at most `limit`, that come before a place; and whether there may be more."""
     after = None if following.last is None else following.last.order
     frames = analysed_after(db, after, limit)
     due = [frame for frame in frames if before is None or frame.order < before]
@@ -113,7 +115,7 @@ def settle(db: sqlite3.Connection, following: Following, before: Order | None, l
             "UPDATE statistics SET state = NULL WHERE position BETWEEN ? AND ? AND position % ? <> 0",
             (far - 2 * limit, far, STATES_KEPT),
         )
-    return settled
+    return settled, len(frames) == limit or len(due) < len(frames)
 
 
 def insert_rows(db: sqlite3.Connection, rows: Iterable[StatisticsRow]) -> None:

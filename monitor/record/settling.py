@@ -22,10 +22,10 @@ class RunningStatistics:
     SHARE = 0.05
 
     #: Frames that are settled in one transaction.
-    BATCH = 16
+    BATCH = 4
 
     #: The session has other things to do after so long [s].
-    SLICE_S = 0.3
+    SLICE_S = 0.1
 
     def __init__(
         self,
@@ -87,11 +87,10 @@ class RunningStatistics:
             self._record.restore(self._following, self._stale)
             self._stale, self._behind = None, True
         while self._behind:
-            settled = self._record.settle(self._following, before, self.BATCH)
+            settled, self._behind = self._record.settle(self._following, before, self.BATCH)
             for each in settled:
                 self._on_settled(each)
-            if len(settled) < self.BATCH:
-                self._behind = before is not None and self._record.has_unsettled()
+            if not settled:
                 break
             if not final and self._clock() - began >= self.SLICE_S:
                 break

@@ -33,7 +33,6 @@ from monitor.record.queries import (
 from monitor.record.rows import FrameRow, SourceRow
 from monitor.record.values import knowledge, particle_values, waits, whole_since
 from monitor.statistics.alarm_kinds import Alarm
-from monitor.statistics.course import StatisticsRow
 
 
 class RecordWriter:
@@ -324,10 +323,6 @@ class RecordWriter:
 
     # -- statistics, in order of acquisition -----------------------------------------------------------------
 
-    def last_statistics(self, before: tuple[float, int] | None = None) -> StatisticsRow | None:
-        """The last row of the running statistics, or the last before a place in the order of acquisition."""
-        return course.last_row(self._db, before)
-
     def has_unsettled(self) -> bool:
         """Whether analysed frames lack their row of statistics."""
         return course.has_unsettled(self._db)
@@ -341,8 +336,10 @@ class RecordWriter:
         with self._transaction() as db:
             course.restore(db, following, stale)
 
-    def settle(self, following: Following, before: tuple[float, int] | None, limit: int) -> list[Settled]:
-        """Settle the next frames, at most `limit`, that come before a place."""
+    def settle(
+        self, following: Following, before: tuple[float, int] | None, limit: int
+    ) -> tuple[list[Settled], bool]:
+        """Settle the next frames, at most `limit`, that come before a place; and whether there may be more."""
         with self._transaction() as db:
             return course.settle(db, following, before, limit)
 
