@@ -14,9 +14,9 @@ WORTH = 8.0
 def design_effect(yes: npt.ArrayLike, judged: npt.ArrayLike) -> float:
     """By which fields widen the variance of the fraction of yes, at least 1.
 
-    The variance of the ratio Σ yes / Σ judged between fields, by linearisation (Cochran, Sampling Techniques, 1977, equation
-    6.13; Kish 1965, section 5.4), over that of as many independent tracks. Few fields say little of it: their value is
-    averaged with that of `CORRELATION`, as if that came from `WORTH` fields.
+    The variance of the ratio Σ yes / Σ judged between fields, by linearisation (Cochran, Sampling Techniques, 1977,
+    equation 6.13; Kish 1965, section 5.4), over that of as many independent tracks. Few fields say little of it:
+    their value is averaged with that of `CORRELATION`, as if that came from `WORTH` fields.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def design_effect(yes: npt.ArrayLike, judged: npt.ArrayLike) -> float:
     share = (y.sum() + 0.5) / (total + 1)
     between = fields / (fields - 1) * float(((y - share * m) ** 2).sum()) / total**2
     seen = between / (share * (1 - share) / total)
-    return max(1.0, ((fields - 1) * seen + WORTH * assumed) / (fields - 1 + WORTH))
+    return float(max(1.0, ((fields - 1) * seen + WORTH * assumed) / (fields - 1 + WORTH)))
 
 
 def effective_number(weights: npt.ArrayLike) -> float:
