@@ -10,7 +10,7 @@ from monitor.statistics.estimate import SHARES, Estimate, estimate
 
 Array = npt.NDArray[np.float64]
 
-WEAKEST_PULL, STRONGEST_PULL = 2.0, 20.0
+WEAKEST_PULL, STRONGEST_PULL = 1.0, 3.0
 """Tracks that the fraction of all is worth in each stratum."""
 OF_OTHERS = 0.3
 """Weight in one stratum of a label from another one."""

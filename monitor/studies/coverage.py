@@ -24,6 +24,7 @@ from monitor.statistics.estimate import (
     posterior_of,
     prior_rows,
 )
+from monitor.statistics.strata import by_stratum
 
 Array = npt.NDArray[np.float64]
 
@@ -184,6 +185,31 @@ def every_look(scenario: Scenario, fraction: float, sessions: int, seed: int) ->
     return f" {sequence:.3f} ({interval:.3f}) |"
 
 
+def by_sizes(scenario: Scenario, fraction: float, sessions: int, seed: int) -> str:
+    """Cells of the table for three sizes with half, one, and one and a half times the fraction: coverages, width.
+
+    The sizes have a half, a third and a sixth of the tracks of a session.
+    """
+    rng = np.random.default_rng([seed, 9, round(1000 * fraction)])
+    truths = fraction * np.array([0.5, 1.0, 1.5])
+    hits, widths = [], []
+    for _ in range(sessions):
+        tables, labelled = np.zeros((3, 5)), np.zeros((3, 3, 5))
+        for size, (fields, true) in enumerate(zip((12, 8, 4), truths.tolist(), strict=True)):
+            drawn = simulate(scenario, true, 1, rng)
+            bundle = Confusion(drawn.bundle[0])
+            called, truth = drawn.called[0, :fields].ravel(), drawn.truth[0, :fields].ravel()
+            number = round(scenario.labels * fields / 24)
+            chosen = list(draw(called, np.zeros(len(called), bool), number, seed).tracks)
+            np.add.at(labelled[size], (truth[chosen], called[chosen]), 1)
+            tables[size] = np.bincount(called, minlength=5) - labelled[size].sum(axis=0)
+        found = [one.interval for one in by_stratum(tables, bundle, labelled)]
+        hits.append([e is None or e[0] <= t <= e[1] for e, t in zip(found, truths.tolist(), strict=True)])
+        widths.append([np.nan if e is None else e[1] - e[0] for e in found])
+    each = ", ".join(f"{share:.3f}" for share in np.mean(hits, axis=0))
+    return f" {each} ({np.nanmean(widths):.2f}) |"
+
+
 def scenarios() -> list[Scenario]:
     """Those of the first table."""
     start = Scenario()
@@ -211,24 +237,29 @@ RULE = "|" + "---|" * (5 + len(TRUTHS))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print both tables in Markdown."""
+    """Print the tables in Markdown: one look, every look, by size; 0 sessions leave a table out."""
     parser = argparse.ArgumentParser(
         prog="python -m monitor.studies.coverage", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--sessions", type=int, default=2000, metavar="N", help="of each cell (2000)")
     parser.add_argument(
-        "--looked-at", type=int, metavar="N", help="of each cell of the second table (as --sessions)"
+        "--sessions", type=int, default=2000, metavar="N", help="of each cell of the first table (2000)"
+    )
+    parser.add_argument(
+        "--looked-at", type=int, default=2000, metavar="N", help="the same of the second table (2000)"
+    )
+    parser.add_argument(
+        "--by-size", type=int, default=500, metavar="N", help="the same of the third table (500)"
     )
     parser.add_argument("--seed", type=int, default=20261128, metavar="S", help="everything follows from it")
     options = parser.parse_args(arguments)
-    looked_at = options.sessions if options.looked_at is None else options.looked_at
-    with tqdm(total=(len(scenarios()) + len(watched())) * len(TRUTHS), unit="cell", disable=None) as bar:
-        for table, rows, number in (
-            (one_look, scenarios(), options.sessions),
-            (every_look, watched(), looked_at),
-        ):
-            if not number:
-                continue
+    tables = (
+        (one_look, scenarios(), options.sessions),
+        (every_look, watched(), options.looked_at),
+        (by_sizes, [Scenario(), Scenario(labels=50)], options.by_size),
+    )
+    asked = [table for table in tables if table[2]]
+    with tqdm(total=sum(len(rows) for _, rows, _ in asked) * len(TRUTHS), unit="cell", disable=None) as bar:
+        for table, rows, number in asked:
             tqdm.write(f"\n{HEAD}\n{RULE}")
             for scenario in rows:
                 line = scenario.title

@@ -37,13 +37,13 @@ def test_rates_of_another_microscope_are_other_rates() -> None:
     assert lost > 0.4 > TRAINING[1, 0] / TRAINING[1].sum()
 
 
-def test_the_command_prints_both_tables(
+def test_the_command_prints_its_tables(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = [Scenario(), replace(Scenario(), rates="another", sightings=5, correlation=0.1, labels=20)]
     monkeypatch.setattr(coverage, "scenarios", lambda: few)
     monkeypatch.setattr(coverage, "watched", lambda: few[:1])
     monkeypatch.setattr(coverage, "TRUTHS", (0.2,))
-    assert coverage.main(["--sessions", "6", "--looked-at", "2"]) == 0
+    assert coverage.main(["--sessions", "6", "--looked-at", "2", "--by-size", "2"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| training")]
-    assert len(rows) == 2
+    assert len(rows) == 4
