@@ -161,7 +161,7 @@ def posterior_of(
     given = unlabelled / effect[:, None], labelled / of_labels[:, None, None]
     counts, labels = (np.repeat(a, len(weights), axis=0) for a in given)
     parts = posterior(counts, labels, rows.reshape(-1, 3, 5), np.repeat(shares, len(weights), axis=0))
-    return mixture(parts, weights)
+    return mixture(parts, weights, shares)
 
 
 def enough_known(found: Posterior, labels: float | Array) -> npt.NDArray[np.bool_]:

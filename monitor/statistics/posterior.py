@@ -92,12 +92,13 @@ def posterior(counts: Array, labels: Array, prior: Array, shares: Array) -> Post
     given = counts, prior + labels, shares + labels.sum(axis=2)
     grid = np.tile(np.linspace(-WIDEST, WIDEST, POINTS), (len(counts), 1))
     modes = _climb(_begin(grid, *given), POINTS)
+    height = modes.log_integral().reshape(grid.shape)
     for _ in range(CLOSER):
-        height = modes.log_integral().reshape(grid.shape)
         if (height > height.max(axis=1, keepdims=True) - DEEP).sum(axis=1).min() > POINTS // 2:
             break
         grid, modes = _closer(grid, height, modes, POINTS)
-    grid, modes = _closer(grid, modes.log_integral().reshape(grid.shape), modes, LAST_POINTS)
+        height = modes.log_integral().reshape(grid.shape)
+    grid, modes = _closer(grid, height, modes, LAST_POINTS)
     height = modes.log_integral().reshape(grid.shape)
     best = height.argmax(axis=1) + LAST_POINTS * np.arange(len(grid))
     logit, log_density, log_area = _smooth(grid, height)
@@ -112,7 +113,7 @@ def posterior(counts: Array, labels: Array, prior: Array, shares: Array) -> Post
     )
 
 
-def mixture(parts: Posterior, weights: Array) -> Posterior:
+def mixture(parts: Posterior, weights: Array, shares: Array) -> Posterior:
     """One posterior of each session under a mixture of M priors, which differ in the rows of the confusion alone.
 
     Parameters
@@ -121,6 +122,8 @@ def mixture(parts: Posterior, weights: Array) -> Posterior:
         Of B x M sessions, the M priors of one session in succession.
     weights
         (M,) of the priors. The posterior's are these times the evidence.
+    shares
+        (B, 3) Dirichlet parameters of the shares of the truths.
     """
     m = len(weights)
     if m == 1:
@@ -135,16 +138,11 @@ def mixture(parts: Posterior, weights: Array) -> Posterior:
     density = np.empty((sessions, m, MIXED_POINTS))
     for i, (x, known) in enumerate(zip(parts.logit, parts.log_density, strict=True)):
         density[i // m, i % m] = log_weight[i] + np.interp(logit[i // m], x, known, -4 * DEEP, -4 * DEEP)
-    prior = [
-        np.interp(x, a, b)
-        for x, a, b in zip(
-            logit, ends.reshape(sessions, -1), parts.log_prior.reshape(sessions, -1), strict=True
-        )
-    ]
     log_density = np.logaddexp.reduce(density, axis=1)
     misfit = parts.misfit.reshape(sessions, m).min(axis=1)
+    log_prior = log_beta(logit, shares[:, 2:], shares[:, 1:2])
     return Posterior(
-        logit, log_density, np.array(prior), parts.truth_of_call[best], misfit, parts.log_evidence[best]
+        logit, log_density, log_prior, parts.truth_of_call[best], misfit, parts.log_evidence[best]
     )
 
 

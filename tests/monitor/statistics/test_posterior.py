@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy import stats
+from scipy.special import expit
 
 from monitor.statistics.posterior import Posterior, mixture, posterior
 
@@ -123,10 +124,13 @@ def test_a_mixture_follows_the_evidence() -> None:
     rows = np.stack([ROWS, ROWS[:, [0, 2, 1, 4, 3]]])
     shares = np.full((2, 3), 0.5)
     parts = posterior(counts, np.zeros((2, 3, 5)), rows, shares)
-    both = mixture(parts, np.array([0.5, 0.5]))
+    both = mixture(parts, np.array([0.5, 0.5]), shares[:1])
     assert parts.log_evidence[0] > parts.log_evidence[1] + 5
     assert both.quantile(0.5)[0] == pytest.approx(parts.quantile(0.5)[0], abs=0.005)
     assert both.misfit[0] == parts.misfit.min()
+    p = expit(both.logit[0])
+    assert both.log_prior[0] == pytest.approx(stats.beta(0.5, 0.5).logpdf(p) + np.log(p * (1 - p)))
+    assert np.trapezoid(np.exp(both.log_density[0]), both.logit[0]) == pytest.approx(1, abs=0.01)
 
 
 def test_many_sessions_at_once_are_each_alone() -> None:
