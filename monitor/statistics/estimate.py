@@ -144,7 +144,7 @@ def posterior_of(
     """The posterior of B sessions, their counts deflated by the design effect of each.
 
     Labelled tracks are fewer in a field, so their own effect is smaller: 1 + (effect − 1) × the share labelled, for an
-    effect is 1 + (tracks a field − 1) × correlation (Kish, Survey Sampling, 1965, section 5.4).
+    effect is 1 + (tracks a field − 1) × correlation (Kish, Survey Sampling, 1965).
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def confidence_sequence(found: Posterior, level: float = LEVEL) -> list[tuple[fl
     Prior over posterior at the true fraction is the ratio of a mixture's likelihood to the truth's, a martingale from
     1; it ever exceeds 1 / (1 − level) with probability 1 − level at most (Ville's inequality). This is the method of
     mixtures (Robbins, Ann. Math. Stat. 41, 1970, 1397; Howard et al., Ann. Stat. 49, 2021, 1055) in the form of
-    Waudby-Smith and Ramdas (NeurIPS 33, 2020, theorem 2; their J. R. Stat. Soc. B 86, 2024, 1 has the wider family).
+    Waudby-Smith and Ramdas (NeurIPS 33, 2020; their J. R. Stat. Soc. B 86, 2024, 1 has the wider family).
     """
     evidence = found.log_density - found.log_prior - np.log(1 - level)
     result = []

@@ -1,7 +1,7 @@
 """How likely a frame shows a particle of a given size, and the weights that undo it.
 
-Lantuéjoul, Acta Stereol. 1 (1982) 55 and Serra, Image Analysis and Mathematical Morphology (1982), chapter VIII: the
-correction of Miles and Lantuéjoul, for a particle by its bounding box.
+The correction of Miles (in Harding and Kendall, Stochastic Geometry, 1974, 228) and Lantuéjoul, for a particle by its
+bounding box; see Serra, Image Analysis and Mathematical Morphology, 1982.
 """
 
 from __future__ import annotations

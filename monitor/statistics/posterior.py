@@ -7,7 +7,7 @@ by both, with θ_t C_tc. The rows of C have Dirichlet priors, θ too. This is th
 Assoc. 65, 1970, 1350). Where they draw samples (Gibbs), Laplace's method is used here.
 
 The density of logit φ, φ = θ_yes / (θ_no + θ_yes), is found on a grid; at each point everything else is integrated by
-Laplace's method (Tierney and Kadane, J. Am. Stat. Assoc. 81, 1986, 82, equation 4.1). A Dirichlet row is a row of gamma
+Laplace's method (Tierney and Kadane, J. Am. Stat. Assoc. 81, 1986, 82). A Dirichlet row is a row of gamma
 variables over their sum; their 15 logarithms x and ψ = logit θ_other are the coordinates, so that the mode is inside.
 """
 
