@@ -14,9 +14,9 @@ WORTH = 8.0
 def design_effect(yes: npt.ArrayLike, judged: npt.ArrayLike) -> float:
     """By which fields widen the variance of the fraction of yes, at least 1.
 
-    The variance of the ratio Σ yes / Σ judged between fields, by linearisation (Cochran, Sampling Techniques, 1977, equation
-    6.13; Kish 1965, section 5.4), over that of as many independent tracks. Few fields say little of it: their value is
-    averaged with that of `CORRELATION`, as if that came from `WORTH` fields.
+    The variance of the ratio Σ yes / Σ judged between fields, by linearisation (Cochran, Sampling Techniques, 1977,
+    chapter 6; Kish, Survey Sampling, 1965), over that of as many independent tracks. Few fields say little of it: their
+    value is averaged with that of `CORRELATION`, as if that came from `WORTH` fields.
 
     Parameters
     ----------
@@ -31,9 +31,7 @@ def design_effect(yes: npt.ArrayLike, judged: npt.ArrayLike) -> float:
     return design_effect_of_sums(len(m), float(y.sum()), float(m.sum()), products)
 
 
-def design_effect_of_sums(
-    fields: int, yes: float, judged: float, products: tuple[float, float, float]
-) -> float:
+def design_effect_of_sums(fields: int, yes: float, judged: float, products: tuple[float, float, float]) -> float:
     """The same from sums over the fields, which a session keeps up to date.
 
     Parameters
@@ -55,7 +53,7 @@ def design_effect_of_sums(
 
 
 def effective_number(weights: npt.ArrayLike) -> float:
-    """(Σ w)² / Σ w²: as many equal ones would be worth (Kish 1965, section 11.7); 0 of none."""
+    """(Σ w)² / Σ w²: as many equal ones would be worth (Kish, Survey Sampling, 1965); 0 of none."""
     w = np.asarray(weights, np.float64)
     return float(w.sum() ** 2 / (w**2).sum()) if w.size and (w > 0).any() else 0.0
 
