@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -384,3 +385,12 @@ def test_every_limit_is_above_nothing() -> None:
         (limits.dose_factor, limits.dose_cleared_factor),
     ):
         assert raised > cleared
+
+
+def test_the_document_tells_every_alarm_as_it_is() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "alarms.md").read_text(encoding="utf-8")
+    for kind, rule in RULES.items():
+        (row,) = (line for line in document.splitlines() if line.startswith(f"| **{kind}** |"))
+        assert f"| {rule.severity} |" in row
+        assert f"| {rule.action} |" in row
+        assert row.endswith("| not counted |" if rule.not_counted else "| counted |")
