@@ -86,9 +86,9 @@ def analyse(
             blocks,
             lambda part: _analyse_whole(part, pixel_size_nm, bundle, frequencies, keep, energy_kev),
         )
-    for name, power in (("mean_counts", 1), ("noise_power", 2)):
-        if name in result.quality:
-            result.quality[name] = float(result.quality[name]) * unit**power
+    result.quality["mean_counts"] = float(result.quality["mean_counts"]) * unit
+    if "noise_power" in result.quality:
+        result.quality["noise_power"] = float(result.quality["noise_power"]) * unit * unit
     return result
 
 

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.quality.spectrum import Real, Spectrum
+from models.quality.spectrum import TILE, Real, Spectrum
 
 UNLIKE = 0.01
 """A frame of a smaller likeness is unlike the training: of frames like it, one in a hundred is called so."""
@@ -33,7 +33,7 @@ FARTHEST = 8.0
 def frame_statistics(
     spectrum: Spectrum, standardised: npt.NDArray[np.float32], particle_map: npt.NDArray[np.float32]
 ) -> dict[str, float] | None:
-    """What is compared of a whole frame; `None` where its pixels are too large for the bands.
+    """What is compared of a whole frame; `None` where its pixels are too large for the bands, or it is too small.
 
     Logarithms of the standardised frame's power by band and of the lattice's height; skewness and kurtosis, of the
     frame and of its slow part; how much of what the network marks it is sure of, and how much it marks.
@@ -44,13 +44,13 @@ def frame_statistics(
     particle_map : (h, w) the network's probability of a particle.
     """
     k = spectrum.frequencies
-    if k[-1] < BANDS_PER_NM[-1] - 0.1:
+    if k[-1] < BANDS_PER_NM[-1] - 0.1 or min(standardised.shape) < TILE:
         return None
     found = {}
     for low, high in pairwise(BANDS_PER_NM):
         band = spectrum.level[(k >= low) & (k < high)]
         found[f"power from {low:g} to {high:g} nm⁻¹"] = float(np.log(band.mean() + 1e-4))
-    found["height of the lattice"] = float(np.log(spectrum.peak))
+    found["height of the lattice"] = spectrum.tile_peak
     for name, image in (
         ("frame", standardised),
         ("slow part", cv2.GaussianBlur(standardised, (0, 0), 6)[::4, ::4]),

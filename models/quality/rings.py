@@ -81,7 +81,10 @@ def thon_rings(spectrum: Spectrum, energy_kev: float = 300.0, cs_mm: float = 0.0
     # Each with its neighbours: one sector alone has few values in each ring.
     wide = 0.5 * cells + 0.25 * (np.roll(cells, 1, axis=1) + np.roll(cells, -1, axis=1))
     match = matcher.match(wide)
-    scores = np.take_along_axis(match[None], _shifted(), axis=1).mean(axis=-1)
+    shifted = _shifted()
+    scores = np.zeros((*shifted.shape[:2], len(FADES_PER_NM)))
+    for n in range(SECTORS):
+        scores += np.take(match[..., n], shifted[..., n], axis=0) / SECTORS
     ellipse, which, fade = np.unravel_index(int(np.argmax(scores)), scores.shape)
     ratio = _ellipses()[ellipse]
     laid = np.stack(
@@ -155,11 +158,11 @@ def _ellipses() -> Real:
 
 @lru_cache(maxsize=1)
 def _shifted() -> npt.NDArray[np.int64]:
-    """(E, D, 1, S) which defocus of the grid each direction has, for every astigmatism and mean defocus."""
+    """(E, D, S) which defocus of the grid each direction has, for every astigmatism and mean defocus."""
     step = np.log(DEFOCUS_NM[1] / DEFOCUS_NM[0])
     moved = np.round(np.log(_ellipses()) / step).astype(np.int64)
     places = np.arange(len(DEFOCUS_NM))[None, :, None] + moved[:, None, :]
-    return np.asarray(np.clip(places, 0, len(DEFOCUS_NM) - 1)[:, :, None, :])
+    return np.asarray(np.clip(places, 0, len(DEFOCUS_NM) - 1))
 
 
 def _refined(match: Real, which: int, first: int) -> float:

@@ -27,6 +27,8 @@ STEP_PER_NM = 0.1
 """Width of a ring [nm⁻¹]."""
 NATIVE_RINGS = 30
 """Rings of the native spectrum up to Nyquist."""
+LATTICE_PER_NM = (2.3, 5.5)
+"""Where the reflections of the lattices lie [nm⁻¹]."""
 CLIPPED = 3.0
 """Power beyond so many times its ring's median belongs to a lattice, not to the film or the noise."""
 KNOWN = 0.1
@@ -51,6 +53,8 @@ class Spectrum:
     """(K,) independent values that went into a ring."""
     peak: float
     """Highest power over the median at its radius, 2.3 to 5.5 nm⁻¹; 1 where there is no lattice."""
+    tile_peak: float
+    """The same within single tiles, their mean logarithm: it does not change with how many there are."""
     level: Real
     """(K,) median over the sectors of the power of the standardised frame, not over the noise."""
     noise_power: float
@@ -78,12 +82,17 @@ def tiled_power(image: npt.NDArray[np.floating], tile: int, a_side: int) -> Imag
         np.linspace(0, n - tile, max(1, min(a_side, 2 * n // tile - 1))).round().astype(int)
         for n in image.shape
     ]
-    tiles = np.stack([image[r : r + tile, c : c + tile] for r in starts[0] for c in starts[1]])
-    tiles = tiles.astype(np.float32, copy=False)
-    tiles = (tiles - tiles.mean(axis=(1, 2), keepdims=True)) * window
-    transformed = fft.rfft2(tiles)
-    power = transformed.real**2 + transformed.imag**2
-    return np.asarray(power / np.float32((window**2).sum()), dtype=np.float32)
+    places = [(r, c) for r in starts[0] for c in starts[1]]
+    tiles = np.empty((len(places), tile, tile), np.float32)
+    for one, (r, c) in zip(tiles, places, strict=True):
+        part = image[r : r + tile, c : c + tile]
+        np.subtract(part, np.float32(part.mean()), out=one, casting="unsafe")
+        one *= window
+    transformed = fft.rfft2(tiles, overwrite_x=True)
+    power: Image = np.square(transformed.real)
+    power += np.square(transformed.imag)
+    power /= np.float32((window**2).sum())
+    return power
 
 
 @lru_cache(maxsize=4)
@@ -182,6 +191,7 @@ def spectrum_of(
         places.ring_means(every) / noise,
         counted,
         _peak(power, tile, step_nm),
+        _tile_peak(tiles, level, places.ring),
         level,
         noise_power,
         whiteness,
@@ -208,11 +218,22 @@ def _noise(
     return np.maximum(noise, 1e-12), own_level, float((1 + fall**-2.0) ** -2.0), misfit
 
 
+def _tile_peak(tiles: Image, level: Real, ring: npt.NDArray[np.int64]) -> float:
+    low, high = (round(k / STEP_PER_NM) for k in LATTICE_PER_NM)
+    places = np.flatnonzero((ring >= low) & (ring < min(high, len(level) - 1)))
+    if not places.size:
+        return 0.0
+    over = tiles.reshape(len(tiles), -1)[:, places] / np.maximum(level, 1e-12)[ring.ravel()[places]]
+    return float(np.log(np.maximum(over.max(axis=1), 1e-6)).mean())
+
+
 @lru_cache(maxsize=4)
 def _lattice_rings(tile: int, step_nm: float) -> tuple[npt.NDArray[np.int64], ...]:
-    """Flat places of the rings from 2.3 to 5.5 nm⁻¹, 0.2 nm⁻¹ wide."""
+    """Flat places of the rings of lattices, 0.2 nm⁻¹ wide."""
     radius = np.hypot(fft.fftfreq(tile, step_nm)[:, None], fft.rfftfreq(tile, step_nm)[None]).ravel()
-    rings = (np.flatnonzero((radius >= low) & (radius < low + 0.2)) for low in np.arange(2.3, 5.5, 0.2))
+    rings = (
+        np.flatnonzero((radius >= low) & (radius < low + 0.2)) for low in np.arange(*LATTICE_PER_NM, 0.2)
+    )
     return tuple(ring for ring in rings if ring.size > 8)
 
 

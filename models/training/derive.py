@@ -69,6 +69,7 @@ def derive(
     architecture = details["unet"]
     if unet_weights is not None:
         changed.pop("preferred_backend", None)  # the new weights have not been quantised
+        changed.pop("likeness", None)  # nor compared with: what the network is sure of is part of it
         changed["metrics"] = {k: v for k, v in details["metrics"].items() if k != "backends"}
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f"{out.name}.partial")

@@ -48,7 +48,6 @@ RULES: dict[Kind, Rule] = {
     "out of focus": Rule(
         "warning",
         "Focus again, and look at the astigmatism in the live transform.",
-        raised_after=2,
         not_counted=True,
     ),
     "drift too fast": Rule(
@@ -156,5 +155,3 @@ class Finding:
     wrong: bool
     cause: str = ""
     """One sentence with the figures, where something is wrong."""
-    certain: bool = False
-    """One such finding is enough, however many in a row are asked for."""

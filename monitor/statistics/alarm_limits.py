@@ -28,15 +28,21 @@ class Limits:
     lit_share: float = 0.15
     """Of the usual noise power: with less light, film that is there would not show, and a field can't be called
     blank."""
+    blank_signal: float = 0.12
+    """Signal that film would have at the present dose: with less it can't be told from a hole."""
     blank_covered: float = 0.02
     """Share of the frame in particles. A field is blank with less, where nothing stands above the noise."""
 
     sharp_share: float = 0.70
     sharp_cleared_share: float = 0.76
-    """Of the usual sharpness [nm⁻¹], in two frames in a row. Ten nanometres off focus leave 0.68 in some fields and
-    0.85 in most, fifty leave 0.6."""
+    """Of the sharpness before in the same field, or of the usual one in two fields one after the other: fifty
+    nanometres off focus leave 0.6. A single field may look as soft when strong lattices fill it."""
+    softer_signal: float = 0.7
+    """Of the usual signal: defocus raises it. A soft frame that is weaker counts only if the one before was soft."""
+    rings_sure: float = 0.8
     ringed_share: float = 0.82
-    """Of the usual sharpness: a frame that is sharper than this is in focus, whatever its rings seem to tell."""
+    """Rings are believed at this confidence, which no frame in focus reached, or below this share of the usual
+    sharpness."""
     defocus_off_nm: float = 45.0
     """From the usual defocus, where Thon rings show [nm]. Corrected microscopes were trained on within 25 nm."""
     defocus_nm: float = 150.0
@@ -60,7 +66,8 @@ class Limits:
 
     drift_nm: float = 1.5
     drift_cleared_nm: float = 1.2
-    """Between two frames of a field: half a small particle, from where sightings can't be told apart safely [nm]."""
+    """Between two frames of a field [nm]. At a frame every two seconds, exposed for 0.16 s, this smears the picture by
+    0.12 nm: half of the finest spacings from which the stacking is read."""
 
     dose_factor: float = 1.8
     dose_cleared_factor: float = 1.5

@@ -9,12 +9,12 @@ JSON and back.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from monitor.statistics.alarm_kinds import RULES, Alarm, Finding, Kind
 from monitor.statistics.alarm_limits import Limits
-from monitor.statistics.frame_alarms import FIGURES, FrameSeen, Usual, found_in_frame, number
+from monitor.statistics.frame_alarms import FIGURES, FrameSeen, Here, Usual, found_in_frame, number
 from monitor.statistics.session_alarms import ConditionCourse, Conditions, found_in_conditions
 from monitor.statistics.share_alarm import ShareCourse
 
@@ -52,12 +52,10 @@ class AlarmState:
     """Frames since the pixel size changed."""
     unlike: tuple[tuple[bool, int], ...] = ()
     """Of the last frames that were judged: whether unlike the training, and which field."""
-    fields: int = 0
+    here: Here = field(default_factory=Here)
     shares: ShareCourse = field(default_factory=ShareCourse)
     course: ConditionCourse = field(default_factory=ConditionCourse)
     last_frame: int | None = None
-    uneven_before: float | None = None
-    """`illumination_range` of the last frame."""
 
     @property
     def raised(self) -> frozenset[Kind]:
@@ -82,11 +80,10 @@ class AlarmState:
             "pixel_size_nm": self.pixel_size_nm,
             "pixel_frames": self.pixel_frames,
             "unlike": [list(each) for each in self.unlike],
-            "fields": self.fields,
+            "here": asdict(self.here),
             "shares": self.shares.as_dict(),
             "course": self.course.as_dict(),
             "last_frame": self.last_frame,
-            "uneven_before": self.uneven_before,
         }
 
     @classmethod
@@ -108,6 +105,7 @@ class AlarmState:
                 "usual": {name: tuple(values) for name, values in told["usual"].items()},
                 "lately": {name: tuple(values) for name, values in told["lately"].items()},
                 "unlike": tuple((each[0], each[1]) for each in told["unlike"]),
+                "here": Here(**told["here"]),
                 "shares": ShareCourse.from_dict(told["shares"]),
                 "course": ConditionCourse.from_dict(told["course"]),
             }
@@ -119,19 +117,18 @@ _USUAL_LIMITS = Limits()
 
 def after_frame(state: AlarmState, seen: FrameSeen, limits: Limits = _USUAL_LIMITS) -> AlarmState:
     """The state after one more frame."""
-    fields = state.fields + (1 if seen.new_field else 0)
-    course = state.course.with_frame()
-    state = replace(state, fields=fields, last_frame=seen.frame, course=course)
+    here, course = state.here.moved(seen.new_field), state.course.with_frame()
+    state = replace(state, here=here, last_frame=seen.frame, course=course)
     state = _with_pixel_size(state, seen, limits)
-    before = None if seen.new_field else state.uneven_before
-    found = found_in_frame(seen, Usual(state.usual, limits), limits, state.raised, before)
+    usual = Usual(state.usual, limits)
+    found = found_in_frame(seen, usual, state.here, limits, state.raised)
     if not seen.repeated:
-        state = replace(state, uneven_before=number(seen.quality, "illumination_range"))
+        state = replace(state, here=state.here.with_frame(seen.quality, usual))
     spoilt = any(finding.wrong for finding in found.values())
     if not found["frozen frame"].wrong:
         state = _with_unlike(state, seen, limits)
     if not spoilt:
-        state = replace(state, shares=state.shares.with_frame(seen.counts, state.fields, limits))
+        state = replace(state, shares=state.shares.with_frame(seen.counts, here.field, limits))
     found |= _over_frames(state, limits)
     state = _with_usual(state, seen, found, limits)
     state = _judged(state, found, seen.frame, seen.time)
@@ -201,7 +198,7 @@ def _judged(
             streak = replace(first, wrong=streak.wrong + 1, right=0)
             if kind in on:
                 on[kind] = replace(on[kind], last_frame=frame, frames=on[kind].frames + 1)
-            elif finding.certain or streak.wrong >= rule.raised_after:
+            elif streak.wrong >= rule.raised_after:
                 on[kind] = Alarm(
                     kind, streak.since_frame, streak.since_time, frame, streak.wrong, finding.cause
                 )
@@ -227,7 +224,7 @@ def _with_unlike(state: AlarmState, seen: FrameSeen, limits: Limits) -> AlarmSta
     unlike = seen.quality.get("unlike")
     if not isinstance(unlike, bool):
         return state
-    return replace(state, unlike=(*state.unlike, (unlike, state.fields))[-limits.unlike_window :])
+    return replace(state, unlike=(*state.unlike, (unlike, state.here.field))[-limits.unlike_window :])
 
 
 def _over_frames(state: AlarmState, limits: Limits) -> dict[Kind, Finding]:
@@ -276,7 +273,8 @@ def _with_usual(
 
     lately = added(state.lately)
     if not any(found[kind].wrong for kind in _RELATIVE if kind in found):
-        return replace(state, lately=lately, usual=added(state.usual))
+        soft = state.here.soft_field is not None  # suspect, though nothing is wrong yet
+        return replace(state, lately=lately, usual=state.usual if soft else added(state.usual))
     longest = max(
         state.streaks.get(kind, Streak()).wrong for kind in _RELATIVE if kind in found and found[kind].wrong
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -11,7 +11,7 @@ from monitor.statistics.alarm_kinds import Finding, Kind
 from monitor.statistics.alarm_limits import Limits
 
 #: The figures of which it is kept what is usual.
-FIGURES = ("noise_power", "sharpness_per_nm", "illumination_range", "defocus_nm")
+FIGURES = ("noise_power", "signal", "sharpness_per_nm", "illumination_range", "defocus_nm")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,37 @@ class Usual:
         return median(values) if len(values) >= self.limits.known_frames else None
 
 
+@dataclass(frozen=True)
+class Here:
+    """What is kept of the frames before in the same field, and of soft frames in a row."""
+
+    field: int = 0
+    """The field's number."""
+    uneven: float | None = None
+    """`illumination_range` of the frame before."""
+    sharpest: float | None = None
+    """The largest `sharpness_per_nm`."""
+    soft_field: int | None = None
+    """The field in which soft frames in a row began; `None` where the frame before was not soft."""
+
+    def moved(self, new_field: bool) -> Here:
+        """At the next frame."""
+        return Here(self.field + 1, soft_field=self.soft_field) if new_field else self
+
+    def with_frame(self, quality: Mapping[str, Any], usual: Usual) -> Here:
+        """With what the frame shows."""
+        uneven, sharp = number(quality, "illumination_range"), number(quality, "sharpness_per_nm")
+        if sharp is None:
+            return replace(self, uneven=uneven)
+        soft_field = self.soft_field
+        usual_sharp = usual.get("sharpness_per_nm")
+        if usual_sharp is None or sharp >= usual.limits.sharp_share * usual_sharp:
+            soft_field = None
+        elif soft_field is None:
+            soft_field = self.field
+        return Here(self.field, uneven, max(sharp, self.sharpest or 0.0), soft_field)
+
+
 def number(quality: Mapping[str, Any], name: str) -> float | None:
     """A figure of a frame, `None` where it has none."""
     value = quality.get(name)
@@ -54,14 +85,14 @@ def number(quality: Mapping[str, Any], name: str) -> float | None:
 
 
 def found_in_frame(
-    seen: FrameSeen, usual: Usual, limits: Limits, raised: frozenset[Kind], uneven_before: float | None
+    seen: FrameSeen, usual: Usual, here: Here, limits: Limits, raised: frozenset[Kind]
 ) -> dict[Kind, Finding]:
     """What the frame says of each kind; a kind that it says nothing of is missing.
 
     Parameters
     ----------
+    here : of the frames before.
     raised : the alarms that are on, for which the limits of clearing hold.
-    uneven_before : `illumination_range` of the frame before, in the same field.
     """
     found: dict[Kind, Finding] = {"frozen frame": _frozen(seen)}
     if seen.repeated:
@@ -83,11 +114,11 @@ def found_in_frame(
         found["drift too fast"] = Finding(seen.drift_nm > limit, cause)
     if found["blank field"].wrong:
         return found
-    charging = _charging(seen, usual, limits, "charging" in raised, uneven_before)
+    charging = _charging(seen, usual, limits, "charging" in raised, here.uneven)
     if charging is not None:
         found["charging"] = charging
     if charging is None or not charging.wrong:  # charging puts a frame out of focus too
-        focus = _focus(seen, usual, limits, "out of focus" in raised)
+        focus = _focus(seen, usual, here, limits, "out of focus" in raised)
         if focus is not None:
             found["out of focus"] = focus
     return found
@@ -127,6 +158,9 @@ def _blank(seen: FrameSeen, usual: Usual, limits: Limits) -> Finding:
     power, usual_power = number(seen.quality, "noise_power"), usual.get("noise_power")
     covered = number(seen.quality, "covered") or 0.0
     lit = power is not None and (usual_power is None or power > limits.lit_share * usual_power)
+    usual_signal = usual.get("signal")
+    if power is not None and usual_power and usual_signal is not None:
+        lit = lit and usual_signal * power / usual_power > limits.blank_signal
     empty = _nothing_shows(seen.quality) and covered < limits.blank_covered
     cause = f"The frame is lit, and nothing stands above the noise; particles cover {covered:.1%} of it."
     return Finding(lit and empty, cause)
@@ -163,18 +197,30 @@ def _charging(
     return Finding(shifted and (softer or growing or blur > limits.blur_nm), cause)
 
 
-def _focus(seen: FrameSeen, usual: Usual, limits: Limits, raised: bool) -> Finding | None:
+def _focus(seen: FrameSeen, usual: Usual, here: Here, limits: Limits, raised: bool) -> Finding | None:
     sharp, usual_sharp = number(seen.quality, "sharpness_per_nm"), usual.get("sharpness_per_nm")
     defocus, usual_defocus = number(seen.quality, "defocus_nm"), usual.get("defocus_nm")
-    known = sharp is not None and usual_sharp is not None
-    as_sharp = sharp is not None and usual_sharp is not None and sharp > limits.ringed_share * usual_sharp
-    if defocus is not None and not as_sharp:
-        off = known and abs(defocus - (usual_defocus or 0.0)) > limits.defocus_off_nm
-        if defocus > limits.defocus_nm or off:
-            usually = f", usually {usual_defocus:.0f} nm" if usual_defocus is not None else ""
-            return Finding(True, f"Thon rings tell a defocus of {defocus:.0f} nm{usually}.", certain=True)
     if sharp is None or usual_sharp is None:
-        return None
-    share = limits.sharp_cleared_share if raised else limits.sharp_share
-    cause = f"Half of the signal lies below {sharp:.1f} nm⁻¹, usually below {usual_sharp:.1f} nm⁻¹."
-    return Finding(sharp < share * usual_sharp, cause)
+        if defocus is None or defocus <= limits.defocus_nm:
+            return None
+        return Finding(
+            True, f"Thon rings tell a defocus of {defocus:.0f} nm, beyond {limits.defocus_nm:g} nm."
+        )
+    if defocus is not None:
+        sure = (number(seen.quality, "defocus_confidence") or 0.0) >= limits.rings_sure
+        off = defocus > limits.defocus_nm or abs(defocus - (usual_defocus or 0.0)) > limits.defocus_off_nm
+        if off and (sure or sharp < limits.ringed_share * usual_sharp):
+            usually = f", usually {usual_defocus:.0f} nm" if usual_defocus is not None else ""
+            return Finding(True, f"Thon rings tell a defocus of {defocus:.0f} nm{usually}.")
+    if raised:
+        return Finding(sharp < limits.sharp_cleared_share * usual_sharp)
+    if here.sharpest is not None and sharp < limits.sharp_share * here.sharpest:
+        cause = f"Half of the signal lies below {sharp:.1f} nm⁻¹, before in this field below {here.sharpest:.1f} nm⁻¹."
+        signal, usual_signal = number(seen.quality, "signal"), usual.get("signal")
+        weak = signal is not None and signal < limits.softer_signal * (usual_signal or 0.0)
+        return Finding(not weak or here.soft_field is not None, cause)
+    soft = sharp < limits.sharp_share * usual_sharp
+    cause = (
+        f"In two fields half of the signal lies below {sharp:.1f} nm⁻¹, usually below {usual_sharp:.1f} nm⁻¹."
+    )
+    return Finding(soft and here.soft_field is not None and here.soft_field < here.field, cause)

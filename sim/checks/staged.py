@@ -127,7 +127,10 @@ def played(story: Story, library: Library, bundle: Bundle) -> Iterator[Played]:
 
 
 def kept(folder: Path, seeds: range, size: int = 768) -> Iterator[tuple[Story, list[Played]]]:
-    """The stories of these seeds, each played once and kept in `folder` as JSON lines."""
+    """The stories of these seeds, each played once and kept in `folder` as JSON lines.
+
+    What is kept is read again, also after the analysis has changed: another folder plays anew.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     library, bundle = None, None
     for seed in tqdm(seeds, unit="story", disable=None):

@@ -212,6 +212,20 @@ def test_real_frames_have_finite_figures_and_none_is_dark() -> None:
         assert float(quality["dark_share"]) < 0.2, path.name
 
 
+def test_the_document_lists_every_figure() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "alarms.md").read_text(encoding="utf-8")
+    counts = film(defocus_nm=80.0, astigmatism_nm=10.0)
+    figures = {
+        *quality_of(counts),
+        *specimen_quality(np.zeros((4, 4), np.int32)),
+        "likeness",
+        "unlike",
+        "unlike_by",
+    }
+    assert len(figures) > 15
+    assert [name for name in figures if f"`{name}`" not in document] == []
+
+
 def test_replaced_conditions_are_those_of_the_story() -> None:
     """The defocus that the tests above rely on is the one that the frame was taken with."""
     story = Story(frames=1, size=256, seed=5, defocus_nm=-84.0)
