@@ -115,7 +115,9 @@ SESSION = (
     PORT,
     flag("--latest-first", "analyse the newest frame first", None),
     option("--keep", keep, "all|none|GB", "how much of what sockets brought stays on disk (all)"),
-    option("--publish", str, "ADDRESS", "publish what is found as JSON on this ZeroMQ address (tcp://HOST:PORT)"),
+    option(
+        "--publish", str, "ADDRESS", "publish what is found as JSON on this ZeroMQ address (tcp://HOST:PORT)"
+    ),
     option("--on-alarm", str, "COMMAND|URL", "call it when an alarm is raised or cleared"),
     option("--until-idle", not_negative, "S", "end after S seconds with nothing to do (never)"),
 )

@@ -31,7 +31,9 @@ def design_effect(yes: npt.ArrayLike, judged: npt.ArrayLike) -> float:
     return design_effect_of_sums(len(m), float(y.sum()), float(m.sum()), products)
 
 
-def design_effect_of_sums(fields: int, yes: float, judged: float, products: tuple[float, float, float]) -> float:
+def design_effect_of_sums(
+    fields: int, yes: float, judged: float, products: tuple[float, float, float]
+) -> float:
     """The same from sums over the fields, which a session keeps up to date.
 
     Parameters
