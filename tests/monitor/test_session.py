@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 from monitor.errors import InputError
 from monitor.frames import FrameRef
+from monitor.publishing import Publisher
 from monitor.record import RecordReader, RecordWriter, summary
 from monitor.session import Session
 from monitor.settings import WatchSettings
@@ -52,6 +55,7 @@ def run(
     *sources: Source,
     executor: Callable[[], Executor] = Here,
     tick: Callable[[Session], None] = lambda session: None,
+    publisher: Publisher | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Run a session to its end; returns its summary."""
@@ -65,6 +69,7 @@ def run(
             threads=1,
             executor=executor,
             on_tick=lambda: tick(session),
+            publisher=publisher,
         )
         session.run()
     return summary.summarise(folder)
@@ -316,3 +321,42 @@ def test_what_no_worker_can_begin_with_is_said(tmp_path: Path, settings: dict[st
 def test_a_source_has_nothing_but_what_the_protocol_asks() -> None:
     source: Source = ListSource([])
     assert isinstance(source.status, SourceStatus)
+
+
+def test_what_is_settled_is_published_and_frames_that_repeat_raise_an_alarm(
+    tmp_path: Path, write_frame: WriteFrame
+) -> None:
+    (tmp_path / "in").mkdir()
+    same = [
+        FrameRef(write_frame(tmp_path / "in" / f"{i}.tif", 0), 0, content=f"c{i}", acquired=float(i))
+        for i in range(4)
+    ]
+    calls = tmp_path / "calls"
+    publisher = Publisher("tcp://127.0.0.1:*")
+    with zmq.Context.instance().socket(zmq.SUB) as socket:
+        socket.setsockopt(zmq.RCVTIMEO, 10_000)
+        socket.setsockopt_string(zmq.SUBSCRIBE, "")
+        socket.connect(publisher.address)
+        time.sleep(0.3)
+        said = run(
+            tmp_path / "s",
+            ListSource(same),
+            publisher=publisher,
+            on_alarm=f'echo "$FAULTWATCH_ALARM" >> {calls}',
+        )
+        heard = []
+        while not heard or heard[-1]["topic"] != "fraction" or heard[-1]["position"] < 4:
+            heard.append(json.loads(socket.recv_multipart()[1]))
+    publisher.close()
+    assert [message["sequence"] for message in heard] == list(range(1, len(heard) + 1))
+    frames = [message for message in heard if message["topic"] == "frame"]
+    assert [message["frame"] for message in frames] == [1, 2, 3, 4]
+    assert "white noise" in frames[0]["uncounted"]  # what these tests write holds no picture
+    assert all("frozen" in message["uncounted"] for message in frames[1:])
+    (alarm,) = [m for m in heard if m["topic"] == "alarm" and m["kind"] == "frozen frame"]
+    assert (alarm["kind"], alarm["since_frame"]) == ("frozen frame", 2)
+    assert sum(said["uncounted"].values()) == 4
+    deadline = time.monotonic() + 10
+    while not calls.exists() or "frozen frame" not in calls.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
