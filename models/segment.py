@@ -112,7 +112,12 @@ def logit_maps(image: Image, network: Network) -> Image:
 
 def probabilities(logits: Image) -> Image:
     """The logistic function of logits of any shape."""
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), dtype=np.float32)
+    p = np.clip(logits, -30, 30, dtype=np.float32)
+    np.negative(p, out=p)
+    np.exp(p, out=p)
+    p += 1
+    np.reciprocal(p, out=p)
+    return np.asarray(p)
 
 
 def probability_maps(image: Image, network: Network) -> Image:
@@ -125,36 +130,61 @@ def regions(maps: Image, pixel_size_nm: float, settings: Segmentation) -> Labels
     mask = (maps[0] > settings.threshold).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(mask, contours, -1, 1, thickness=cv2.FILLED)
-    count, parts = cv2.connectedComponents(mask, connectivity=4)
-    cores = ((maps[1] > settings.core_threshold) & (mask > 0)).astype(np.uint8)
+    count, labels, parts, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
     smallest_px = np.pi / 4 * (settings.smallest_nm / pixel_size_nm) ** 2
-    core_count, core_parts, core_stats, _ = cv2.connectedComponentsWithStats(cores, connectivity=4)
-    large = core_stats[:, cv2.CC_STAT_AREA] >= 0.2 * smallest_px
-    large[0] = False
-    cores = large[core_parts].astype(np.uint8)
-    labels = parts.astype(np.int32)
-    owner = np.zeros(core_count, np.int64)  # of each core: the connected part it lies in
-    owner[core_parts[cores > 0]] = parts[cores > 0]
-    several = np.bincount(owner[large], minlength=count) > 1
-    if several.any():
-        _, nearest = cv2.distanceTransformWithLabels(
-            1 - cores, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP
-        )
-        shared = several[parts] & (parts > 0)
-        labels[shared] = count + nearest[shared]
-    return _renumbered(labels, maps[0], smallest_px, settings.smallest_mean)
+    cores = ((maps[1] > settings.core_threshold) & (mask > 0)).astype(np.uint8)
+    _part_by_cores(labels, count, parts, cores, 0.2 * smallest_px)
+    return _renumbered(labels, mask, maps[0], smallest_px, settings.smallest_mean)
 
 
-def _renumbered(labels: Labels, probability: Image, smallest_px: float, smallest_mean: float) -> Labels:
-    """Drop what is too small or too doubtful, and number the rest from the top of the frame."""
-    flat = labels.ravel()
-    present, inverse = np.unique(flat, return_inverse=True)
-    area = np.bincount(inverse)
-    mean = np.bincount(inverse, probability.ravel()) / area
-    first = np.full(len(present), flat.size, np.int64)
-    np.minimum.at(first, inverse, np.arange(flat.size))
-    kept = (present > 0) & (area >= smallest_px) & (mean >= smallest_mean)
-    order = np.flatnonzero(kept)[np.argsort(first[kept], kind="stable")]
-    renamed = np.zeros(len(present), np.int32)
+def _part_by_cores(
+    labels: Labels, count: int, parts: Labels, cores: npt.NDArray[np.uint8], smallest_px: float
+) -> None:
+    """Give each pixel of a connected part with several cores to the nearest of its cores, under a label of its own.
+
+    Parameters
+    ----------
+    labels : (h, w) number of the part, changed in place; labels from `count` on are free.
+    parts : (count, 5) statistics of OpenCV.
+    cores : (h, w) where there is a core; those of fewer pixels than `smallest_px` are none.
+    """
+    _, core_of, stats, _ = cv2.connectedComponentsWithStats(cores, connectivity=4)
+    owned: dict[int, list[int]] = {}  # of each part: its cores
+    for core in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= smallest_px) + 1:
+        left, top, width = stats[core, : cv2.CC_STAT_WIDTH + 1]
+        col = left + int(np.argmax(core_of[top, left : left + width] == core))
+        owned.setdefault(int(labels[top, col]), []).append(int(core))
+    for part, own in owned.items():
+        if len(own) < 2:
+            continue
+        left, top, width, height = parts[part, : cv2.CC_STAT_HEIGHT + 1]
+        here = (slice(top, top + height), slice(left, left + width))
+        inside = labels[here] == part
+        away = (~np.isin(core_of[here], own)).astype(np.uint8)
+        _, nearest = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
+        labels[here][inside] = count + nearest[inside]
+        count += int(nearest.max()) + 1
+
+
+def _renumbered(
+    labels: Labels, mask: npt.NDArray[np.uint8], probability: Image, smallest_px: float, smallest_mean: float
+) -> Labels:
+    """Drop what is too small or too doubtful, and number the rest from the top of the frame.
+
+    Parameters
+    ----------
+    mask : (h, w) where a label is not 0: only these pixels are looked at.
+    """
+    inside = np.flatnonzero(mask.view(bool))
+    own = labels.ravel()[inside]
+    area = np.bincount(own)
+    mean = np.bincount(own, probability.ravel()[inside]) / np.maximum(area, 1)
+    first = np.full(len(area), labels.size)
+    first[own[::-1]] = inside[::-1]  # what is written last stays
+    kept = (area > 0) & (area >= smallest_px) & (mean >= smallest_mean)
+    order = np.flatnonzero(kept)[np.argsort(first[kept])]
+    renamed = np.zeros(len(area), np.int32)
     renamed[order] = np.arange(1, len(order) + 1)
-    return renamed[inverse].reshape(labels.shape)
+    numbered = np.zeros(labels.shape, np.int32)
+    numbered.ravel()[inside] = renamed[own]
+    return numbered

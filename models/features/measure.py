@@ -42,6 +42,8 @@ class Measured:
     """A region's features and what they were read from."""
 
     values: dict[str, float]
+    box: tuple[slice, slice]
+    """The region's rows and columns in the standardised frame."""
     stacks: Stacks
     seen: Seen | None = None
     """What all of it was read from, where that is asked for."""
@@ -94,8 +96,10 @@ def measure(
     frequencies = sorted(set(layer_frequencies or LAYER_FREQUENCIES.values()))
     ground = ground_of(image, labels, pixel_size_nm, frequencies)
     boxes = ndimage.find_objects(labels)
-    regions = (region_of(labels, label, box, pixel_size_nm) for label, box in enumerate(boxes, start=1))
-    return [_measure_one(ground, region, keep) for region in regions]
+    return [
+        _measure_one(ground, region_of(labels, label, box, pixel_size_nm), box, keep)
+        for label, box in enumerate(boxes, start=1)
+    ]
 
 
 @cache
@@ -107,8 +111,8 @@ def feature_names() -> tuple[str, ...]:
     return tuple(measured.values)
 
 
-def _measure_one(ground: Ground, region: Region, keep: bool) -> Measured:
-    """Features of one region."""
+def _measure_one(ground: Ground, region: Region, box: tuple[slice, slice], keep: bool) -> Measured:
+    """Features of one region, whose rows and columns in the frame are `box`."""
     here, step = region.here, ground.pixel_size_nm
     detail = (ground.image[here] - ground.slow(region)) * region.soft
     spectrum = spectrum_of(detail, region.soft, ground.over, step)
@@ -129,4 +133,4 @@ def _measure_one(ground: Ground, region: Region, keep: bool) -> Measured:
     if keep:
         crop = (ground.image[here], detail, region.soft, region.mask)
         seen = Seen(*crop, ground.background, step, tuple(stacks.readings))
-    return Measured(values, stacks, seen)
+    return Measured(values, box, stacks, seen)
