@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 Image = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
+Box = tuple[slice, slice]
 
 #: (1, 1, H, W) standardised image → (1, 2, H, W) logits; H and W are multiples of 16.
 Network = Callable[[Image], Image]
@@ -126,65 +128,56 @@ def probability_maps(image: Image, network: Network) -> Image:
 
 
 def regions(maps: Image, pixel_size_nm: float, settings: Segmentation) -> Labels:
-    """Label image (h, w) from the maps (2, h, w): regions 1, 2, … from the top, touching ones parted by their cores."""
-    mask = (maps[0] > settings.threshold).astype(np.uint8)
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(mask, contours, -1, 1, thickness=cv2.FILLED)
-    count, labels, parts, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    """Label image (h, w) from the maps (2, h, w): regions 1, 2, … from the top, touching ones parted by their cores.
+
+    Holes are filled. A connected part (4 neighbours) with several cores is parted: each pixel goes to the nearest of
+    its own cores. The whole frame is looked at once, for outlines; the rest is done in their boxes.
+    """
     smallest_px = np.pi / 4 * (settings.smallest_nm / pixel_size_nm) ** 2
-    cores = ((maps[1] > settings.core_threshold) & (mask > 0)).astype(np.uint8)
-    _part_by_cores(labels, count, parts, cores, 0.2 * smallest_px)
-    return _renumbered(labels, mask, maps[0], smallest_px, settings.smallest_mean)
-
-
-def _part_by_cores(
-    labels: Labels, count: int, parts: Labels, cores: npt.NDArray[np.uint8], smallest_px: float
-) -> None:
-    """Give each pixel of a connected part with several cores to the nearest of its cores, under a label of its own.
-
-    Parameters
-    ----------
-    labels : (h, w) number of the part, changed in place; labels from `count` on are free.
-    parts : (count, 5) statistics of OpenCV.
-    cores : (h, w) where there is a core; those of fewer pixels than `smallest_px` are none.
-    """
-    _, core_of, stats, _ = cv2.connectedComponentsWithStats(cores, connectivity=4)
-    owned: dict[int, list[int]] = {}  # of each part: its cores
-    for core in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= smallest_px) + 1:
-        left, top, width = stats[core, : cv2.CC_STAT_WIDTH + 1]
-        col = left + int(np.argmax(core_of[top, left : left + width] == core))
-        owned.setdefault(int(labels[top, col]), []).append(int(core))
-    for part, own in owned.items():
-        if len(own) < 2:
+    mask = (maps[0] > settings.threshold).view(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    found: list[tuple[int, Box, Mask]] = []
+    for contour in contours:
+        left, top, width, height = cv2.boundingRect(contour)
+        if width * height < smallest_px:
             continue
-        left, top, width, height = parts[part, : cv2.CC_STAT_HEIGHT + 1]
-        here = (slice(top, top + height), slice(left, left + width))
-        inside = labels[here] == part
-        away = (~np.isin(core_of[here], own)).astype(np.uint8)
-        _, nearest = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
-        labels[here][inside] = count + nearest[inside]
-        count += int(nearest.max()) + 1
+        box = slice(top, top + height), slice(left, left + width)
+        filled = np.zeros((height, width), np.uint8)
+        cv2.drawContours(filled, [contour], 0, 1, cv2.FILLED, offset=(-left, -top))
+        for region in _regions_of(filled, maps[1][box] > settings.core_threshold, smallest_px):
+            inside = np.flatnonzero(region)
+            if len(inside) < smallest_px or maps[0][box][region].mean(dtype=float) < settings.smallest_mean:
+                continue
+            row, col = divmod(int(inside[0]), width)
+            found.append(((top + row) * maps.shape[2] + left + col, box, region))
+    labels = np.zeros(maps.shape[1:], np.int32)
+    for number, (_, box, region) in enumerate(sorted(found, key=lambda one: one[0]), start=1):
+        labels[box][region] = number
+    return labels
 
 
-def _renumbered(
-    labels: Labels, mask: npt.NDArray[np.uint8], probability: Image, smallest_px: float, smallest_mean: float
-) -> Labels:
-    """Drop what is too small or too doubtful, and number the rest from the top of the frame.
+def _regions_of(filled: npt.NDArray[np.uint8], cores: Mask, smallest_px: float) -> Iterator[Mask]:
+    """The regions (h, w) of what lies within one outline.
 
     Parameters
     ----------
-    mask : (h, w) where a label is not 0: only these pixels are looked at.
+    filled : (h, w) 1 within the outline: parts that touch at corners alone are several.
+    cores : (h, w) where the network sees a core. One of less than a fifth of `smallest_px` is none.
+    smallest_px : parts with fewer pixels are left out.
     """
-    inside = np.flatnonzero(mask.view(bool))
-    own = labels.ravel()[inside]
-    area = np.bincount(own)
-    mean = np.bincount(own, probability.ravel()[inside]) / np.maximum(area, 1)
-    first = np.full(len(area), labels.size)
-    first[own[::-1]] = inside[::-1]  # what is written last stays
-    kept = (area > 0) & (area >= smallest_px) & (mean >= smallest_mean)
-    order = np.flatnonzero(kept)[np.argsort(first[kept])]
-    renamed = np.zeros(len(area), np.int32)
-    renamed[order] = np.arange(1, len(order) + 1)
-    numbered = np.zeros(labels.shape, np.int32)
-    numbered.ravel()[inside] = renamed[own]
-    return numbered
+    count, part_of, parts, _ = cv2.connectedComponentsWithStats(filled, connectivity=4)
+    for part in range(1, count):
+        if parts[part, cv2.CC_STAT_AREA] < smallest_px:
+            continue
+        inside = part_of == part
+        _, core_of, stats, _ = cv2.connectedComponentsWithStats(
+            (cores & inside).view(np.uint8), connectivity=4
+        )
+        own = np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= 0.2 * smallest_px) + 1
+        if len(own) < 2:
+            yield inside
+            continue
+        away = (~np.isin(core_of, own)).view(np.uint8)
+        _, nearest = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
+        for core in range(1, int(nearest.max()) + 1):
+            yield inside & (nearest == core)

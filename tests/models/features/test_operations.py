@@ -25,7 +25,7 @@ BUILT_IN = 700
 """Calls of built-in functions, NumPy's and OpenCV's among them, a particle: 591."""
 WHOLE_FRAME = {
     "measure": {"GaussianBlur": 1, "Sobel": 2, "magnitude": 1, "copyMakeBorder": 1},
-    "regions": {"findContours": 1, "drawContours": 1, "connectedComponentsWithStats": 2},
+    "regions": {"findContours": 1},
 }
 """Passes of OpenCV over the whole frame; no transform of the whole frame is among them."""
 
