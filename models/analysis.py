@@ -8,14 +8,13 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from models.blocks import analyse_in_blocks, blocks_of
 from models.bundle import Bundle
 from models.errors import CannotAnalyse
 from models.features.measure import LAYER_FREQUENCIES, Measured, measure
 from models.forest import as_rows
-from models.preprocess import canonical
+from models.preprocess import Canonical, canonical
 from models.quality.frame import USUAL_ENERGY_KEV, frame_quality, specimen_quality
 from models.quality.likeness import frame_statistics
 from models.results import CLASSES, Analysis, Particle
@@ -122,11 +121,9 @@ def _analyse_whole(
     lap("segment")
 
     measured = measure(prepared.image, labels, step, frequencies, keep)
-    on_frame = prepared.to_frame(labels)
     lap("measure")
 
-    particles, relabel = _particles(on_frame, measured, pixel_size_nm, bundle, keep)
-    masks = relabel[on_frame]
+    particles, masks = _particles(prepared, labels, measured, pixel_size_nm, bundle, keep)
     quality |= specimen_quality(masks)
     if bundle.likeness is not None and spectrum is not None:
         statistics = frame_statistics(spectrum, prepared.image, maps[0])
@@ -151,36 +148,37 @@ def _inside(measured: list[Measured], labels: npt.NDArray[np.int32]) -> list[Mea
 
 
 def _particles(
+    prepared: Canonical,
     labels: npt.NDArray[np.int32],
     measured: list[Measured],
     pixel_size_nm: float,
     bundle: Bundle,
     keep: bool,
 ) -> tuple[list[Particle], npt.NDArray[np.int32]]:
-    """The particles of a frame, and the label of each region 0, 1, 2, … in the mask: 0 where it is `empty`.
+    """The particles of a frame, and their labels in its own pixels (H, W): 0 where a region is `empty`.
 
     Parameters
     ----------
-    labels : (H, W) the regions in the frame's own pixels.
+    labels : (h, w) the regions in the standardised frame.
     measured : of each region.
     keep : every particle with what its features were read from.
     """
-    boxes = ndimage.find_objects(labels, max_label=len(measured))
+    nearest = prepared.nearest()
     probabilities = bundle.forest(as_rows([m.values for m in measured], bundle.feature_names))
     particles: list[Particle] = []
-    relabel = np.zeros(len(measured) + 1, np.int32)
+    on_frame = np.zeros(prepared.shape, np.int32)
     for region, (found, p) in enumerate(zip(measured, probabilities, strict=True), start=1):
-        box = boxes[region - 1]
-        if box is None:
+        mask, box = _on_frame(labels[found.box] == region, found.box, nearest)
+        if mask.size == 0:
             continue  # thinner than one of the frame's own pixels
         number = len(particles) + 1
         best = CLASSES[int(np.argmax(p))]
-        relabel[region] = 0 if best == "empty" else number
+        if best != "empty":
+            on_frame[box][mask] = number
         features = {name: float(value) for name, value in found.values.items()}
-        if found.reading is not None and best == "yes":
+        if best == "yes" and found.reading is not None:
             features["stack_place"] = found.reading.place
         total = float(p.sum())
-        outlined = _outlined((labels[box] == region).astype(np.uint8), box, pixel_size_nm)
         particles.append(
             Particle(
                 label=number,
@@ -189,10 +187,33 @@ def _particles(
                 abstained=bool(p.max() / total < bundle.abstain_below),
                 features=features,
                 measured=found if keep else None,
-                **outlined,
+                **_outlined(mask.view(np.uint8), box, pixel_size_nm),
             )
         )
-    return particles, relabel
+    return particles, on_frame
+
+
+def _on_frame(
+    mask: npt.NDArray[np.bool_],
+    box: tuple[slice, slice],
+    nearest: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
+) -> tuple[npt.NDArray[np.bool_], tuple[slice, slice]]:
+    """A region in the frame's own pixels: its mask within its box, and the box. Both are empty where none shows it.
+
+    Parameters
+    ----------
+    mask : (h, w) the region within its `box` in the standardised frame.
+    nearest : canonical rows and columns of the frame's own, from `Canonical.nearest`.
+    """
+    ends = [
+        np.searchsorted(at, (side.start, side.stop)).tolist() for at, side in zip(nearest, box, strict=True)
+    ]
+    for axis, (start, stop) in enumerate(ends):
+        mask = mask.take(nearest[axis][start:stop] - box[axis].start, axis=axis)
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8)) if mask.size else (0, 0, 0, 0)
+    row, col = ends[0][0] + top, ends[1][0] + left
+    cut = np.ascontiguousarray(mask[top : top + height, left : left + width])
+    return cut, (slice(row, row + height), slice(col, col + width))
 
 
 def _within_reach(image: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float]:
@@ -208,15 +229,15 @@ def _within_reach(image: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float]:
 def _outlined(mask: npt.NDArray[np.uint8], box: tuple[slice, slice], pixel_size_nm: float) -> dict[str, Any]:
     """Box, centroid, size and outline of a region, as fields of `Particle`, from its mask (h, w) within its box."""
     top, left = box[0].start, box[1].start
-    rows, cols = np.nonzero(mask)
-    area_nm2 = len(rows) * pixel_size_nm**2
+    moments = cv2.moments(mask, binaryImage=True)
+    area_nm2 = moments["m00"] * pixel_size_nm**2
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(contours, key=len)
     simple = cv2.approxPolyDP(outline, max(0.5, 0.05 / pixel_size_nm), True)[:, 0]
     return {
         "bbox": (top, left, box[0].stop, box[1].stop),
-        "centroid": (float(rows.mean()) + top, float(cols.mean()) + left),
+        "centroid": (moments["m01"] / moments["m00"] + top, moments["m10"] / moments["m00"] + left),
         "diameter_nm": float(2 * np.sqrt(area_nm2 / np.pi)),
         "area_nm2": float(area_nm2),
-        "outline": tuple((float(r) + top, float(c) + left) for c, r in simple),
+        "outline": tuple((float(r) + top, float(c) + left) for c, r in simple.tolist()),
     }

@@ -83,7 +83,9 @@ def analyse_in_blocks(
             if block.owns(particle):
                 particles.append(_moved(particle, block, len(particles) + 1))
                 if part.labels is not None:
-                    here[(part.labels == particle.label) & (here == 0)] = len(particles)
+                    r0, c0, r1, c1 = particle.bbox
+                    free = here[r0:r1, c0:c1]
+                    free[(part.labels[r0:r1, c0:c1] == particle.label) & (free == 0)] = len(particles)
     assert first is not None
     return replace(
         first,

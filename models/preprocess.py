@@ -54,9 +54,15 @@ class Canonical:
 
     def to_frame(self, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Labels (h, w) on the frame's own grid (H, W), each pixel from the nearest canonical one."""
-        rows = np.minimum((np.arange(self.shape[0]) * self.scale[0] + 0.5).astype(int), labels.shape[0] - 1)
-        cols = np.minimum((np.arange(self.shape[1]) * self.scale[1] + 0.5).astype(int), labels.shape[1] - 1)
-        return np.asarray(labels[rows][:, cols])
+        rows, cols = self.nearest()
+        return labels.take(cols, axis=1)[rows]
+
+    def nearest(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """The nearest canonical row of each of the frame's rows (H,), and the same of its columns (W,)."""
+        h, w = self.image.shape
+        rows = np.minimum((np.arange(self.shape[0]) * self.scale[0] + 0.5).astype(int), h - 1)
+        cols = np.minimum((np.arange(self.shape[1]) * self.scale[1] + 0.5).astype(int), w - 1)
+        return rows, cols
 
 
 def fill_masked(image: npt.NDArray[Any]) -> Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 Image = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
+Box = tuple[slice, slice]
 
 #: (1, 1, H, W) standardised image → (1, 2, H, W) logits; H and W are multiples of 16.
 Network = Callable[[Image], Image]
@@ -112,7 +114,12 @@ def logit_maps(image: Image, network: Network) -> Image:
 
 def probabilities(logits: Image) -> Image:
     """The logistic function of logits of any shape."""
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), dtype=np.float32)
+    p = np.clip(logits, -30, 30, dtype=np.float32)
+    np.negative(p, out=p)
+    np.exp(p, out=p)
+    p += 1
+    np.reciprocal(p, out=p)
+    return np.asarray(p)
 
 
 def probability_maps(image: Image, network: Network) -> Image:
@@ -121,40 +128,56 @@ def probability_maps(image: Image, network: Network) -> Image:
 
 
 def regions(maps: Image, pixel_size_nm: float, settings: Segmentation) -> Labels:
-    """Label image (h, w) from the maps (2, h, w): regions 1, 2, … from the top, touching ones parted by their cores."""
-    mask = (maps[0] > settings.threshold).astype(np.uint8)
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(mask, contours, -1, 1, thickness=cv2.FILLED)
-    count, parts = cv2.connectedComponents(mask, connectivity=4)
-    cores = ((maps[1] > settings.core_threshold) & (mask > 0)).astype(np.uint8)
+    """Label image (h, w) from the maps (2, h, w): regions 1, 2, … from the top, touching ones parted by their cores.
+
+    Holes are filled. A connected part (4 neighbours) with several cores is parted: each pixel goes to the nearest of
+    its own cores. The whole frame is looked at once, for outlines; the rest is done in their boxes.
+    """
     smallest_px = np.pi / 4 * (settings.smallest_nm / pixel_size_nm) ** 2
-    core_count, core_parts, core_stats, _ = cv2.connectedComponentsWithStats(cores, connectivity=4)
-    large = core_stats[:, cv2.CC_STAT_AREA] >= 0.2 * smallest_px
-    large[0] = False
-    cores = large[core_parts].astype(np.uint8)
-    labels = parts.astype(np.int32)
-    owner = np.zeros(core_count, np.int64)  # of each core: the connected part it lies in
-    owner[core_parts[cores > 0]] = parts[cores > 0]
-    several = np.bincount(owner[large], minlength=count) > 1
-    if several.any():
-        _, nearest = cv2.distanceTransformWithLabels(
-            1 - cores, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP
+    mask = (maps[0] > settings.threshold).view(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    found: list[tuple[int, Box, Mask]] = []
+    for contour in contours:
+        left, top, width, height = cv2.boundingRect(contour)
+        if width * height < smallest_px:
+            continue
+        box = slice(top, top + height), slice(left, left + width)
+        filled = np.zeros((height, width), np.uint8)
+        cv2.drawContours(filled, [contour], 0, 1, cv2.FILLED, offset=(-left, -top))
+        for region in _regions_of(filled, maps[1][box] > settings.core_threshold, smallest_px):
+            inside = np.flatnonzero(region)
+            if len(inside) < smallest_px or maps[0][box][region].mean(dtype=float) < settings.smallest_mean:
+                continue
+            row, col = divmod(int(inside[0]), width)
+            found.append(((top + row) * maps.shape[2] + left + col, box, region))
+    labels = np.zeros(maps.shape[1:], np.int32)
+    for number, (_, box, region) in enumerate(sorted(found, key=lambda one: one[0]), start=1):
+        labels[box][region] = number
+    return labels
+
+
+def _regions_of(filled: npt.NDArray[np.uint8], cores: Mask, smallest_px: float) -> Iterator[Mask]:
+    """The regions (h, w) of what lies within one outline.
+
+    Parameters
+    ----------
+    filled : (h, w) 1 within the outline: parts that touch at corners alone are several.
+    cores : (h, w) where the network sees a core. One of less than a fifth of `smallest_px` is none.
+    smallest_px : parts with fewer pixels are left out.
+    """
+    count, part_of, parts, _ = cv2.connectedComponentsWithStats(filled, connectivity=4)
+    for part in range(1, count):
+        if parts[part, cv2.CC_STAT_AREA] < smallest_px:
+            continue
+        inside = part_of == part
+        _, core_of, stats, _ = cv2.connectedComponentsWithStats(
+            (cores & inside).view(np.uint8), connectivity=4
         )
-        shared = several[parts] & (parts > 0)
-        labels[shared] = count + nearest[shared]
-    return _renumbered(labels, maps[0], smallest_px, settings.smallest_mean)
-
-
-def _renumbered(labels: Labels, probability: Image, smallest_px: float, smallest_mean: float) -> Labels:
-    """Drop what is too small or too doubtful, and number the rest from the top of the frame."""
-    flat = labels.ravel()
-    present, inverse = np.unique(flat, return_inverse=True)
-    area = np.bincount(inverse)
-    mean = np.bincount(inverse, probability.ravel()) / area
-    first = np.full(len(present), flat.size, np.int64)
-    np.minimum.at(first, inverse, np.arange(flat.size))
-    kept = (present > 0) & (area >= smallest_px) & (mean >= smallest_mean)
-    order = np.flatnonzero(kept)[np.argsort(first[kept], kind="stable")]
-    renamed = np.zeros(len(present), np.int32)
-    renamed[order] = np.arange(1, len(order) + 1)
-    return renamed[inverse].reshape(labels.shape)
+        own = np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= 0.2 * smallest_px) + 1
+        if len(own) < 2:
+            yield inside
+            continue
+        away = (~np.isin(core_of, own)).view(np.uint8)
+        _, nearest = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
+        for core in range(1, int(nearest.max()) + 1):
+            yield inside & (nearest == core)

@@ -20,7 +20,7 @@ from models.features.axes import WINDOW, refine
 from models.features.crystals import Line, candidates, of_material
 from models.features.measure import Seen
 from models.features.readings import PLAIN, most_faulted, most_trusted
-from models.features.spectrum import STRONG, TRANSFORM, Spectrum
+from models.features.spectrum import BLUR_BINS, STRONG, TRANSFORM, Spectrum
 from models.features.stack import Reading, layers_seen
 from models.forest import as_rows, load_forest
 from models.results import CLASSES, Particle
@@ -230,12 +230,13 @@ def _direction(axis: tuple[float, float]) -> float:
 def spots_of(seen: Seen, spectrum: Spectrum, stack: Stack | None, material: str | None) -> tuple[Spot, ...]:
     """The Bragg spots that the features know of, placed between the bins, the strongest first."""
     step = 1 / (TRANSFORM * seen.pixel_size_nm)
+    strong = [peak for peak in spectrum.peaks if peak[3] > STRONG]
+    bins = np.array([peak[:2] for peak in strong]).reshape(-1, 2)
+    places = refine(seen.detail * seen.mask, seen.pixel_size_nm, bins * step)
     found = []
-    for row, col, _, strength in spectrum.peaks:
-        if strength <= STRONG:
-            continue
-        at = refine(seen.detail, seen.mask, seen.pixel_size_nm, (row * step, col * step))
-        frequency = float(np.hypot(*at))
+    for (row, col), (_, _, _, strength) in zip(places.tolist(), strong, strict=True):
+        at = row, col
+        frequency = float(np.hypot(row, col))
         direction = _direction(at)
         apart = None
         if stack is not None:
@@ -269,9 +270,7 @@ def stack_of(reading: Reading, spectrum: Spectrum, pixel_size_nm: float) -> Stac
     turns = np.angle(seen) / (2 * np.pi) % 1.0
     hexagonal = reading.base == "h" if faulted else reading.perfect_h >= reading.perfect_c
     row, col = (round(k * TRANSFORM * pixel_size_nm) + TRANSFORM // 2 for k in reading.axis_rc)
-    near = cv2.GaussianBlur(spectrum.ratio.astype(np.float32), (0, 0), 1.0)[
-        row - 1 : row + 2, col - 1 : col + 2
-    ]
+    near = cv2.GaussianBlur(spectrum.plane(), (0, 0), BLUR_BINS)[row - 1 : row + 2, col - 1 : col + 2]
     layers = tuple(
         Layer(n / length, float(turn), float(abs(z)), letter)
         for n, (turn, z, letter) in enumerate(zip(turns, seen, word, strict=True))

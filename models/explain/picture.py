@@ -135,7 +135,7 @@ def _draw_direction(axes: Axes, stack: Stack, seen: Seen) -> None:
 
 def _draw_spectrum(axes: Axes, explanation: Explanation, seen: Seen) -> None:
     """The power over the ground's [nm⁻¹] with the spots circled, and the stacking direction."""
-    ratio = cv2.GaussianBlur(seen.spectrum().ratio.astype(np.float32), (0, 0), 0.8)
+    ratio = cv2.GaussianBlur(seen.spectrum().plane(), (0, 0), 0.8)
     half = 0.5 / seen.pixel_size_nm
     bin_width = 2 * half / TRANSFORM
     extent = (-half - bin_width / 2, half - bin_width / 2, half - bin_width / 2, -half - bin_width / 2)

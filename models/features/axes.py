@@ -8,15 +8,18 @@ the power spectrum in every direction; carbon's speckle, and lattices of other z
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import sparse
 
-from models.features.stack import LATERAL_RATIO
+from models.features.layers import LATERAL_RATIO
+from models.features.spectrum import blurred
+
+Real = npt.NDArray[np.float64]
+Image = npt.NDArray[np.float32]
 
 HEIGHTS = np.array([-1, -2 / 3, -1 / 2, -1 / 3, 0, 1 / 3, 1 / 2, 2 / 3, 1])
 """Where the row's reflections can lie, along the axis [of the layers' reflection]."""
@@ -39,6 +42,8 @@ OTHER_ZONES: dict[str, tuple[tuple[float, float], ...]] = {
     "100": ((2 / np.sqrt(3), 0), (2 / np.sqrt(3), 90), (np.sqrt(8 / 3), 45), (np.sqrt(8 / 3), 135)),
     "112": ((1.0, 0), (np.sqrt(8 / 3), 90)),
 }
+PERIODS = {"0001": 60.0, "111": 60.0, "100": 90.0, "112": 180.0}
+"""Turned by so much, a zone's spots and their Friedel pairs come to lie on one another [°]."""
 
 
 @dataclass(frozen=True)
@@ -56,99 +61,173 @@ class Axis:
     """Of the three highest points of the row."""
 
 
-def smoothed(ratio: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """What templates are laid over: a spectrum (N, N) over the background's, its logarithm, a little blurred."""
-    return np.asarray(cv2.GaussianBlur(np.log1p(ratio).astype(np.float32), (0, 0), 1.0))
+@dataclass(frozen=True)
+class Points:
+    """Places in a half plane of the spectrum, each read from the four bins around it."""
+
+    bins: npt.NDArray[np.int32]
+    """(P, 4) flat indices."""
+    weights: Image
+    """(P, 4)."""
+
+    def read(self, flat: Image, chosen: slice) -> Image:
+        """What some of the places have."""
+        return np.asarray((flat[self.bins[chosen]] * self.weights[chosen]).sum(axis=1))
+
+    def matrix(self, size: int) -> sparse.csr_array:
+        """(P, size) what reads all places from the flat half plane."""
+        count = len(self.bins)
+        starts = np.arange(0, 4 * count + 1, 4)
+        return sparse.csr_array((self.weights.ravel(), self.bins.ravel(), starts), shape=(count, size))
 
 
-def stacking_axes(
-    smooth: npt.NDArray[np.float32], step_per_nm: float, frequencies: Sequence[float]
-) -> list[Axis]:
+def points(rows: Real, cols: Real, reach: int) -> Points:
+    """Places (row, column) [bins from zero frequency], for the half plane that `models.features.spectrum` keeps."""
+    upper = np.where(rows.ravel() < 0, -1.0, 1.0)  # the power at -k is that at k
+    r = (rows.ravel() * upper).clip(0, reach)
+    c = (cols.ravel() * upper).clip(-reach, reach) + reach
+    r0, c0 = (np.minimum(np.floor(x), last - 1) for x, last in ((r, reach), (c, 2 * reach)))
+    dr, dc = r - r0, c - c0
+    first = (r0 * (2 * reach + 1) + c0).astype(np.int32)
+    bins = first[:, None] + np.array([0, 1, 2 * reach + 1, 2 * reach + 2], np.int32)
+    weights = np.stack([(1 - dr) * (1 - dc), (1 - dr) * dc, dr * (1 - dc), dr * dc], axis=1)
+    return Points(bins, weights.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The templates of every direction and layer frequency, for spectra of one sampling."""
+
+    tried: Real
+    """(F,) layer frequencies [nm⁻¹]."""
+    stack: Points
+    """Of (F, A, 10): the layers' reflection and the row's, in every direction."""
+    scores: sparse.csr_array
+    """(F A, bins) what scores the template of a stack."""
+    spots: sparse.csr_array
+    """(S, bins) what reads the spots of all other zones."""
+    zones: dict[str, tuple[slice, int]]
+    """Of each zone: its rows of `spots`, spot by spot, and how many spots one template of it has."""
+
+
+@lru_cache(maxsize=8)
+def templates(frequencies: tuple[float, ...], step_per_nm: float, reach: int) -> Templates:
+    """The templates for known layer frequencies.
+
+    Parameters
+    ----------
+    frequencies : layer frequencies that may be there [nm⁻¹].
+    step_per_nm : between two bins [nm⁻¹].
+    reach : rows and columns of the half plane reach so far from zero frequency [bins].
+    """
+    tried = np.array(sorted({round(f * scale, 3) for f in frequencies for scale in SCALES}))
+    size = (reach + 1) * (2 * reach + 1)
+    f = tried[:, None, None] / step_per_nm
+    cos, sin = np.cos(ANGLES)[None, :, None], np.sin(ANGLES)[None, :, None]
+    along = np.concatenate([[1.0], HEIGHTS])
+    across = np.concatenate([[0.0], np.full(len(HEIGHTS), LATERAL_RATIO)])
+    stack = points(f * (along * cos - across * sin), f * (along * sin + across * cos), reach)
+    parts = np.array([1.0, *([ROW_COUNTS / len(HEIGHTS)] * len(HEIGHTS))], np.float32) / np.float32(
+        1 + ROW_COUNTS
+    )
+    mean = sparse.kron(
+        sparse.eye_array(len(tried) * len(ANGLES), dtype=np.float32), parts[None], format="csr"
+    )
+    read, zones, start = [], {}, 0
+    for name, spots in OTHER_ZONES.items():
+        length = np.array([k for k, _ in spots])
+        turns = ANGLES[np.radians(PERIODS[name]) - ANGLES > 1e-9]
+        angle = turns[None] + np.radians([a for _, a in spots])[:, None]
+        radius = length[:, None, None] * f.ravel()[None, :, None]
+        here = points(radius * np.cos(angle)[:, None], radius * np.sin(angle)[:, None], reach)
+        read.append(here.matrix(size))
+        zones[name] = (slice(start, start + len(here.bins)), len(spots))
+        start += len(here.bins)
+    scores = (mean @ stack.matrix(size)).tocsr()
+    return Templates(tried, stack, scores, sparse.vstack(read, format="csr"), zones)
+
+
+def smoothed(ratio: Image) -> Image:
+    """What templates are laid over: a half plane of power over the background's, its logarithm, a little blurred."""
+    return blurred(np.log1p(ratio))
+
+
+def stacking_axes(smooth: Image, known: Templates) -> list[Axis]:
     """The likeliest axes, best first, `MOST` at the most.
 
     Parameters
     ----------
-    smooth : (N, N) `smoothed` spectrum of a particle, zero frequency at (N // 2, N // 2).
-    step_per_nm : between two bins [nm⁻¹].
-    frequencies : layer frequencies that may be there [nm⁻¹].
+    smooth : `smoothed` half plane of a particle's spectrum.
     """
-    tried = _tried(frequencies)
-    f = np.array(tried)[:, None, None]
-    cos, sin = np.cos(ANGLES)[None, :, None], np.sin(ANGLES)[None, :, None]
-    along = np.concatenate([[1.0], HEIGHTS])
-    across = np.concatenate([[0.0], np.full(len(HEIGHTS), LATERAL_RATIO)])
-    centre = smooth.shape[0] // 2
-    rows = f * (along * cos - across * sin) / step_per_nm + centre
-    cols = f * (along * sin + across * cos) / step_per_nm + centre
-    power = ndimage.map_coordinates(smooth, [rows, cols], order=1, mode="nearest")
-    score = (power[..., 0] + ROW_COUNTS * power[..., 1:].mean(axis=-1)) / (1 + ROW_COUNTS)
+    flat = smooth.ravel()
+    score = (known.scores @ flat).reshape(len(known.tried), len(ANGLES))
+    which, best = score.argmax(axis=0), score.max(axis=0)
     found: list[Axis] = []
     for _ in range(MOST):
-        i, j = np.unravel_index(int(score.argmax()), score.shape)
-        if not np.isfinite(score[i, j]):
+        j = int(best.argmax())
+        if not np.isfinite(best[j]):
             break
+        i, own = int(which[j]), float(best[j])
+        start = (i * len(ANGLES) + j) * (1 + len(HEIGHTS))
+        power = known.stack.read(flat, slice(start, start + 1 + len(HEIGHTS)))
+        frequency = known.tried[i]
         found.append(
             Axis(
-                float(tried[i] * np.cos(ANGLES[j])),
-                float(tried[i] * np.sin(ANGLES[j])),
-                float(score[i, j]),
-                float(power[i, j, 0]),
-                float(np.sort(power[i, j, 1:])[-3:].mean()),
+                float(frequency * np.cos(ANGLES[j])),
+                float(frequency * np.sin(ANGLES[j])),
+                own,
+                float(power[0]),
+                float(np.sort(power[1:])[-3:].mean()),
             )
         )
         turn = np.abs((ANGLES - ANGLES[j] + np.pi / 2) % np.pi - np.pi / 2)
-        score[:, turn < APART] = -np.inf
+        best[turn < APART] = -np.inf
     return found
 
 
-def other_zones(
-    smooth: npt.NDArray[np.float32], step_per_nm: float, frequencies: Sequence[float]
-) -> dict[str, float]:
+def other_zones(smooth: Image, known: Templates) -> dict[str, float]:
     """How much of each of `OTHER_ZONES` there is: the weakest of its spots, at the best angle and frequency.
 
     Mean logarithm of the power over the background's; parameters as of `stacking_axes`. Wurtzite [0001] has six
     {10-10}, the cubic [111] six {220}, [100] four {200} and {220}, [112] (wurtzite [10-10]) {111} and {220} at right
     angles.
     """
-    tried = _tried(frequencies)
-    f, centre = np.array(tried)[:, None, None], smooth.shape[0] // 2
-    found = {}
-    for name, spots in OTHER_ZONES.items():
-        size = np.array([k for k, _ in spots])
-        angle = ANGLES[:, None] + np.radians([a for _, a in spots])[None]
-        rows = f * size * np.cos(angle)[None] / step_per_nm + centre
-        cols = f * size * np.sin(angle)[None] / step_per_nm + centre
-        power = ndimage.map_coordinates(smooth, [rows, cols], order=1, mode="nearest")
-        found[name] = float(power.min(axis=-1).max())
-    return found
+    power = known.spots @ smooth.ravel()
+    return {
+        name: float(power[rows].reshape(count, -1).min(axis=0).max())
+        for name, (rows, count) in known.zones.items()
+    }
 
 
-def _tried(frequencies: Sequence[float]) -> list[float]:
-    return sorted({round(f * scale, 3) for f in frequencies for scale in SCALES})
+def refine(inside: Image, pixel_size_nm: float, places: Real) -> Real:
+    """Where reflections lie between the bins (A, 2) [nm⁻¹]: a quadratic through the transform at five points, twice.
 
-
-def refine(
-    detail: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.bool_],
-    pixel_size_nm: float,
-    axis: tuple[float, float],
-) -> tuple[float, float]:
-    """The reflection's place between the bins: a quadratic through the transform at nine points, twice."""
-    inside = np.where(mask, detail, np.float32(0)).astype(np.complex64)
-    rows, cols = (np.arange(n) * pixel_size_nm for n in detail.shape)
-    step = 0.03
-    k = np.array(axis)
+    Parameters
+    ----------
+    inside : (h, w) a region's detail, 0 outside of it.
+    places : (A, 2) where they were found (row, column) [nm⁻¹].
+    """
+    pixels = inside.astype(np.complex64)
+    rows, cols = (-2 * np.pi * pixel_size_nm * np.arange(n) for n in inside.shape)
+    k, step = np.array(places, float).reshape(-1, 2), 0.03
     for _ in range(2):
-        offsets = np.array([-step, 0.0, step])
-        wave_r = np.exp(-2j * np.pi * np.outer(offsets + k[0], rows)).astype(np.complex64)
-        wave_c = np.exp(-2j * np.pi * np.outer(offsets + k[1], cols)).astype(np.complex64)
-        grid = np.abs(wave_r @ inside @ wave_c.T)
-        for i, line in enumerate((grid[:, 1], grid[1])):
-            bend = line[0] - 2 * line[1] + line[2]
-            if bend < 0:
-                k[i] += float(np.clip(0.5 * (line[0] - line[2]) / bend, -1, 1)) * step
+        at = k[:, :, None] + np.array([-step, 0.0, step])
+        along_rows, along_cols = _waves(at[:, 0, :, None] * rows), _waves(at[:, 1, :, None] * cols)
+        partly = (along_rows.reshape(-1, len(rows)) @ pixels).reshape(along_cols.shape)
+        grid = np.abs(partly @ along_cols.swapaxes(1, 2))  # (A, 3, 3)
+        before, here, after = np.stack([grid[:, :, 1], grid[:, 1, :]], axis=1).transpose(2, 0, 1)
+        bend = np.minimum(before - 2 * here + after, 0)
+        k += step * np.clip(0.5 * (before - after) / np.where(bend < 0, bend, -np.inf), -1, 1)
         step /= 2
-    return float(k[0]), float(k[1])
+    return k
+
+
+def _waves(phase: Real) -> npt.NDArray[np.complex64]:
+    """exp(i x), in single precision."""
+    single = phase.astype(np.float32)
+    waves = np.empty(phase.shape, np.complex64)
+    waves.real, waves.imag = np.cos(single), np.sin(single)
+    return waves
 
 
 def axis_features(axes: list[Axis]) -> dict[str, float]:

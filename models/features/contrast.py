@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import cv2
 import numpy as np
 
@@ -10,6 +12,8 @@ from models.features.spectrum import Image, Labels
 
 RING_NM = 1.0
 """Width of the ring around a region that it is compared with [nm]."""
+FEWEST = 20
+"""A ring of so few pixels is no surrounding; everything near the region stands for it."""
 
 
 def contrast(image: Image, labels: Labels, region: Region, pixel_size_nm: float) -> dict[str, float]:
@@ -20,13 +24,20 @@ def contrast(image: Image, labels: Labels, region: Region, pixel_size_nm: float)
         slice(top, region.top + region.soft.shape[0] + pad),
         slice(left, region.left + region.soft.shape[1] + pad),
     )
-    cut = labels[here]
+    near, cut = image[here], labels[here]
     own = (cut == region.label).astype(np.uint8)
-    around = (cv2.dilate(own, np.ones((2 * pad + 1, 2 * pad + 1), np.uint8)) > 0) & (cut == 0)
-    inside = image[here][own > 0]
-    ring = image[here][around] if around.sum() > 20 else image[here]
-    spread = float(ring.std()) + 1e-6
+    around = cv2.dilate(own, np.ones((2 * pad + 1, 2 * pad + 1), np.uint8))
+    around[cut != 0] = 0
+    inside_mean, inside_spread = _mean_and_spread(near, own)
+    ring = around if cv2.countNonZero(around) > FEWEST else None
+    ring_mean, ring_spread = _mean_and_spread(near, ring)
+    spread = ring_spread + 1e-6
     return {
-        "contrast_mean": float((inside.mean() - ring.mean()) / spread),
-        "contrast_spread": float(np.log(inside.std() / spread + 1e-6)),
+        "contrast_mean": (inside_mean - ring_mean) / spread,
+        "contrast_spread": log(inside_spread / spread + 1e-6),
     }
+
+
+def _mean_and_spread(image: Image, mask: cv2.typing.MatLike | None) -> tuple[float, float]:
+    mean, spread = cv2.meanStdDev(image, mask=mask)
+    return float(mean[0, 0]), float(spread[0, 0])

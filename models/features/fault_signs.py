@@ -6,19 +6,24 @@ at the row's lateral frequency.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
 from models.features.stack import Reading
 
+Complex = npt.NDArray[np.complexfloating]
 Real = npt.NDArray[np.float64]
 
 FINE = 4
 """Steps of a row's profile in each of its resolution elements."""
+HANDS = (1 / 3, -2 / 3, -1 / 3, 2 / 3)
+"""Heights of the spots of ABC, and of its twin CBA."""
 
 
-def row_profile(samples: npt.NDArray[np.complexfloating]) -> tuple[Real, Real]:
+def row_profile(samples: Complex) -> tuple[Real, Real]:
     """Power along the row of reflections: heights [of the layers' reflection] from -1 to 1, and the power at each.
 
     Parameters
@@ -29,38 +34,45 @@ def row_profile(samples: npt.NDArray[np.complexfloating]) -> tuple[Real, Real]:
     of a stack along a row (Warren, *X-ray Diffraction*, ch. 13, "Stacking faults"). The heights are those of a discrete
     Fourier transform of the samples, padded with zeros to `FINE` times their number.
     """
-    series = samples.ravel()
-    count = len(series)
+    count = samples.size
     heights = np.arange(-FINE * count // 2, FINE * count // 2) * 2 / (FINE * count)
-    transform = fft.fftshift(fft.fft(series, FINE * count))
-    power = np.abs(transform) ** 2 / (count * np.sum(np.abs(series) ** 2) + 1e-12)
-    return heights, np.asarray(power)
+    return heights, np.asarray(fft.fftshift(_powers(samples)))
 
 
-def streak(samples: npt.NDArray[np.complexfloating]) -> float:
+def _powers(samples: Complex) -> Real:
+    """The powers of `row_profile`, beginning at height 0."""
+    count = samples.size
+    transform = fft.fft(samples.ravel(), FINE * count)
+    energy = float(np.vdot(samples, samples).real)
+    return np.asarray((transform.real**2 + transform.imag**2) / (count * energy + 1e-12))
+
+
+def streak(samples: Complex) -> float:
     """Over how many resolution elements the row's power is spread: few spots where the stack is regular.
 
     (ΣP)² / ΣP², the inverse participation ratio, in elements of 2 / 2N. Faults draw a row's spots out into streaks
     (Warren, ch. 13).
     """
-    _, power = row_profile(samples)
-    return float(power.sum() ** 2 / (FINE * (power**2).sum() + 1e-12))
+    power = _powers(samples)
+    return float(power.sum() ** 2 / (FINE * np.vdot(power, power) + 1e-12))
 
 
-def twin_spots(samples: npt.NDArray[np.complexfloating]) -> float:
+def twin_spots(samples: Complex) -> float:
     """The weaker of the two hands of ABC over the stronger, 0 to 1.
 
     ABC has its row's spots at heights 1/3 and -2/3, its twin CBA at -1/3 and 2/3; both are there in a twin (Hirsch et
     al., *Electron Microscopy of Thin Crystals*, ch. 6).
     """
-    series = samples.ravel()
-    j = np.arange(len(series))
+    seen = _hand_waves(samples.size) @ samples.ravel()
+    power = (seen.real**2 + seen.imag**2).tolist()
+    hands = power[0] + power[1], power[2] + power[3]
+    return float(min(hands) / (max(hands) + 1e-12))
 
-    def power(height: float) -> float:
-        return float(np.abs(np.sum(series * np.exp(-1j * np.pi * height * j))) ** 2)
 
-    hands = [power(1 / 3) + power(-2 / 3), power(-1 / 3) + power(2 / 3)]
-    return min(hands) / (max(hands) + 1e-12)
+@lru_cache(maxsize=64)
+def _hand_waves(count: int) -> npt.NDArray[np.complex128]:
+    """(4, count) what reads the spots of the two `HANDS` from a row's samples."""
+    return np.asarray(np.exp(-1j * np.pi * np.outer(HANDS, np.arange(count))))
 
 
 def signs_of(reading: Reading) -> dict[str, float]:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -18,28 +17,24 @@ from scipy import ndimage
 from models.features import edges
 from models.features.axes import axis_features, other_zones, refine, smoothed, stacking_axes
 from models.features.contrast import contrast
-from models.features.readings import stack_features, telling
+from models.features.ground import Ground, ground_of
+from models.features.readings import Stacks, stack_features, telling
 from models.features.regions import Region, region_of
 from models.features.spectrum import (
-    TRANSFORM,
     Image,
     Labels,
-    Real,
     Spectrum,
-    background_profile,
     bins,
     peak_features,
     ring_features,
     spectrum_of,
 )
-from models.features.stack import Reading, read_stack
+from models.features.stack import Reading
 
 #: Known close-packed layer frequencies [nm⁻¹] by material; the window around each covers the pixel size's error.
 LAYER_FREQUENCIES: dict[str, float] = {
     "CdSe": 2.850, "PbS": 2.918, "Au": 4.247, "Ag": 4.240, "Pt": 4.414,
 }  # fmt: skip
-SLOW_NM = 0.5
-"""Variation slower than this is taken off a frame before the stack is read [nm]."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +42,16 @@ class Measured:
     """A region's features and what they were read from."""
 
     values: dict[str, float]
-    reading: Reading | None
-    """The stack along the best axis; `None` where no axis was found."""
+    box: tuple[slice, slice]
+    """The region's rows and columns in the standardised frame."""
+    stacks: Stacks
     seen: Seen | None = None
     """What all of it was read from, where that is asked for."""
+
+    @property
+    def reading(self) -> Reading | None:
+        """The stack along the best axis; `None` where no axis was found."""
+        return telling(self.stacks.readings)
 
 
 @dataclass(frozen=True)
@@ -72,43 +73,8 @@ class Seen:
 
     def spectrum(self) -> Spectrum:
         """The spectrum from which the features were taken."""
-        return spectrum_of(self.detail, self.soft, self.background, self.pixel_size_nm)
-
-
-@dataclass(frozen=True)
-class Ground:
-    """A frame as its regions are measured against it."""
-
-    image: Image
-    """(h, w) the standardised frame."""
-    labels: Labels
-    """(h, w)."""
-    pixel_size_nm: float
-    frequencies: list[float]
-    """Layer frequencies that may be there [nm⁻¹]."""
-    background: Real
-    """Mean power of the frame outside of all regions in each of the `RINGS`."""
-    slow: Image
-    """(h, w) the frame's slow variation."""
-    edges: Image
-    """(h, w) strength of the Sobel edges."""
-    outside_edges: float
-    """Their median outside of all regions."""
-
-
-def ground_of(image: Image, labels: Labels, pixel_size_nm: float, frequencies: list[float]) -> Ground:
-    """What is measured once for all regions of a frame."""
-    strength, outside = edges.strength(image), labels == 0
-    return Ground(
-        image,
-        labels,
-        pixel_size_nm,
-        frequencies,
-        background_profile(image, labels, pixel_size_nm),
-        cv2.GaussianBlur(image, (0, 0), SLOW_NM / pixel_size_nm),
-        strength,
-        float(np.median(strength[outside])) if outside.any() else float(np.median(strength)),
-    )
+        over = bins(self.pixel_size_nm).over(self.background)
+        return spectrum_of(self.detail, self.soft, over, self.pixel_size_nm)
 
 
 def measure(
@@ -130,8 +96,10 @@ def measure(
     frequencies = sorted(set(layer_frequencies or LAYER_FREQUENCIES.values()))
     ground = ground_of(image, labels, pixel_size_nm, frequencies)
     boxes = ndimage.find_objects(labels)
-    regions = (region_of(labels, label, box, pixel_size_nm) for label, box in enumerate(boxes, start=1))
-    return [_measure_one(ground, region, keep) for region in regions]
+    return [
+        _measure_one(ground, region_of(labels, label, box, pixel_size_nm), box, keep)
+        for label, box in enumerate(boxes, start=1)
+    ]
 
 
 @cache
@@ -143,32 +111,26 @@ def feature_names() -> tuple[str, ...]:
     return tuple(measured.values)
 
 
-def _measure_one(ground: Ground, region: Region, keep: bool) -> Measured:
-    """Features of one region."""
+def _measure_one(ground: Ground, region: Region, box: tuple[slice, slice], keep: bool) -> Measured:
+    """Features of one region, whose rows and columns in the frame are `box`."""
     here, step = region.here, ground.pixel_size_nm
-    detail = (ground.image[here] - ground.slow[here]) * region.soft
-    spectrum = spectrum_of(detail, region.soft, ground.background, step)
-    values = ring_features(spectrum.power, ground.background, bins(step))
+    detail = (ground.image[here] - ground.slow(region)) * region.soft
+    spectrum = spectrum_of(detail, region.soft, ground.over, step)
+    values = ring_features(spectrum.power, ground.background, ground.bins)
     values |= peak_features(spectrum.peaks)
-    pixels = np.nonzero(region.mask)
-    values |= edges.edge_features(ground.edges[here][pixels], ground.outside_edges)
+    values |= edges.edge_features(float(ground.edges[here][region.mask].mean()), ground.outside_edges)
     values |= contrast(ground.image, ground.labels, region, step)
 
-    smooth, bin_per_nm = smoothed(spectrum.ratio), 1 / (TRANSFORM * step)
-    axes = stacking_axes(smooth, bin_per_nm, ground.frequencies)
-    zones = other_zones(smooth, bin_per_nm, ground.frequencies)
+    smooth = smoothed(spectrum.ratio)
+    axes = stacking_axes(smooth, ground.templates)
+    zones = other_zones(smooth, ground.templates)
     values |= {f"zone_{name}": power for name, power in zones.items()}
-    readings: list[Reading] = []
-    levels = detail[pixels].astype(np.float64)
-    rows_nm, cols_nm = (place.astype(np.float64) * step for place in pixels)
-    for axis in axes:
-        refined = refine(detail, region.mask, step, (axis.row, axis.col))
-        reading = read_stack(levels, rows_nm, cols_nm, refined)
-        if reading is not None:
-            readings.append(reading)
-    values |= axis_features(axes) | stack_features(readings)
+    places = refine(region.inside(detail), step, np.array([(axis.row, axis.col) for axis in axes]))
+    rows_nm, cols_nm = region.places_nm(step)
+    stacks = Stacks(detail[region.mask], rows_nm, cols_nm, places)
+    values |= axis_features(axes) | stack_features(stacks.counted)
     seen = None
     if keep:
         crop = (ground.image[here], detail, region.soft, region.mask)
-        seen = Seen(*crop, ground.background, step, tuple(readings))
-    return Measured(values, telling(readings), seen)
+        seen = Seen(*crop, ground.background, step, tuple(stacks.readings))
+    return Measured(values, box, stacks, seen)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from models.features.fault_signs import signs_of
-from models.features.stack import Reading
+from models.features.spectrum import Image, Real
+from models.features.stack import Reading, read_stacks
 
 PLAIN = 12.0
 """`Reading.significance` from which a fault is taken as plain when an axis is chosen to be shown."""
@@ -26,6 +29,39 @@ READ = (
 """Figures of a reading that become features."""
 SIGNS = ("streak", "twin_spots")
 """Of `models.features.fault_signs`, those that become features."""
+
+COUNTED = 2
+"""So many readings become features."""
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """The stack of one region along every axis that is tried, read no earlier than it is asked for."""
+
+    values: Image
+    """(P,) the region's pixels, their mean and slow variation removed."""
+    rows_nm: Real
+    cols_nm: Real
+    """(P,) where they lie [nm]."""
+    axes: Real
+    """(A, 2) reflections of the layers (row, column), the likeliest first [nm⁻¹]."""
+
+    def _along(self, axes: Real) -> list[Reading]:
+        return read_stacks(self.values, self.rows_nm, self.cols_nm, axes)
+
+    @cached_property
+    def counted(self) -> list[Reading]:
+        """The first `COUNTED` readings, from which the features are taken."""
+        first = self._along(self.axes[:COUNTED])
+        return first if len(first) == COUNTED else self.readings[:COUNTED]
+
+    @cached_property
+    def readings(self) -> list[Reading]:
+        """All of them. An axis along which the region has fewer than five layers has none."""
+        known = self.__dict__.get("counted")
+        if known is None:
+            return self._along(self.axes)
+        return [*known, *self._along(self.axes[COUNTED:])]
 
 
 def _trust(reading: Reading) -> float:

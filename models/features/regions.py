@@ -35,6 +35,16 @@ class Region:
         h, w = self.soft.shape
         return slice(self.top, self.top + h), slice(self.left, self.left + w)
 
+    def inside(self, detail: Image) -> Image:
+        """(h, w) a picture of the crop, 0 outside of the region."""
+        return np.asarray(detail * self.mask)
+
+    def places_nm(self, pixel_size_nm: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """(P,) rows and columns of the region's pixels in the crop [nm]."""
+        rows, cols = np.ogrid[: self.mask.shape[0], : self.mask.shape[1]]
+        places = (np.broadcast_to(x * pixel_size_nm, self.mask.shape)[self.mask] for x in (rows, cols))
+        return next(places), next(places)
+
 
 def region_of(labels: Labels, label: int, box: tuple[slice, slice], pixel_size_nm: float) -> Region:
     """The region in a crop that leaves 0.4 nm around it; of one larger than the transform, a part that it covers."""

@@ -9,26 +9,21 @@ neighbours are regressors, so the layer's shape and the sign of the contrast tra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import log, log1p
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.features.words import Words, letters, words
+from models.features.layers import HalfLayers, Image, half_layers
+from models.features.words import FAULTLESS, Words, words
 
 Complex = npt.NDArray[np.complex128]
 Real = npt.NDArray[np.float64]
 
-LATERAL_RATIO = 2 * np.sqrt(2) / 3
-"""|q| / |g| of every ideal close packing: row frequency 2/(√3 a) over layer frequency 1/d, d = a √(2/3)."""
-MOST_LAYERS = 56
-"""Further layers of a region are not read."""
-FEWEST_LAYERS = 5
-"""A region with fewer layers has no reading."""
-WIDE = 0.3
-"""Ends of a region are left out up to the first half layer with this share of the pixels of the widest ones."""
-BESIDE = (0.72, 0.84, 1.16, 1.28)
-"""Lateral frequencies, in units of the row's, at which the noise beside the row is measured."""
 REGRESSORS = 5
 """Complex coefficients that are fitted to every word."""
 UNDETERMINED = 0.3
@@ -88,57 +83,11 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class HalfLayers:
-    """A region cut across its stacking axis into half layers: on each layer, and between it and the next."""
-
-    across: Real
-    """(P,) lateral coordinate of each pixel [nm]."""
-    number: npt.NDArray[np.int64]
-    """(P,) half layer of each pixel, before ends that hold few pixels are left out."""
-    first: int
-    """The first half layer that is read."""
-    layers: int
-    """N, the number of layers that are read."""
-    count: Real
-    """(2N,) pixels of each half layer that is read."""
-    first_nm: float
-    """Where the middle of the first layer lies along the axis [nm], in the coordinates that were given."""
-
-    def sums(self, values: Real, frequency: float) -> Complex:
-        """(2N,) sum of each half layer's values (P,), demodulated at a lateral frequency [nm⁻¹]."""
-        wave = values * np.exp(-2j * np.pi * frequency * self.across)
-        total = np.bincount(self.number, wave.real) + 1j * np.bincount(self.number, wave.imag)
-        return np.asarray(total[self.first : self.first + 2 * self.layers])
-
-
-def half_layers(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, float]) -> HalfLayers | None:
-    """Cut a region into half layers; parameters as of `read_stack`. `None` where it has fewer than five layers."""
-    length = float(np.hypot(*axis))
-    along = (rows_nm * axis[0] + cols_nm * axis[1]) / length
-    across = (-rows_nm * axis[1] + cols_nm * axis[0]) / length
-    position = along * length  # in layers
-    # The phase of the layers' reflection says where the layers lie; the regressors take what is left of the offset.
-    origin = float(np.angle(np.sum(values * np.exp(-2j * np.pi * position)))) / (2 * np.pi)
-    number = np.floor(2 * (position + origin) + 0.5).astype(int)
-    shift = int(number.min()) - int(number.min()) % 2
-    number -= shift
-    count = np.bincount(number).astype(float)
-    wide = count >= WIDE * np.percentile(count[count > 0], 90)
-    first, last = int(np.argmax(wide)), len(wide) - int(np.argmax(wide[::-1]))
-    first -= first % 2
-    layers = min((last - first) // 2, MOST_LAYERS)
-    if layers < FEWEST_LAYERS:
-        return None
-    read = np.maximum(count[first : first + 2 * layers], 1.0)
-    return HalfLayers(across, number, first, layers, read, ((first + shift) / 2 - origin) / length)
-
-
-@dataclass(frozen=True)
 class Fits:
     """How well each candidate word explains the layers."""
 
     share: Real
-    """(C, A) share of the samples' energy that each word explains at each of the `RAMPS`."""
+    """(A, C) share of the samples' energy that each word explains at each of the `RAMPS`."""
     adjusted: Real
     """(C,) the largest over the ramps, adjusted for the number of regressors."""
     faultless: int
@@ -148,76 +97,130 @@ class Fits:
 
     def explained(self, word: int) -> float:
         """Share of the energy that a word explains, at its best ramp."""
-        return float(self.share[word].max())
+        return float(self.share[:, word].max())
 
     def ramp(self, word: int) -> float:
         """The best ramp of a word [cycles a layer]."""
-        return float(RAMPS[self.share[word].argmax()])
+        return float(RAMPS[self.share[:, word].argmax()])
 
 
-def fit_words(samples: Complex, roots: Real, candidates: Words) -> Fits:
+def fit_words(samples: Complex, pixels: Real, candidates: Words) -> Fits:
     """Fit every candidate word to the samples (N, 2) of a stack by least squares.
+
+    A sample on a layer is fitted by that layer, its predecessor and its successor, one between two layers by those two:
+    five complex coefficients, the same along the whole stack, and two fits that share none.
 
     Parameters
     ----------
-    roots : (N, 2) root of the number of pixels behind each sample.
+    pixels : (N, 2) number of pixels behind each sample.
     """
     layers = len(samples)
-    ramps = np.exp(-2j * np.pi * RAMPS[:, None, None] * np.arange(layers)[None, :, None])
-    turned = samples[None] * ramps
-    explained = _explained(_designs(candidates.phases, roots), turned.reshape(len(RAMPS), -1))
-    share = explained / (np.sum(np.abs(samples) ** 2) + 1e-12)  # (C, A)
-    best = share.max(axis=1)
+    # Samples times the roots of their pixels, at every ramp: (A, N) on the layers, and between them.
+    on, between = (samples * np.sqrt(pixels)).T[:, None] * _ramps(layers)
+    sides = np.zeros((REGRESSORS, len(RAMPS), layers), np.complex64)
+    sides[0], sides[1, :, :-1], sides[2, :, 1:] = on, on[:, 1:], on[:, :-1]
+    sides[3], sides[4, :, 1:] = between, between[:, :-1]
+    right = (sides.reshape(-1, layers) @ candidates.conjugates).reshape(REGRESSORS, len(RAMPS), -1)
+    explained = _explained(_gram_on(pixels[:, 0], candidates), list(right[:3]))
+    explained += _explained(_gram_between(pixels[:, 1], candidates), list(right[3:]))
+    share = explained / (_energy(samples) + 1e-12)  # (A, C)
+    best = share.max(axis=0)
     adjusted = 1 - (1 - best) * (2 * layers) / max(1, 2 * layers - REGRESSORS)
-    perfect = candidates.kind == ""
-    with_fault, without = np.flatnonzero(~perfect), np.flatnonzero(perfect)
     return Fits(
         share,
         adjusted,
-        faultless=int(without[np.argmax(best[without])]),
-        faulted=int(with_fault[np.argmax(best[with_fault])]),
+        faultless=int(best[:FAULTLESS].argmax()),
+        faulted=FAULTLESS + int(best[FAULTLESS:].argmax()),
     )
+
+
+def _energy(samples: Complex) -> float:
+    return float(np.vdot(samples, samples).real)
+
+
+@lru_cache(maxsize=64)
+def _ramps(layers: int) -> Complex:
+    """(A, N) the phase ramps that are tried."""
+    return np.asarray(np.exp(-2j * np.pi * np.outer(RAMPS, np.arange(layers))))
+
+
+Gram = list[list[Any]]
+"""[R][R] scalar products of the regressors of every word, each (C,) or the same for all; below the diagonal unused."""
+
+
+def _gram_on(pixels: Real, candidates: Words) -> Gram:
+    """Of the samples on layers: the layer, its predecessor, its successor. Pixels (N,)."""
+    one, two = candidates.following
+    before, after = (one @ pixels[1:]).conj(), one @ pixels[:-1]
+    across = two @ pixels[1:-1]
+    return [
+        [pixels.sum(), before, after],
+        [None, pixels[1:].sum(), across],
+        [None, None, pixels[:-1].sum()],
+    ]
+
+
+def _gram_between(pixels: Real, candidates: Words) -> Gram:
+    """Of the samples between two layers: the one, and the next. Pixels (N,)."""
+    return [[pixels.sum(), candidates.following[0] @ pixels[:-1]], [None, pixels[:-1].sum()]]
+
+
+def _explained(gram: Gram, right: list[Complex]) -> Real:
+    """(A, C) squared length of what least squares explains: Gaussian elimination, for all words and ramps at once.
+
+    Parameters
+    ----------
+    right : [R] of (A, C), the regressors' scalar products with what was seen.
+    """
+    total = np.zeros(right[0].shape)
+    for i, row in enumerate(gram):
+        pivot = np.maximum(np.real(row[i]), 0.0) + 1e-9
+        total += (right[i].real ** 2 + right[i].imag ** 2) / pivot
+        for j in range(i + 1, len(gram)):
+            factor = np.conj(row[j]) / pivot
+            right[j] = right[j] - factor.astype(np.complex64) * right[i]
+            for k in range(j, len(gram)):
+                gram[j][k] = gram[j][k] - factor * row[k]
+    return total
 
 
 def two_apart(samples: Complex) -> tuple[float, float]:
     """Mean and standard deviation of the correlation of layers two apart: 1 where ABAB, -1/2 where ABC."""
-    turn = samples[2:] * samples[:-2].conj()
-    norm = np.abs(samples[2:]) * np.abs(samples[:-2]) + 1e-12
-    correlation = (turn.real / norm).mean(axis=1)
-    return float(turn.real.sum() / norm.sum()), float(correlation.std())
+    turn = (samples[2:] * samples[:-2].conj()).real
+    size = np.abs(samples)
+    norm = size[2:] * size[:-2] + 1e-12
+    correlation = (turn / norm) @ np.array([0.5, 0.5])
+    return float(turn.sum() / norm.sum()), float(correlation.std())
 
 
-def read_stack(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, float]) -> Reading | None:
-    """Read the stack of one region along one axis; `None` where it has fewer than five layers.
+def read_stacks(values: Image, rows_nm: Real, cols_nm: Real, axes: Real) -> list[Reading]:
+    """Read the stack of one region along several axes; those along which it has fewer than five layers are left out.
 
     Parameters
     ----------
     values : (P,) the region's pixels, their mean and slow variation removed.
     rows_nm, cols_nm : (P,) where they lie [nm].
-    axis : the reflection of the layers (row, column) [nm⁻¹].
+    axes : (A, 2) the reflections of the layers (row, column) [nm⁻¹].
     """
-    cut = half_layers(values, rows_nm, cols_nm, axis)
-    if cut is None:
-        return None
-    layers, count = cut.layers, cut.count
-    lateral = LATERAL_RATIO * float(np.hypot(*axis))
-    sums = cut.sums(values, lateral)
-    beside = np.mean([np.abs(cut.sums(values, lateral * f)) ** 2 / count for f in BESIDE])
-    samples = (sums / np.sqrt(count)).reshape(layers, 2)  # noise of every sample alike
-    roots = np.sqrt(count).reshape(layers, 2)
+    cuts = half_layers(values, rows_nm, cols_nm, axes)
+    return [_reading(cut, axis) for cut, axis in zip(cuts, axes.tolist(), strict=True) if cut is not None]
 
+
+def _reading(cut: HalfLayers, axis: Sequence[float]) -> Reading:
+    """What the half layers along one axis (row, column) [nm⁻¹] say."""
+    layers, pixels = cut.layers, cut.count.reshape(-1, 2)
+    samples = cut.sums.reshape(layers, 2) / np.sqrt(pixels)  # noise of every sample alike
     candidates = words(layers)
-    fits = fit_words(samples, roots, candidates)
-    perfect = candidates.kind == ""
-    h, c = (float(fits.adjusted[perfect & (candidates.base == base)].max()) for base in "hc")
+    fits = fit_words(samples, pixels, candidates)
+    h, c = float(fits.adjusted[:2].max()), float(fits.adjusted[2:FAULTLESS].max())
     faulted, faultless = fits.faulted, fits.faultless
-    left_faulted, left_perfect = (1 - fits.explained(word) for word in (faulted, faultless))
-    energy, noise = float(np.sum(np.abs(samples) ** 2)), float(beside) + 1e-12
+    left_faulted, left_perfect = (max(0.0, 1 - fits.explained(word)) for word in (faulted, faultless))
+    energy, noise = _energy(samples), cut.beside + 1e-12
     free = max(1, 2 * layers - REGRESSORS)
     turn_mean, turn_spread = two_apart(samples)
     place = float(candidates.place[faulted])
     return Reading(
-        axis_rc=(float(axis[0]), float(axis[1])),
+        axis_rc=(axis[0], axis[1]),
         layers=layers,
         perfect_h=h,
         perfect_c=c,
@@ -226,20 +229,20 @@ def read_stack(values: Real, rows_nm: Real, cols_nm: Real, axis: tuple[float, fl
         kind=str(candidates.kind[faulted]),
         place=place,
         gain=float(fits.adjusted[faulted]) - max(h, c),
-        significance=float(2 * layers * np.log((left_perfect + 1e-6) / (left_faulted + 1e-6))),
-        row_power=float(np.log((np.mean(np.abs(sums) ** 2 / count) + 1e-12) / (beside + 1e-12))),
+        significance=2 * layers * log((left_perfect + 1e-6) / (left_faulted + 1e-6)),
+        row_power=log((energy / (2 * layers) + 1e-12) / noise),
         turn_mean=turn_mean,
         turn_spread=turn_spread,
-        depth=float(min(place, layers - 1 - place)),
-        misfit_perfect=float(np.log(energy * left_perfect / (free * noise) + 1e-3)),
-        misfit_faulted=float(np.log(energy * left_faulted / (free * noise) + 1e-3)),
-        evidence=float(np.log1p(max(0.0, energy * left_perfect - energy * left_faulted) / noise)),
-        word=letters(candidates.phases[faulted]),
-        perfect_word=letters(candidates.phases[faultless]),
+        depth=min(place, layers - 1 - place),
+        misfit_perfect=log(energy * left_perfect / (free * noise) + 1e-3),
+        misfit_faulted=log(energy * left_faulted / (free * noise) + 1e-3),
+        evidence=log1p(max(0.0, energy * left_perfect - energy * left_faulted) / noise),
+        word=candidates.letters[faulted],
+        perfect_word=candidates.letters[faultless],
         ramps=(fits.ramp(faulted), fits.ramp(faultless)),
         first_nm=cut.first_nm,
         samples=samples,
-        roots=roots,
+        roots=np.sqrt(pixels),
     )
 
 
@@ -262,14 +265,6 @@ def layers_seen(reading: Reading, word: str, ramp: float) -> Complex:
     between = seen[:, 1] - c[4] * padded[2:]
     own = np.abs(c[0]) ** 2 + np.abs(c[3]) ** 2 + 1e-12
     return np.asarray((c[0].conj() * on + c[3].conj() * between) / own)
-
-
-def _explained(designs: Complex, observed: Complex) -> Real:
-    """Squared length of each observation (A, S) projected on the columns of each design (C, S, R): (C, A)."""
-    adjoint = designs.conj().swapaxes(1, 2)
-    gram = adjoint @ designs + 1e-9 * np.eye(REGRESSORS)
-    moments = adjoint @ observed.T  # (C, R, A)
-    return np.asarray((moments.conj() * np.linalg.solve(gram, moments)).real.sum(axis=1))
 
 
 def _designs(phases: Complex, root: Real) -> Complex:

@@ -19,11 +19,13 @@ RUNS: tuple[tuple[str, str, str], ...] = (
     ("c", "intrinsic", "hh"),
     ("c", "extrinsic", "hch"),
 )
+FAULTLESS = 4
+"""The first words of a length have no fault: ABAB and ABCABC, each in both hands."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """Candidate words for a number of layers."""
+    """Candidate words for a number of layers; the `FAULTLESS` ones stand first."""
 
     base: npt.NDArray[np.str_]
     """(C,) `h` or `c`."""
@@ -33,6 +35,12 @@ class Words:
     """(C,) middle of the fault [layers from the first]; NaN for a faultless word."""
     phases: Complex
     """(C, N) exp(2πi σ/3) of every layer."""
+    conjugates: npt.NDArray[np.complex64]
+    """(N, C) the same, conjugate, each word a column."""
+    following: tuple[Complex, Complex]
+    """(C, N - 1) and (C, N - 2): each layer's conjugate phase times that of the next, and of the next but one."""
+    letters: tuple[str, ...]
+    """The words (N letters), the first layer's A."""
 
 
 @lru_cache(maxsize=64)
@@ -53,9 +61,14 @@ def words(layers: int) -> Words:
                 place.append(first + (len(run) - 1) / 2 if run else np.nan)
                 steps.append(positions[:layers])
     phases = np.exp(2j * np.pi / 3 * np.array(steps))
-    return Words(np.array(base), np.array(kind), np.array(place), phases)
-
-
-def letters(phases: Complex) -> str:
-    """The word (N letters) of phases (N,), the first layer's letter being A where its phase is 0."""
-    return "".join("ABC"[round(3 * float(turn)) % 3] for turn in np.angle(phases) / (2 * np.pi))
+    following = tuple(phases[:, :-n].conj() * phases[:, n:] for n in (1, 2))
+    letters = tuple("".join("ABC"[step % 3] for step in positions) for positions in steps)
+    return Words(
+        base=np.array(base),
+        kind=np.array(kind),
+        place=np.array(place),
+        phases=phases,
+        conjugates=np.ascontiguousarray(phases.conj().T, dtype=np.complex64),
+        following=(following[0], following[1]),
+        letters=letters,
+    )

@@ -14,8 +14,9 @@ from models.errors import ModelError
 from models.explain.explanation import Explainer, contributions, spots_of, stack_of
 from models.explain.picture import as_png, picture
 from models.features.crystals import CRYSTALS, candidates, lines, of_material
+from models.features.layers import LATERAL_RATIO
 from models.features.measure import feature_names, measure
-from models.features.stack import LATERAL_RATIO, layers_seen, read_stack
+from models.features.stack import layers_seen, read_stacks
 from models.forest import load_forest
 from models.preprocess import Preprocessing, standardise
 
@@ -129,8 +130,7 @@ def test_the_first_layer_lies_where_it_is_said() -> None:
     """Of pixels whose layers are known: bright planes at 0.2 nm and every third of a nanometre on."""
     rows, cols = (x.ravel().astype(float) * STEP for x in np.mgrid[:80, :80])
     values = np.cos(2 * np.pi * 3.0 * (rows - 0.2)) * (1 + np.cos(2 * np.pi * 3.0 * LATERAL_RATIO * cols))
-    reading = read_stack(values, rows, cols, (3.0, 0.0))
-    assert reading is not None
+    (reading,) = read_stacks(values, rows, cols, np.array([(3.0, 0.0)]))
     assert (reading.first_nm - 0.2) * 3 == pytest.approx(round((reading.first_nm - 0.2) * 3), abs=0.05)
     assert -0.2 < reading.first_nm < 0.4
 
@@ -140,8 +140,7 @@ def test_layers_of_noise_are_not_pulled_onto_their_letters() -> None:
     rows, cols = (x.ravel().astype(float) * STEP for x in np.mgrid[:120, :120])
     away: list[float] = []
     for _ in range(6):
-        reading = read_stack(rng.standard_normal(rows.size), rows, cols, (2.85, 0.0))
-        assert reading is not None
+        (reading,) = read_stacks(rng.standard_normal(rows.size), rows, cols, np.array([(2.85, 0.0)]))
         turns = np.angle(layers_seen(reading, reading.perfect_word, reading.ramps[1])) / (2 * np.pi)
         letters = np.array(["ABC".index(letter) for letter in reading.perfect_word]) / 3
         away += list((turns - letters + 0.5) % 1 - 0.5)
@@ -186,7 +185,8 @@ def test_a_picture_is_drawn_of_everything(bundle: Bundle, with_stack: bool) -> N
     assert measured is not None
     assert measured.seen is not None
     if not with_stack:  # as of a particle with fewer than five layers
-        measured = replace(measured, reading=None, seen=replace(measured.seen, readings=()))
+        stacks = replace(measured.stacks, axes=np.zeros((0, 2)))
+        measured = replace(measured, stacks=stacks, seen=replace(measured.seen, readings=()))
         particle = replace(particle, measured=measured)
     explanation = Explainer(bundle).explain(particle, 1)
     assert (explanation.stack is None) == ("there is no stack to read" in explanation.why) == (not with_stack)

@@ -1,10 +1,15 @@
 """The stack reading names the word that made an image, and its features do not change with what must not matter."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from models.features.layers import LATERAL_RATIO
 from models.features.measure import measure
-from models.features.stack import LATERAL_RATIO, read_stack, words
+from models.features.stack import RAMPS, fit_words, read_stacks
+from models.features.words import words
 from models.preprocess import Preprocessing, standardise
 
 STEP = 0.05
@@ -39,8 +44,7 @@ def reading_of(stack: str, angle_deg: float = 0.0, noise: float = 0.3):
     rows, cols = np.nonzero(labels)
     axis = (2.85 * np.cos(np.radians(angle_deg)), 2.85 * np.sin(np.radians(angle_deg)))
     values = image[rows, cols].astype(float)
-    reading = read_stack(values - values.mean(), rows * STEP, cols * STEP, axis)
-    assert reading is not None
+    (reading,) = read_stacks(values - values.mean(), rows * STEP, cols * STEP, np.array([axis]))
     return reading
 
 
@@ -87,7 +91,7 @@ def test_the_words_of_a_length_are_all_there() -> None:
 def test_too_few_layers_are_not_read() -> None:
     image, labels = lattice("ABA")
     rows, cols = np.nonzero(labels)
-    assert read_stack(image[rows, cols].astype(float), rows * STEP, cols * STEP, (2.85, 0.0)) is None
+    assert read_stacks(image[rows, cols], rows * STEP, cols * STEP, np.array([(2.85, 0.0)])) == []
 
 
 def features_of(image: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -139,3 +143,38 @@ def test_a_huge_crescent_is_measured_where_it_is() -> None:
     image = np.random.default_rng(0).standard_normal((700, 700)).astype(np.float32)
     (measured,) = measure(image, ring.astype(np.int32), STEP)
     assert all(np.isfinite(value) for value in measured.values.values())
+
+
+@pytest.mark.parametrize("layers", [5, 9, 16])
+def test_every_word_is_fitted_by_least_squares(layers: int) -> None:
+    """The share that each explains at each ramp, against a plain solution of its regressors."""
+    rng = np.random.default_rng(layers)
+    pixels = rng.integers(20, 200, (layers, 2)).astype(float)
+    samples = rng.standard_normal((layers, 2)) + 1j * rng.standard_normal((layers, 2))
+    candidates = words(layers)
+    share = fit_words(samples, pixels, candidates).share
+    assert share.shape == (len(RAMPS), len(candidates.kind))
+    for word in range(0, len(candidates.kind), 7):
+        told = np.concatenate([[0], candidates.phases[word], [0]])
+        design = np.zeros((layers, 2, 5), complex)
+        design[:, 0, :3] = np.stack([told[1:-1], told[:-2], told[2:]], axis=1)
+        design[:, 1, 3:] = np.stack([told[1:-1], told[2:]], axis=1)
+        design *= np.sqrt(pixels)[..., None]
+        for a in (0, 4, 7):
+            turned = samples * np.exp(-2j * np.pi * RAMPS[a] * np.arange(layers))[:, None]
+            fitted = design.reshape(-1, 5) @ np.linalg.lstsq(design.reshape(-1, 5), turned.ravel())[0]
+            energy = np.sum(np.abs(fitted) ** 2) / np.sum(np.abs(samples) ** 2)
+            assert share[a, word] == pytest.approx(energy, abs=1e-4), (candidates.kind[word], a)
+
+
+@pytest.mark.parametrize(
+    ("stack", "angle", "noise"),
+    [("ABABABCBCBCBC", 17.0, 0.6), ("ABCABCABCABC", 101.0, 1.2), ("ABABABA", 64.0, 2.5)],
+)
+def test_features_are_those_that_the_shipped_forest_learnt(stack: str, angle: float, noise: float) -> None:
+    """Kept values: a forest must be refitted where they change. Computed in double precision, pixel by pixel."""
+    kept = json.loads(Path(__file__).with_name("measured.json").read_text())[stack]
+    found = features_of(*lattice(stack, angle, noise, seed=4))
+    assert list(found) == list(kept)
+    for name, value in kept.items():
+        assert found[name] == pytest.approx(value, rel=2e-3, abs=2e-3), name

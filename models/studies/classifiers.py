@@ -1,0 +1,261 @@
+"""Which classifier, and what keeps `null` from leaking: `python -m models.studies.classifiers ROWS --help`.
+
+`ROWS` are the rows of features that `train forest` leaves beside a bundle. Everything learns from its training
+specimens. What is chosen is chosen on the validation specimens, and the test specimens are looked at once, for what was
+chosen.
+Intervals are of a bootstrap over specimens; differences are of the same resamples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.evaluation.class_scores import best_sharpening, scores
+from models.evaluation.tables import Table
+from models.examples.rows import Rows, load_rows
+from models.forest import sharpened
+from models.results import CLASSES
+from models.training.forest_file import NULL_WEIGHS, new_forest
+
+Classes = npt.NDArray[np.int64]
+Probabilities = npt.NDArray[np.float64]
+Weights = npt.NDArray[np.float64]
+
+NULL = CLASSES.index("null")
+RESOLVED = [CLASSES.index("yes"), CLASSES.index("no")]
+FOLDS = 5
+RESAMPLED = 400
+WEIGHTS = (1.0, 4.0, 8.0)
+"""What a `null` row may weigh, besides `NULL_WEIGHS`."""
+HARD_WEIGHS = 4.0
+"""What a `null` row weighs more that a forest without its specimen calls `yes` or `no`."""
+THRESHOLDS = tuple(np.arange(0.05, 0.5, 0.05).round(2).tolist())
+"""From such a probability of `null` a region may be called `null`, whatever else is likelier."""
+MAY_LOSE = 0.01
+"""Of the ways to lower the leak those stay that lose no more macro-F1 than this on validation."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to name the classes of regions."""
+
+    name: str
+    boosting: bool = False
+    null_weighs: float = NULL_WEIGHS
+    hard: bool = False
+    """Whether hard `null` rows weigh more."""
+    threshold: float | None = None
+    """Probability from which a region is called `null`."""
+
+
+FOREST, BOOSTING = Way("forest"), Way("boosting", boosting=True)
+WAYS = (
+    FOREST,
+    BOOSTING,
+    *(Way(f"forest, null weighs {w:g}", null_weighs=w) for w in WEIGHTS),
+    Way(f"forest, hard null rows weigh {HARD_WEIGHS:g} times", hard=True),
+    *(Way(f"forest, null from p = {t:g}", threshold=t) for t in THRESHOLDS),
+)
+
+
+def split_of(specimens: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
+    """`validation` or `test` for specimens that were not learnt, by the last number of their names.
+
+    Data sets give numbers that end in 8 to validation and those in 9 to the test; frames that hold nothing, which
+    belong to neither, are halved in the same way.
+    """
+    number = np.array([int(name.rsplit("-", 1)[-1]) for name in specimens], int)
+    return np.where(number % 2 == 0, "validation", "test")
+
+
+def fitted(way: Way, learn: Rows, weights: Weights, *, trees: int, seed: int) -> Any:
+    """A classifier that has learnt from weighted rows; it has scikit-learn's `predict_proba`."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    if way.boosting:
+        new: Any = HistGradientBoostingClassifier(
+            learning_rate=0.08, max_iter=150, max_leaf_nodes=15, l2_regularization=1.0, random_state=seed
+        )
+    else:
+        new = new_forest(trees, seed).set_params(class_weight=None)
+    return new.fit(learn.features, learn.classes, sample_weight=weights)
+
+
+def votes_of(classifier: Any, rows: Rows) -> Probabilities:
+    """(R, 4) probabilities in the order of `CLASSES`."""
+    votes = np.zeros((len(rows.classes), len(CLASSES)))
+    votes[:, classifier.classes_] = classifier.predict_proba(rows.features)
+    return votes
+
+
+def out_of_fold(way: Way, learn: Rows, weights: Weights, *, trees: int, seed: int) -> Probabilities:
+    """(R, 4) votes for each row by a classifier that has not seen its specimen."""
+    from sklearn.model_selection import GroupKFold
+
+    votes = np.zeros((len(learn.classes), len(CLASSES)))
+    splitter = GroupKFold(FOLDS, shuffle=True, random_state=seed)
+    for some, rest in splitter.split(learn.features, groups=learn.specimen):
+        chosen, left = (np.isin(np.arange(len(learn.classes)), part) for part in (some, rest))
+        classifier = fitted(way, learn.of(chosen), weights[chosen], trees=trees, seed=seed)
+        votes[left] = votes_of(classifier, learn.of(left))
+    return votes
+
+
+def leaked(truth: Classes, called: Classes) -> npt.NDArray[np.bool_]:
+    """Which regions are `null` and called `yes` or `no`."""
+    return np.asarray((truth == NULL) & np.isin(called, RESOLVED))
+
+
+def probabilities(way: Way, judged: Probabilities) -> Probabilities:
+    """The probabilities by which a way calls: where it says `null`, that is made the likeliest by a hair."""
+    if way.threshold is None:
+        return judged
+    said = (judged[:, NULL] >= way.threshold) & np.isin(judged.argmax(axis=1), RESOLVED)
+    called = judged.copy()
+    called[said, NULL] = called[said].max(axis=1) + 1e-6
+    return called
+
+
+def figures(truth: Classes, judged: Probabilities) -> dict[str, float]:
+    """Macro-F1, recall of `null`, the share of `null` that leaks, recall of `yes` and `no`, calibration error."""
+    found, called = scores(truth, judged), judged.argmax(axis=1)
+    return {
+        "macro_f1": found["macro_f1"],
+        "null_recall": found["recall"]["null"],
+        "null_leaks": float(leaked(truth, called).sum() / max(1, (truth == NULL).sum())),
+        "yes_recall": found["recall"]["yes"],
+        "no_recall": found["recall"]["no"],
+        "calibration_error": found["calibration_error"],
+    }
+
+
+def resampled(rows: Rows, judged: list[Probabilities], seed: int) -> Iterator[list[dict[str, float]]]:
+    """The figures of several ways, again and again, on specimens drawn with replacement: the same for all of them."""
+    rng = np.random.default_rng(seed)
+    groups, member = np.unique(rows.specimen, return_inverse=True)
+    rows_of = [np.flatnonzero(member == g) for g in range(len(groups))]
+    for _ in range(RESAMPLED):
+        drawn = np.concatenate([rows_of[g] for g in rng.integers(0, len(groups), len(groups))])
+        yield [figures(rows.classes[drawn], each[drawn]) for each in judged]
+
+
+def chosen_way(on_validation: dict[str, dict[str, float]]) -> str:
+    """The forest that leaks least, of those that lose at most `MAY_LOSE` of the plain forest's macro-F1."""
+    least = on_validation[FOREST.name]["macro_f1"] - MAY_LOSE
+    forests = [way.name for way in WAYS if not way.boosting]
+    good = [name for name in forests if on_validation[name]["macro_f1"] >= least]
+    return min(good, key=lambda name: (on_validation[name]["null_leaks"], -on_validation[name]["macro_f1"]))
+
+
+def compare(
+    learn: Rows, check: Rows, *, trees: int, seed: int, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Figures of every way on validation, and of the forest, boosting and the chosen way on the test."""
+    split = split_of(check.specimen)
+    validation, test = (check.of(split == name) for name in ("validation", "test"))
+    make = {"trees": trees, "seed": seed}
+    plain = np.where(learn.classes == NULL, NULL_WEIGHS, 1.0)
+    folds = {way.name: out_of_fold(way, learn, plain, **make) for way in (FOREST, BOOSTING)}
+    hard = leaked(learn.classes, folds[FOREST.name].argmax(axis=1))
+    judges: dict[str, Callable[[Rows], Probabilities]] = {}
+    models: dict[tuple[bool, float, bool], tuple[Any, float]] = {}
+    for way in WAYS:
+        key = (way.boosting, way.null_weighs, way.hard)
+        if key not in models:
+            tell(way.name)
+            weights = np.where(learn.classes == NULL, way.null_weighs, 1.0)
+            weights[hard] *= HARD_WEIGHS if way.hard else 1.0
+            votes = folds.get(way.name)
+            votes = out_of_fold(way, learn, weights, **make) if votes is None else votes
+            models[key] = fitted(way, learn, weights, **make), best_sharpening(learn.classes, votes)
+        judges[way.name] = partial(_judged, way, *models[key])
+    on_validation = {name: figures(validation.classes, judge(validation)) for name, judge in judges.items()}
+    chosen = chosen_way(on_validation)
+    reported = list(dict.fromkeys([FOREST.name, BOOSTING.name, chosen]))
+    judged = [judges[name](test) for name in reported]
+    again = list(resampled(test, judged, seed))
+    on_test = {
+        name: {
+            figure: [value, *_interval([one[k][figure] for one in again])]
+            for figure, value in figures(test.classes, judged[k]).items()
+        }
+        for k, name in enumerate(reported)
+    }
+    more = {
+        name: {
+            figure: [
+                on_test[name][figure][0] - on_test[FOREST.name][figure][0],
+                *_interval([one[k][figure] - one[0][figure] for one in again]),
+            ]
+            for figure in on_test[name]
+        }
+        for k, name in enumerate(reported)
+        if k > 0
+    }
+    counts = {"learnt": len(learn.classes), "validation": len(validation.classes), "test": len(test.classes)}
+    told = {"regions": counts, "validation": on_validation, "chosen": chosen, "test": on_test}
+    return told | {"more_than_the_forest": more}
+
+
+def _judged(way: Way, classifier: Any, sharpening: float, rows: Rows) -> Probabilities:
+    return probabilities(way, sharpened(votes_of(classifier, rows), sharpening))
+
+
+def _interval(values: list[float]) -> list[float]:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return [float(low), float(high)]
+
+
+HEADINGS = ("macro-F1", "null recalled", "null leaks", "yes recalled", "no recalled", "calibration error")
+
+
+def tables_of(result: dict[str, Any]) -> list[Table]:
+    """What is printed."""
+
+    def told(values: list[float]) -> str:
+        return "{:.3f} ({:.3f} to {:.3f})".format(*values)
+
+    rows = tuple((name, *(f"{x:.3f}" for x in f.values())) for name, f in result["validation"].items())
+    test = tuple((name, *map(told, f.values())) for name, f in result["test"].items())
+    more = tuple((name, *map(told, f.values())) for name, f in result["more_than_the_forest"].items())
+    return [
+        Table(f"validation, {result['regions']['validation']} regions", HEADINGS, rows),
+        Table(f"test, {result['regions']['test']} regions", HEADINGS, test),
+        Table("more than the forest, test", HEADINGS, more),
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m models.studies.classifiers",
+        description="The forest, boosting, and ways to keep null from being called yes or no.",
+    )
+    parser.add_argument("rows", type=Path, metavar="ROWS", help="rows.npz of a bundle")
+    parser.add_argument("--trees", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="gets all figures")
+    parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
+    options = parser.parse_args(arguments)
+    if not options.rows.is_file():
+        parser.exit(1, f"{options.rows} is no file of rows; train forest leaves one beside a bundle\n")
+    learn, check = load_rows(options.rows)
+    result = compare(learn, check, trees=options.trees, seed=options.seed, tell=print)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2))
+    for table in tables_of(result):
+        print("\n" + (table.as_markdown() if options.markdown else table.as_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

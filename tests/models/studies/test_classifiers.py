@@ -1,0 +1,119 @@
+"""The study of classifiers chooses without the test, and its figures mean what they say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.examples.rows import Rows, save_rows
+from models.results import CLASSES
+from models.studies import classifiers
+from models.studies.classifiers import (
+    BOOSTING,
+    FOREST,
+    Way,
+    chosen_way,
+    compare,
+    figures,
+    main,
+    probabilities,
+    split_of,
+    tables_of,
+)
+
+NULL, NO, YES = (CLASSES.index(name) for name in ("null", "no", "yes"))
+
+
+def rows_of(specimens: list[str], seed: int, each: int = 12) -> Rows:
+    """Rows whose class shows in three features, with some noise."""
+    rng = np.random.default_rng(seed)
+    specimen = np.repeat(specimens, each)
+    classes = rng.integers(0, len(CLASSES), len(specimen))
+    features = np.eye(len(CLASSES))[classes] + rng.normal(0, 0.35, (len(specimen), len(CLASSES)))
+    count = len(specimen)
+    return Rows(
+        features.astype(np.float32),
+        classes,
+        np.array([f"{name}/{n}" for n, name in enumerate(specimen)]),
+        specimen,
+        np.full(count, 300.0),
+        np.full(count, "corrected"),
+        np.full(count, 4.0),
+        ["a", "b", "c", "d"],
+    )
+
+
+@pytest.fixture(scope="module")
+def learn() -> Rows:
+    return rows_of([f"lattice-1-{n}" for n in range(8)], 0)
+
+
+@pytest.fixture(scope="module")
+def check() -> Rows:
+    return rows_of([f"lattice-1-{n}" for n in (8, 9, 18, 19, 28, 29)], 1)
+
+
+def test_the_split_is_that_of_data_sets() -> None:
+    names = np.array(["lattice-31-8", "lattice-31-119", "overview-2-1498", "negative-half-dark-2-7"])
+    assert split_of(names).tolist() == ["validation", "test", "validation", "test"]
+
+
+def test_a_threshold_turns_doubtful_calls_into_null() -> None:
+    judged = np.array([[0.0, 0.3, 0.1, 0.6], [0.0, 0.2, 0.7, 0.1], [0.6, 0.4, 0.0, 0.0], [0, 0.9, 0, 0.1]])
+    called = probabilities(Way("t", threshold=0.25), judged)
+    assert called.argmax(axis=1).tolist() == [NULL, NO, CLASSES.index("empty"), NULL]
+    np.testing.assert_array_equal(called[1:], judged[1:])
+    assert probabilities(FOREST, judged) is judged
+
+
+def test_the_leak_is_the_share_of_null_called_yes_or_no() -> None:
+    truth = np.array([NULL, NULL, NULL, NULL, YES, NO])
+    judged = np.eye(4)[[NULL, YES, NO, CLASSES.index("empty"), NULL, NO]]
+    found = figures(truth, judged)
+    assert found["null_leaks"] == 0.5
+    assert found["null_recall"] == 0.25
+    assert (found["yes_recall"], found["no_recall"]) == (0.0, 1.0)
+
+
+def test_the_choice_is_the_least_leak_that_costs_little() -> None:
+    plain = {"macro_f1": 0.8, "null_leaks": 0.10}
+    told = {way.name: plain for way in classifiers.WAYS}
+    cautious, costly = "forest, null from p = 0.2", "forest, null from p = 0.05"
+    told |= {cautious: {"macro_f1": 0.795, "null_leaks": 0.03}, costly: {"macro_f1": 0.5, "null_leaks": 0.0}}
+    told[BOOSTING.name] = {"macro_f1": 0.9, "null_leaks": 0.0}
+    assert chosen_way(told) == cautious
+
+
+def test_the_test_specimens_choose_nothing(learn: Rows, check: Rows) -> None:
+    """With classes shuffled on the test alone, everything that is said of validation stays as it was."""
+    told = compare(learn, check, trees=8, seed=0, tell=lambda _: None)
+    on_test = split_of(check.specimen) == "test"
+    classes = check.classes.copy()
+    classes[on_test] = np.random.default_rng(5).permutation(classes[on_test])
+    lied = Rows(
+        check.features, classes, check.particle, check.specimen, check.dose, check.microscope, check.diameter,
+        check.names,
+    )  # fmt: skip
+    other = compare(learn, lied, trees=8, seed=0, tell=lambda _: None)
+    assert other["validation"] == told["validation"]
+    assert other["chosen"] == told["chosen"]
+    assert other["test"][FOREST.name]["macro_f1"][0] < told["test"][FOREST.name]["macro_f1"][0] - 0.2
+    value, low, high = told["test"][FOREST.name]["macro_f1"]
+    assert 0.7 < low <= value <= high <= 1
+    assert told["regions"] == {"learnt": 96, "validation": 36, "test": 36}
+    assert BOOSTING.name in told["more_than_the_forest"]
+
+
+def test_the_command_prints_what_it_writes(
+    learn: Rows, check: Rows, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_rows(tmp_path / "rows.npz", learn, check)
+    arguments = [str(tmp_path / "rows.npz"), "--trees", "4", "--json", str(tmp_path / "told.json")]
+    assert main(arguments) == 0
+    told = json.loads((tmp_path / "told.json").read_text())
+    printed = capsys.readouterr().out
+    assert all(table.as_text() in printed for table in tables_of(told))
+    with pytest.raises(SystemExit) as left:
+        main([str(tmp_path / "none.npz")])
+    assert left.value.code == 1
