@@ -17,7 +17,7 @@ from models.features.measure import LAYER_FREQUENCIES, Measured, measure
 from models.forest import as_rows
 from models.preprocess import canonical
 from models.quality import frame_quality
-from models.results import CLASSES, Analysis, Particle
+from models.results import CLASSES, Analysis, Particle, sure
 from models.segment import probability_maps, regions
 
 SMALLEST_FIELD_NM = 3.2
@@ -167,7 +167,7 @@ def _particles(
                 label=number,
                 particle_class=best,
                 probabilities=tuple(float(share) / total for share in p),  # type: ignore[arg-type]
-                abstained=bool(p.max() / total < bundle.abstain_below),
+                abstained=not sure(p, bundle.abstain_below),
                 features=features,
                 measured=found if keep else None,
                 **outlined,

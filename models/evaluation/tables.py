@@ -88,6 +88,8 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
     for where, figures in result.get("blank", {}).items():
         rows = tuple((row["frame"], f"{row['marked']:.2%}") for row in figures["each"])
         yield Table(f"{where}: frames without particles", ("marked",), rows)
+    if "confusion" in result:
+        yield _by_particle(result["confusion"])
     named = {"whole chain": "classification", "cross-validation": "cross_validation"}
     for title, key in {**named, "held-out specimens": "held_out"}.items():
         if key in result:
@@ -173,6 +175,15 @@ def _confusion(title: str, table: dict[str, Any]) -> Table:
     )
     more = ("no region",) if missed is not None else ()
     return Table(f"{title}: true \\ called", (*CLASSES, *more, "recall", "precision"), rows)
+
+
+def _by_particle(matrix: dict[str, Any]) -> Table:
+    """The confusion matrix that the bundle carries (`models.confusion`)."""
+    lines = zip([*matrix["true"], "unscored"], [*matrix["counts"], matrix["unscored"]], strict=True)
+    rows = tuple((name, *(f"{n:.1f}" for n in counts)) for name, counts in lines)
+    return Table(
+        f"particles, sure from {matrix['sure_from']:g}: true \\ called", tuple(matrix["called"]), rows
+    )
 
 
 def _null(title: str, figures: dict[str, Any]) -> Iterator[Table]:
