@@ -75,6 +75,22 @@ def correlation_within(faulted: npt.NDArray[np.bool_], fields: npt.NDArray[np.in
     return float((between - within) / (between + (size - 1) * within))
 
 
+def test_the_particles_of_a_session_are_correlated_as_ordered(library: Library) -> None:
+    def correlation(wanted: float) -> float:
+        story = Story(frames=300, seed=4, fault_fraction=0.4, field_icc=wanted, null_share=0.0)
+        told = [
+            (plan.number, library.classes[seat.entry] == "yes")
+            for plan in Planner(story, library).plan()
+            for seat in plan.seats
+            if library.classes[seat.entry] in ("yes", "no")
+        ]
+        fields, faulted = np.array(told, dtype=np.int64).T
+        return correlation_within(faulted == 1, fields)
+
+    assert correlation(0.4) == pytest.approx(0.4, abs=0.12)
+    assert correlation(0.0) == pytest.approx(0.0, abs=0.08)
+
+
 def test_without_correlation_the_count_is_exact_and_with_it_met_on_average() -> None:
     rng, fields = np.random.default_rng(1), np.repeat(np.arange(50), 6).tolist()
     exact = faulted_of(Story(fault_fraction=0.2), fields, rng)
