@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import cos, hypot, inf, pi, sin
+from math import cos, hypot, pi, sin
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sim.microscope.library import UNSCORED, Library, true_class
+from sim.microscope.library import UNSCORED, Library
 from sim.microscope.story import BlankField, Charging, OffZoneField, Story
 
 GAP_NM = 0.3
@@ -132,11 +132,10 @@ class Planner:
     def __init__(self, story: Story, library: Library) -> None:
         self.story, self.library = story, library
         self.radius = [_radius(particle.mask) for particle in library.particles]
-        self.pools: dict[str, list[int]] = {"yes": [], "no": [], "null": [], UNSCORED: []}
-        for i, particle in enumerate(library.particles):
-            if particle.material in story.materials:
-                name = true_class(particle.record, inf, story.kinds) or UNSCORED
-                self.pools[name].append(i)
+        self.pools = {
+            name: [i for material in story.materials for i in library.of_class(name, material, story.kinds)]
+            for name in ("yes", "no", "null", UNSCORED)
+        }
         self.shares = self._shares()
         for name, pool in self.pools.items():
             if not pool and (name in ("yes", "no") or self.shares[name] > 0 or self._bent(name)):

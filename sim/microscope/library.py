@@ -24,7 +24,6 @@ and `energies_kev`.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from math import ceil, inf
 from pathlib import Path
@@ -87,22 +86,19 @@ class Library:
     """Of each particle's geometry: `yes`, `no`, `null` or `unscored`."""
     films: tuple[Film, ...]
 
-    def of_class(self, name: str, material: str | None = None) -> list[int]:
-        """Indices of the particles of a class, of one material or of any."""
+    def of_class(self, name: str, material: str | None = None, kinds: str = "planar") -> list[int]:
+        """Indices of the particles of a class, of one material or of any.
+
+        Parameters
+        ----------
+        kinds : which faults count, a name of `sim.specimen.truth.COUNTED`.
+        """
         return [
             i
-            for i, (particle, own) in enumerate(zip(self.particles, self.classes, strict=True))
-            if own == name and material in (None, particle.material)
+            for i, particle in enumerate(self.particles)
+            if material in (None, particle.material)
+            and (true_class(particle.record, inf, kinds) or UNSCORED) == name
         ]
-
-    def shares(self, materials: tuple[str, ...]) -> dict[str, float]:
-        """Share of every class among the particles of these materials."""
-        found = Counter(
-            own
-            for particle, own in zip(self.particles, self.classes, strict=True)
-            if particle.material in materials
-        )
-        return {name: found[name] / max(1, found.total()) for name in ("yes", "no", "null", UNSCORED)}
 
 
 def true_class(record: dict[str, Any], signal_to_noise: float, kinds: str = "planar") -> str | None:
