@@ -187,10 +187,12 @@ def make_library(out: Path, order: LibraryOrder, *, particles: int, processes: i
     Raises
     ------
     ValueError
-        An unknown material, or the file beside it was made to another order.
+        An unknown material, a folder at `out`, or the file beside it was made to another order.
     """
     from tqdm import tqdm
 
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; a library is one file")
     for name in order.materials:
         parse_material(name)
     out.parent.mkdir(parents=True, exist_ok=True)

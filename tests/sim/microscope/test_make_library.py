@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import faultwatch
 import sim.microscope.make_library as module
 from sim.microscope.layout import Planner
 from sim.microscope.library import PIXEL_NM, WAVE_PIXEL_NM, load_library, propagated, regridded, true_class
@@ -94,6 +95,16 @@ def test_a_made_library_is_read_back(tmp_path: Path) -> None:
         assert stored.mask.sum() == fresh.mask.sum()
     with pytest.raises(ValueError, match=r"no particle of Au of the class"):
         Planner(Story(materials=("Au",)), read)
+
+
+@pytest.mark.usefixtures("small_films")
+def test_the_command_makes_one_as_ordered(tmp_path: Path) -> None:
+    path = tmp_path / "own.h5"
+    told = ["--specimens", "2", "--seed", "3", "--near-zone", "1", "--materials", "Au=1"]
+    assert faultwatch.main(["simulate", str(path), "--preset", "library", *told]) == 0
+    read = load_library(path, 200.0)
+    assert [particle.material for particle in read.particles] == ["Au", "Au"]
+    assert {particle.record["orientation"] for particle in read.particles} == {"near"}
 
 
 @pytest.mark.usefixtures("small_films")
