@@ -40,7 +40,10 @@ command = COMMANDS.add
     *(option(f"--{n}", kind, m, f"{told} (the story's, {usual})") for n, kind, m, told, usual in MICROSCOPE),
     option("--rate", positive_number, "HZ", "frames a second", 2.0),
     option("--story", str, "NAME", "what happens: calm, drifting, eventful, or a JSON file", "calm"),
+    option("--library", Path, "FILE", "of waves, from simulate --preset library (the one that comes with the program)"),
     option("--fault-fraction", share, "F", "true share of yes among particles whose stacking is resolved"),
+    option("--field-icc", share, "R", "intra-class correlation of yes within a field (the story's, 0)"),
+    choice("--kinds", ("planar", "stacking"), "of fault that make yes: any planar one, or stacking faults alone"),
     option("--fields", positive, "N", "of view, the stage moving between them"),
     option("--frames-per-field", positive, "K", "before the stage moves on (the story's)"),
     option("--drift", not_negative, "NM", "from frame to frame (the story's) [nm]"),
@@ -58,17 +61,30 @@ def microscope(options: argparse.Namespace) -> int:
     import zmq
 
     from monitor.errors import InputError
+    from sim.microscope.library import SHIPPED, load_library
     from sim.microscope.play import play
     from sim.microscope.session_truth import beside
     from sim.microscope.story import StoryError, order
 
-    named = given(options, "frames", "fields", "frames_per_field", "size", "seed", "fault_fraction")
+    named = given(
+        options,
+        "frames",
+        "fields",
+        "frames_per_field",
+        "size",
+        "seed",
+        "fault_fraction",
+        "field_icc",
+        "kinds",
+    )
     try:
         story = order(options.story, **named, dose_e_per_A2=options.dose, drift_nm=options.drift)
         truth = options.truth
         if truth is None and (options.story != "calm" or options.fault_fraction is not None):
             truth = beside(options.target)
-        return play(options.target, story, rate=options.rate, file_format=options.format, truth=truth)
+        library = load_library(options.library or SHIPPED, story.energy_kev)
+        how = {"rate": options.rate, "file_format": options.format, "truth": truth, "library": library}
+        return play(options.target, story, **how)
     except StoryError as error:
         print(f"faultwatch microscope: {error}", file=sys.stderr)
         return USAGE
@@ -81,10 +97,13 @@ def microscope(options: argparse.Namespace) -> int:
     place("out", "OUT", "the data set's folder", type=Path),
     option("--specimens", positive, "N", "how many", 100),
     option("--seed", from_zero, "S", "everything follows from it", 0),
-    option("--preset", str, "NAME", "the kind of specimens: lattice, overview, grains, bare, soot; library", "lattice"),
+    option("--preset", str, "NAME", "the kind of specimens: lattice, overview, grains, zones, bare, soot; library",
+           "lattice"),
     option("--near-zone", share, "SHARE", "of particles near a zone that shows faults (the preset's)"),
     option("--materials", weights, "NAME=WEIGHT,...",
            "such as Au=0.5,rocksalt:Pb:S:0.5936=0.5: what particles are made of (the preset's)"),
+    choice("--kinds", ("planar", "stacking"), "of fault that make yes: any planar, or stacking faults alone", "planar"),
+    choice("--split", ("train", "validation", "test"), "that all specimens belong to (of ten: eight, one and one)"),
     option("--draws", positive, "N", "images of each specimen (the preset's)"),
     option("--phonons", from_zero, "N", "frozen phonons a specimen, 0 for still atoms", 0),
     option("--background", Path, "DIR", "lay some specimens on these real frames of empty support"),
@@ -98,27 +117,32 @@ def simulate(options: argparse.Namespace) -> int:
     """Simulate a labelled data set, to train on.
 
     Specimens by multislice and images of them, with the truth, into the folder OUT, and a picture of what was made.
-    What is there is kept, so an interrupted run goes on. With the preset `library`, OUT is a file of exit waves for
-    the virtual microscope.
+    What is there is kept, so an interrupted run goes on. With the preset `library`, OUT is a file of exit waves at
+    three voltages for the virtual microscope, of as many particles as specimens are asked for.
     """
     from monitor.errors import InputError
     from monitor.read.folders import readable_frames
     from sim.dataset.background import Backgrounds
     from sim.dataset.make import simulate as run
     from sim.dataset.presets import Order
-    from sim.microscope.library import make_library
+    from sim.microscope.make_library import LibraryOrder, make_library
 
     def passed_over(why: Exception) -> None:
         print(f"a frame is passed over: {why}", file=sys.stderr)
 
     try:
         if options.preset == "library":
-            make_library(options.out, waves=options.specimens, seed=options.seed)
+            told = {
+                k: v for k, v in given(options, "seed", "near_zone", "materials").items() if v is not None
+            }
+            how = {"particles": options.specimens, "processes": options.processes}
+            make_library(options.out, LibraryOrder(**told), **how)
             return 0
         if options.background is not None:
             frames = readable_frames(options.background, options.pixel_size, passed_over)
             Backgrounds.of(frames, passed_over).save(options.out)
         named = given(options, "preset", "seed", "near_zone", "materials", "draws", "phonons", "device")
+        named |= given(options, "kinds", "split")
         laid = options.background_share if options.background is not None else 0.0
         made = run(
             options.out,

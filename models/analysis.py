@@ -17,7 +17,7 @@ from models.forest import as_rows
 from models.preprocess import Canonical, canonical
 from models.quality.frame import USUAL_ENERGY_KEV, frame_quality, specimen_quality
 from models.quality.likeness import frame_statistics
-from models.results import CLASSES, Analysis, Particle
+from models.results import CLASSES, Analysis, Particle, sure
 from models.segment import probability_maps, regions
 
 SMALLEST_FIELD_NM = 3.2
@@ -184,7 +184,7 @@ def _particles(
                 label=number,
                 particle_class=best,
                 probabilities=tuple(float(share) / total for share in p),  # type: ignore[arg-type]
-                abstained=bool(p.max() / total < bundle.abstain_below),
+                abstained=not sure(p, bundle.abstain_below),
                 features=features,
                 measured=found if keep else None,
                 **_outlined(mask.view(np.uint8), box, pixel_size_nm),

@@ -20,6 +20,19 @@ CLASSES: tuple[ParticleClass, ...] = ("empty", "null", "no", "yes")
 STAGES: tuple[str, ...] = ("read", "preprocess", "segment", "measure", "classify")
 
 
+def sure(probabilities: npt.NDArray[np.floating], sure_from: float) -> npt.NDArray[np.bool_]:
+    """Whether calls (..., 4) are sure: the likeliest class has at least this probability. Else it is doubtful.
+
+    The one definition of it: for the particles of a session as for the counts that a bundle carries.
+
+    Parameters
+    ----------
+    probabilities : in the order of `CLASSES`; divided by their sum.
+    sure_from : a bundle's `abstain_below`.
+    """
+    return np.asarray(probabilities.max(axis=-1) / probabilities.sum(axis=-1) >= sure_from)
+
+
 @dataclass(frozen=True)
 class Particle:
     """One segmented region of one frame. All coordinates are (row, column) in the frame's own pixels."""
@@ -30,7 +43,7 @@ class Particle:
     probabilities: tuple[float, float, float, float]
     """In the order of `CLASSES`, summing to 1."""
     abstained: bool
-    """The probabilities are too close to call; the class is the likeliest all the same."""
+    """The probabilities are too close to call, which is not `sure`; the class is the likeliest all the same."""
     bbox: tuple[int, int, int, int]
     """Half-open: first row, first column, one past the last row, one past the last column."""
     centroid: tuple[float, float]

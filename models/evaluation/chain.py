@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from models.bundle import Bundle
 from models.evaluation.class_scores import scores
 from models.evaluation.judge import Labels
+from models.evaluation.null_scores import null_scores, zone_of
 from models.examples.rows import COVERS, truth_of_regions
 from models.examples.shards import Examples
 from models.examples.strata import DOSES, band, in_conditions, row_order
@@ -39,6 +40,8 @@ class Chain:
     _rows: list[npt.NDArray[np.float32]] = field(default_factory=list)
     _doses: list[str] = field(default_factory=list)
     _within: list[bool] = field(default_factory=list)
+    _zones: list[str] = field(default_factory=list)
+    _specimens: list[str] = field(default_factory=list)
     _missed: Counter[str] = field(default_factory=Counter)
     _missed_within: Counter[str] = field(default_factory=Counter)
 
@@ -52,6 +55,9 @@ class Chain:
             self._missed_within.update(missed)
         scored = list(truth_of_regions(found, truth, about["particles"]))
         dose = band(float(about["conditions"]["dose_e_per_A2"]), DOSES, "e/Å²") or "other"
+        zone = {int(p["label"]): zone_of(p) for p in about["particles"]}
+        self._zones += [zone.get(label, "") for _, _, label in scored]
+        self._specimens += [str(about["specimen"])] * len(scored)
         self._classify(
             image, found, [(region, CLASSES.index(name)) for region, name, _ in scored], dose, within
         )
@@ -59,6 +65,8 @@ class Chain:
     def add_empty(self, image: Image, found: Labels) -> None:
         """Classify all regions (H, W) of a frame that holds nothing."""
         scored = [(region, EMPTY) for region in range(1, int(found.max(initial=0)) + 1)]
+        self._zones += [""] * len(scored)
+        self._specimens += [""] * len(scored)
         self._classify(image, found, scored, None, True)
 
     def _classify(
@@ -74,7 +82,8 @@ class Chain:
         self._within += [within] * len(scored)
 
     def scores(self) -> dict[str, Any]:
-        """Figures of everything, `range` those of `models.examples.strata.in_conditions`, and macro-F1 by dose."""
+        """Figures of everything, `range` those of `models.examples.strata.in_conditions`, macro-F1 by dose, and `null`:
+        what becomes of `null` particles (`models.evaluation.null_scores`)."""
         truths, doses = np.array(self._truths, dtype=np.int64), np.array(self._doses, dtype=np.str_)
         within = np.array(self._within, dtype=bool)
         p = np.concatenate([np.zeros((0, len(CLASSES)), np.float32), *self._rows])
@@ -86,6 +95,7 @@ class Chain:
             **scored_with_misses(truths, p, self._missed),
             "range": scored_with_misses(truths[within], p[within], self._missed_within),
             "by_dose": by_dose,
+            "null": null_scores(truths, p, self._zones, self._specimens),
         }
 
 

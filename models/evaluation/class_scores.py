@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.examples.rows import UNSCORED, Rows
+from models.confusion import confusion as counted
+from models.examples.rows import Rows
 from models.examples.strata import DOSES, SIZES, band, row_order
 from models.forest import sharpened
-from models.results import CLASSES
+from models.results import CLASSES, sure
 
 ABSTAIN_BELOW = 0.6
 """A particle whose likeliest class has a lower probability is marked as abstained."""
@@ -60,7 +61,7 @@ def best_sharpening(truth: npt.NDArray[np.int64], votes: npt.NDArray[np.floating
 
 def abstention(truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating]) -> dict[str, float]:
     """Abstaining below `ABSTAIN_BELOW`: share abstained, and accuracy of the others and of the abstained."""
-    kept = probabilities.max(axis=1) >= ABSTAIN_BELOW
+    kept = sure(probabilities, ABSTAIN_BELOW)
     right = probabilities.argmax(axis=1) == truth
     return {
         "below": ABSTAIN_BELOW,
@@ -111,35 +112,6 @@ def rates_by_condition(
     return result
 
 
-Confusion = dict[str, dict[str, list[float]]]
-"""{true class: {called: [sure, doubtful]}}: numbers of particles."""
-
-
 def confusion(rows: Rows, probabilities: npt.NDArray[np.floating]) -> dict[str, Any]:
-    """The confusion matrix as data: `all`, and `by_condition` over `strata_of`.
-
-    Each physical particle counts once, spread over its calls by the share of its images. A call is doubtful where its
-    probability is below `ABSTAIN_BELOW`. Particles that the rule of the truth does not score have a row of their own,
-    `unscored`.
-    """
-    by_condition: dict[str, dict[str, Confusion]] = {}
-    for condition, stratum, here in strata_of(rows):
-        by_condition.setdefault(condition, {})[stratum] = _confusion(rows.of(here), probabilities[here])
-    return {"all": _confusion(rows, probabilities), "by_condition": by_condition}
-
-
-def _confusion(rows: Rows, probabilities: npt.NDArray[np.floating]) -> Confusion:
-    called, doubtful = probabilities.argmax(axis=1), probabilities.max(axis=1) < ABSTAIN_BELOW
-    _, member, images = np.unique(rows.particle, return_inverse=True, return_counts=True)
-    share = 1 / np.maximum(images, 1)[member]
-    result: Confusion = {}
-    for name in (*CLASSES, "unscored"):
-        true = rows.classes == (CLASSES.index(name) if name != "unscored" else UNSCORED)
-        result[name] = {
-            CLASSES[i]: [
-                round(float(share[true & (called == i) & (doubtful == doubt)].sum()), 2)
-                for doubt in (False, True)
-            ]
-            for i in range(len(CLASSES))
-        }
-    return result
+    """The confusion matrix as data (`models.confusion`), with the strata of `strata_of`; sure from `ABSTAIN_BELOW`."""
+    return counted(rows.classes, probabilities, rows.particle, ABSTAIN_BELOW, strata_of(rows))

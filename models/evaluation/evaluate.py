@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.bundle import Bundle, describe, load_bundle
+from models.confusion import confusion_of
 from models.evaluation.chain import Chain
 from models.evaluation.judge import (
     Judge,
@@ -80,6 +81,8 @@ def evaluate(
     result: dict[str, Any] = {"bundle": bundle_id}
     if data is None:
         result |= {"source": "the bundle's own record", **details["metrics"], "rates": details["rates"]}
+        if confusion_of(details) is not None:
+            result["confusion"] = details["confusion"]
         if "metrics_of" in details:
             result["metrics_of"] = details["metrics_of"]
         if not real and not blank:

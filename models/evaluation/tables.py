@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.evaluation.null_scores import LEAKY
 from models.results import CLASSES
 
 COLUMNS: tuple[tuple[str, str, str], ...] = (
@@ -17,6 +18,8 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("false_area", "false area", ".2%"),
 )
 """Of the tables by condition: key, heading, format."""
+SPECIMENS = 10
+"""So many of the specimens whose `null` leaks most are shown."""
 TITLES = {
     "range": "pooled",
     "dose": "dose on the specimen",
@@ -85,6 +88,8 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
     for where, figures in result.get("blank", {}).items():
         rows = tuple((row["frame"], f"{row['marked']:.2%}") for row in figures["each"])
         yield Table(f"{where}: frames without particles", ("marked",), rows)
+    if "confusion" in result:
+        yield _by_particle(result["confusion"])
     named = {"whole chain": "classification", "cross-validation": "cross_validation"}
     for title, key in {**named, "held-out specimens": "held_out"}.items():
         if key in result:
@@ -94,6 +99,8 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
             if result[key].get("by_dose"):
                 by_dose = tuple((dose, f"{value:.3f}") for dose, value in result[key]["by_dose"].items())
                 yield Table(f"{title}, by dose", ("macro-F1",), by_dose)
+            if result[key].get("null", {}).get("all", {}).get("regions"):
+                yield from _null(title, result[key]["null"])
 
 
 def _bars(bars: dict[str, dict[str, Any]]) -> Table:
@@ -168,6 +175,30 @@ def _confusion(title: str, table: dict[str, Any]) -> Table:
     )
     more = ("no region",) if missed is not None else ()
     return Table(f"{title}: true \\ called", (*CLASSES, *more, "recall", "precision"), rows)
+
+
+def _by_particle(matrix: dict[str, Any]) -> Table:
+    """The confusion matrix that the bundle carries (`models.confusion`)."""
+    lines = zip([*matrix["true"], "unscored"], [*matrix["counts"], matrix["unscored"]], strict=True)
+    rows = tuple((name, *(f"{n:.1f}" for n in counts)) for name, counts in lines)
+    return Table(
+        f"particles, sure from {matrix['sure_from']:g}: true \\ called", tuple(matrix["called"]), rows
+    )
+
+
+def _null(title: str, figures: dict[str, Any]) -> Iterator[Table]:
+    """What becomes of `null` particles, by zone and for the specimens that leak most."""
+    headings = ("regions", "null recall", "called no", "called yes")
+
+    def row(name: str, shares: dict[str, Any]) -> tuple[str, ...]:
+        return name, str(shares["regions"]), *(f"{shares[k]:.3f}" for k in ("recall", "no", "yes"))
+
+    rows = [row("all", figures["all"]), *(row(*pair) for pair in sorted(figures["by_zone"].items()))]
+    yield Table(f"{title}, null by zone", headings, tuple(rows))
+    leaky = [pair for pair in figures["by_specimen"].items() if pair[1]["no"] + pair[1]["yes"] > 0]
+    over = f"{figures['specimens_over']} of {len(figures['by_specimen'])} above {LEAKY:g}"
+    rows = [row(*pair) for pair in leaky[:SPECIMENS]]
+    yield Table(f"{title}, null by specimen ({over}; the leakiest)", headings, tuple(rows))
 
 
 def notes(result: dict[str, Any]) -> Sequence[str]:

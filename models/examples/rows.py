@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.bundle import onnx_network
+from models.confusion import UNSCORED as UNSCORED
 from models.examples.augment import NEGATIVES
 from models.examples.shards import open_shard, shards_of
 from models.features.measure import measure
@@ -30,8 +31,6 @@ from models.segment import Calibration, Image, Network, Segmentation, calibrated
 
 COVERS = 0.5
 """A region stands for a true particle if their intersection over union is at least this."""
-UNSCORED = -1
-"""Stands for the class of a particle that the rule of the truth does not score."""
 TOUCHES = 0.1
 """A region of which a smaller share lies on true particles is `empty`."""
 DOUBTFUL = 0.6

@@ -44,7 +44,8 @@ def derive(
     provenance : what was done and with what; kept as `provenance`.
     unet_weights : a safetensors file of the same architecture; `None`: the parent's.
     forest : folder with both forms of a forest of the same features; `None`: the parent's.
-    figures : what the manifest says of it: `rates`, `rates_by_condition`, `forest`; what is not given is the parent's.
+    figures : what the manifest says of it: `confusion`, `rates`, `rates_by_condition`, `forest`; the parent's where
+        they are not given.
     calibration, segmentation : `None`: the parent's.
 
     Raises

@@ -21,7 +21,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from models.bundle import describe
 from models.errors import BundleRefused, ModelError
-from models.evaluation.class_scores import rates, rates_by_condition, scores
+from models.evaluation.class_scores import confusion, rates, rates_by_condition, scores
 from models.examples.corrections import Corrections
 from models.examples.rows import Rows, load_rows, rows_file, save_rows
 from models.forest import load_forest, sharpened
@@ -106,6 +106,7 @@ def refit(bundle: Path, corrections: Corrections, out: Path, *, threads: int = 1
     }
     figures = forests.figures(new, together)
     if len(check.classes):
+        figures["confusion"] = confusion(check, held_out["new"])
         figures["rates"] = rates(check, held_out["new"])
         figures["rates_by_condition"] = rates_by_condition(check, held_out["new"])
     with TemporaryDirectory() as working:

@@ -2,7 +2,8 @@
 
 Particles are drawn of one material and one range of sizes at a time, half of them near a zone that shows the stacking
 and half at random. Their images have unlimited dose here: what is left is the geometry. Whether a structure holds a
-planar fault is read from its Jagodzinski letters, without `sim.specimen.stacking.find_faults`. Compared are
+planar fault is read from its Jagodzinski letters, without `sim.specimen.stacking.find_faults`. With `--kinds stacking`
+stacking faults alone count. Compared are
 
 - `rule`: yes/(yes + no) of `sim.specimen.truth.classify`;
 - `resolved`: the share of faulted structures among the particles whose stacking is resolved;
@@ -13,6 +14,7 @@ planar fault is read from its Jagodzinski letters, without `sim.specimen.stackin
 from __future__ import annotations
 
 import argparse
+import re
 import zlib
 from dataclasses import dataclass
 from math import inf, sqrt
@@ -24,7 +26,7 @@ from sim.specimen.draw import Recipe, draw_particle
 from sim.specimen.materials import parse_material
 from sim.specimen.particle import Nanoparticle
 from sim.specimen.stacking import surroundings
-from sim.specimen.truth import RESOLVED, classify
+from sim.specimen.truth import COUNTED, RESOLVED, classify, counted
 
 MATERIALS = ("CdSe-wurtzite", "CdSe-zincblende", "Au", "PbS")
 SIZES_NM = ((2.0, 3.0), (3.0, 4.5), (4.5, 6.5))
@@ -66,13 +68,22 @@ class Stratum:
         return exact and abs(self.deviation) <= LIMIT
 
 
-def holds_fault(particle: Nanoparticle) -> bool:
-    """Whether any inner layer has other neighbours than in the perfect stacking."""
-    base = parse_material(particle.material.name).base
-    return any(letter != base for letter in surroundings(particle.stack))
+STACKING_FAULT = {"h": re.compile(r"(?<!c)c{1,3}(?!c)"), "c": re.compile(r"(?<!h)h{2,3}(?!h)|hch")}
+"""A stacking fault in Jagodzinski letters, by base; a single `h` in cubic stacking is a twin boundary."""
 
 
-def count(material: str, size_nm: tuple[float, float], particles: int, seed: int) -> Stratum:
+def holds_fault(particle: Nanoparticle, kinds: str = "planar") -> bool:
+    """Whether any inner layer has other neighbours than in the perfect stacking; or, of stacking faults alone, whether
+    the letters of one are there."""
+    base, letters = parse_material(particle.material.name).base, surroundings(particle.stack)
+    if kinds == "stacking":
+        return STACKING_FAULT[base].search(letters) is not None
+    return any(letter != base for letter in letters)
+
+
+def count(
+    material: str, size_nm: tuple[float, float], particles: int, seed: int, kinds: str = "planar"
+) -> Stratum:
     """Draw particles of one material and size, and count them."""
     recipe = Recipe(
         12.8,
@@ -87,8 +98,8 @@ def count(material: str, size_nm: tuple[float, float], particles: int, seed: int
     tally = dict.fromkeys(("faulted", "resolved", "resolved_faulted", "yes", "no", "band"), 0)
     for _ in range(particles):
         particle = draw_particle(recipe, rng)
-        faulted, resolved = holds_fault(particle), particle.seen.resolved_weight >= RESOLVED
-        called = classify(particle.seen, bool(particle.faults), inf)
+        faulted, resolved = holds_fault(particle, kinds), particle.seen.resolved_weight >= RESOLVED
+        called = classify(particle.seen, counted((f.fault.kind for f in particle.faults), kinds), inf)
         tally["faulted"] += faulted
         tally["resolved"] += resolved
         tally["resolved_faulted"] += faulted and resolved
@@ -118,11 +129,17 @@ def main(arguments: list[str] | None = None) -> int:
         "--particles", type=int, default=5000, metavar="N", help="of all strata together (5000)"
     )
     parser.add_argument("--seed", type=int, default=12, metavar="S", help="everything follows from it (12)")
+    parser.add_argument(
+        "--kinds",
+        choices=sorted(COUNTED),
+        default="planar",
+        help="of fault that make a particle yes (planar)",
+    )
     options = parser.parse_args(arguments)
     orders = [(material, size) for material in MATERIALS for size in SIZES_NM]
     each = max(1, options.particles // len(orders))
     strata = [
-        count(material, size, each, options.seed)
+        count(material, size, each, options.seed, options.kinds)
         for material, size in tqdm(orders, unit="stratum", disable=None)
     ]
     print(table_of(strata))

@@ -41,7 +41,7 @@ from sim.optics.transfer import resample
 from sim.specimen.carbon import amorphous_slab
 from sim.specimen.draw import SlabOfCarbon, Specimen, draw_specimen, label_image
 from sim.specimen.thickness import mass_thickness
-from sim.specimen.truth import classify, fringe_signal_to_noise
+from sim.specimen.truth import classify, counted, fringe_signal_to_noise
 
 CANONICAL_NM = 0.05
 """Pixel size of the images [nm]."""
@@ -92,8 +92,14 @@ def particle_truth(
     clean: npt.NDArray[np.float32],
     pixel_size_nm: float,
     conditions: Conditions,
+    kinds: str = "planar",
 ) -> list[Truth]:
-    """What is true of each particle in one noise-free image (H, W) of the specimen, its labels (H, W) beside it."""
+    """What is true of each particle in one noise-free image (H, W) of the specimen, its labels (H, W) beside it.
+
+    Parameters
+    ----------
+    kinds : which faults make it `yes` (`sim.specimen.truth.COUNTED`).
+    """
     found = []
     for i, placed in enumerate(specimen.particles):
         p = placed.particle
@@ -107,7 +113,8 @@ def particle_truth(
             conditions.dose_e_per_A2 * 100 * conditions.camera.dqe,
         )
         scored = p.orientation != "polycrystal"  # several grains have no class
-        true_class = classify(p.seen, bool(p.faults), snr) if scored else None
+        faulted = counted((fault.fault.kind for fault in p.faults), kinds)
+        true_class = classify(p.seen, faulted, snr) if scored else None
         found.append({"label": i + 1, "class": true_class, "snr": round(snr, 3), **p.record()})
     return found
 
@@ -120,6 +127,7 @@ def images_of(
     energy_kev: float,
     rng: np.random.Generator,
     background: Backgrounds | None = None,
+    kinds: str = "planar",
 ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], Conditions, list[Truth]]]:
     """Images (256, 256) of one exit wave under fresh conditions, shifted at random, each with labels and truth.
 
@@ -127,6 +135,7 @@ def images_of(
     ----------
     wave : (gpts, gpts), or (P, gpts, gpts) for frozen phonons.
     background : real frames of empty support, one of which each image is laid on.
+    kinds : which faults make a particle `yes`.
     """
     gpts = wave.shape[-1]
     pixel, size = specimen.side_nm / gpts, round(specimen.side_nm / CANONICAL_NM)
@@ -140,7 +149,7 @@ def images_of(
         clean = exposure(moved, np.roll(gold_nm, shift, (0, 1)), pixel, conditions)
         if background is not None:
             clean = clean * background.draw(gpts, pixel, rng)
-        truth = particle_truth(specimen, moved_labels, clean, pixel, conditions)
+        truth = particle_truth(specimen, moved_labels, clean, pixel, conditions, kinds)
         for told, centre in zip(truth, (centres + shift) % gpts * (size / gpts), strict=True):
             told["centre_rc"] = [round(float(x), 1) for x in centre]
         counts = record(clean, pixel, conditions, rng)
@@ -179,7 +188,7 @@ def make_shard(out: Path, order: Order, first: int, count: int) -> int:
     images, labels, about = [], [], []
     for index in range(first, first + count):
         rng = np.random.default_rng([order.seed, zlib.crc32(order.preset.encode()), index])
-        split = split_of(index)
+        split = order.split or split_of(index)
         number = int(rng.integers(SLABS[split]))
         on_real = backgrounds is not None and rng.random() < order.background
         slab = None if on_real else slab_for(out, recipe.side_nm, order.seed, split, number)
@@ -191,7 +200,7 @@ def make_shard(out: Path, order: Order, first: int, count: int) -> int:
         shown = label_image(specimen, GPTS)
         support = backgrounds.of_split(split) if on_real and backgrounds is not None else None
         for image, image_labels, conditions, truth in images_of(
-            specimen, wave, shown, preset.draws, energy, rng, support
+            specimen, wave, shown, preset.draws, energy, rng, support, order.kinds
         ):
             images.append((image / max(float(image.mean()), 1e-6)).astype(np.float16))
             labels.append(image_labels)

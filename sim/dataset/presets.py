@@ -74,6 +74,21 @@ PRESETS: dict[str, Preset] = {
         ),
         draws=3,
     ),
+    # One particle along a zone that hardly ever resolves the stacking, or in any orientation: nearly all are `null`.
+    "zones": Preset(
+        Recipe(
+            12.8,
+            {"CdSe-wurtzite": 0.4, "CdSe-zincblende": 0.35, "Au": 0.25},
+            particles=(1, 1),
+            diameter_nm=(2.5, 8.0),
+            carbon_nm=(2, 10),
+            near_zone=0.0,
+            named_zone=0.85,
+            soot=0.0,
+            no_particle=0.0,
+        ),
+        draws=8,
+    ),
     # Nothing but film: its edges, holes and contamination.
     "bare": Preset(
         Recipe(
@@ -117,6 +132,10 @@ class Order:
     """What runs the multislice: "cpu", or "gpu" with CuPy."""
     background: float = 0.0
     """Share of specimens that lie on a real frame of empty support instead of simulated carbon."""
+    kinds: str = "planar"
+    """Which faults make a particle `yes`, a name of `sim.specimen.truth.COUNTED`."""
+    split: str | None = None
+    """The split that all specimens belong to; by their numbers where it is `None`."""
 
     def preset_as_ordered(self) -> Preset:
         """The preset with this order's changes.
@@ -139,5 +158,9 @@ class Order:
         return Preset(replace(preset.recipe, **changes), self.draws or preset.draws)
 
     def as_json(self) -> str:
-        """As it is kept in every shard."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """As it is kept in every shard; what is as usual of the settings that were added later is left out."""
+        told = asdict(self)
+        usual = {
+            name: told[name] for name, value in (("kinds", "planar"), ("split", None)) if told[name] == value
+        }
+        return json.dumps({name: value for name, value in told.items() if name not in usual}, sort_keys=True)

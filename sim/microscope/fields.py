@@ -9,6 +9,7 @@ film: there the terms that are left out, which mix both, are smallest. Defocus c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,39 @@ from sim.optics.transfer import Image, Wave
 
 CLEARANCE_NM = 0.1
 """Between the film and a particle [nm]."""
+MOST_FILMS = 6
+"""One upon another in a field."""
+CLOSE_NM = 0.25
+"""Carbon may be so much thicker or thinner than asked for, where fewer films do then [nm]."""
+KEPT = 24
+"""Films that are kept as they are at the plane of a field."""
+
+
+def films_of(story: Story, library: Library, field: int) -> tuple[int, ...]:
+    """Which films of a library a field stands on, from the particles downwards.
+
+    At least two of different side, so that nothing repeats. One of each where the story does not say how thick the
+    carbon is; else those whose sum comes close to a thickness drawn from its range.
+    """
+    rng = np.random.default_rng([story.seed, 9, field])
+    sides = [film.wave.shape[0] for film in library.films]
+    if story.carbon_nm is None:
+        return tuple(
+            int(rng.choice([i for i, own in enumerate(sides) if own == side]))
+            for side in (min(sides), max(sides))
+        )
+    wanted_nm = float(rng.uniform(*story.carbon_nm))
+    least = min(2, len(set(sides)))
+    stacks = [
+        stack
+        for count in range(least, MOST_FILMS + 1)
+        for stack in combinations_with_replacement(range(len(sides)), count)
+        if len({sides[i] for i in stack}) >= least
+    ]
+    off = [abs(sum(library.films[i].thickness_nm for i in stack) - wanted_nm) for stack in stacks]
+    close = [stack for stack, nm in zip(stacks, off, strict=True) if nm <= max(CLOSE_NM, min(off))]
+    fewest = [stack for stack in close if len(stack) == len(close[0])]
+    return tuple(int(i) for i in rng.permutation(fewest[int(rng.integers(len(fewest)))]))
 
 
 @dataclass(frozen=True)
@@ -47,6 +81,8 @@ class Composed:
     standing: tuple[Standing, ...]
     dome: Image | None
     """(H, W) phase that a full dome of contamination adds [rad]; `None` where none grows."""
+    carbon_nm: float
+    """Thickness of the films [nm]."""
 
     def view(self, frame: int, size: int, margin: int, growth: float) -> Wave:
         """The wave that a frame shows, with a margin about it: (size + 2 margin,) × 2.
@@ -81,24 +117,22 @@ class Composer:
             origin[1] - int(columns.min()) + self.story.size + margin,
         )
         if plan.blank:
-            return Composed(plan, np.ones(shape, np.complex64), origin, (), None)
+            return Composed(plan, np.ones(shape, np.complex64), origin, (), None, 0.0)
         rng = np.random.default_rng([self.story.seed, 8, plan.number])
-        sides = sorted({film.wave.shape[0] for film in self.library.films})
-        upper, lower = (
-            int(rng.choice([i for i, f in enumerate(self.library.films) if f.wave.shape[0] == side]))
-            for side in (sides[0], sides[-1])
-        )
-        films = self.library.films
-        upper_nm, lower_nm = films[upper].thickness_nm, films[lower].thickness_nm
+        chosen = films_of(self.story, self.library, plan.number)
+        thickness = [self.library.films[which].thickness_nm for which in chosen]
         # Heights along the beam from the mid-plane of the film that the particles lie on.
-        plane = upper_nm / 2 + CLEARANCE_NM + self.mean_height_nm / 2
-        wave = self._film(upper, plane, shape, rng)
-        wave *= self._film(lower, plane + (upper_nm + lower_nm) / 2, shape, rng)
+        plane = thickness[0] / 2 + CLEARANCE_NM + self.mean_height_nm / 2
+        wave = self._film(chosen[0], plane, shape, rng)
+        for i, which in enumerate(chosen[1:], 1):
+            down = thickness[0] / 2 + sum(thickness[1:i]) + thickness[i] / 2
+            wave *= self._film(which, plane + down, shape, rng)
         standing = []
         for seat in plan.seats:
             own = self._turned(seat)
             half = CLEARANCE_NM + own.height_nm / 2
-            height = -(upper_nm / 2 + lower_nm + half) if seat.below else upper_nm / 2 + half
+            upper = thickness[0] / 2
+            height = upper - sum(thickness) - half if seat.below else upper + half
             standing.append(Standing(seat, own.mask, int(own.mask.sum()), own))
             place = (seat.place[0] + origin[0], seat.place[1] + origin[1])
             found = window(own.wave.shape, place, shape)
@@ -107,7 +141,7 @@ class Composer:
                     own.wave, self.library.pixel_size_nm, self.library.energy_kev, plane - height
                 )
                 wave[found[1]] *= moved[found[0]]
-        return Composed(plan, wave, origin, tuple(standing), self._dome(plan, shape, rng))
+        return Composed(plan, wave, origin, tuple(standing), self._dome(plan, shape, rng), sum(thickness))
 
     def _turned(self, seat: Seat) -> ParticleWave:
         one = self.library.particles[seat.entry]
@@ -122,6 +156,8 @@ class Composer:
         """A film's wave so far below its mid-plane, shifted and turned at random, over the whole field (H, W)."""
         key = (which, round(distance_nm, 6))
         if key not in self._films:
+            if len(self._films) >= KEPT:
+                self._films.clear()
             self._films[key] = propagated(
                 self.library.films[which].wave,
                 self.library.pixel_size_nm,

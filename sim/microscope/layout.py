@@ -6,7 +6,7 @@ in pixels (row, column) of the field's first frame; a field reaches beyond the f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import cos, hypot, pi, sin
 from typing import Any
@@ -132,14 +132,29 @@ class Planner:
     def __init__(self, story: Story, library: Library) -> None:
         self.story, self.library = story, library
         self.radius = [_radius(particle.mask) for particle in library.particles]
-        self.pools: dict[str, list[int]] = {}
-        for name in ("yes", "no", "null", UNSCORED):
-            pool = [i for material in story.materials for i in library.of_class(name, material)]
-            if not pool:
+        self.pools = {
+            name: [i for material in story.materials for i in library.of_class(name, material, story.kinds)]
+            for name in ("yes", "no", "null", UNSCORED)
+        }
+        self.shares = self._shares()
+        for name, pool in self.pools.items():
+            if not pool and (name in ("yes", "no") or self.shares[name] > 0 or self._bent(name)):
                 raise ValueError(
                     f"{library.path} has no particle of {', '.join(story.materials)} of the class {name}"
                 )
-            self.pools[name] = sorted(pool, key=lambda i: self.radius[i])
+            pool.sort(key=lambda i: self.radius[i])
+
+    def _shares(self) -> dict[str, float]:
+        """Chances of a particle to be `null` and to be unscored: the story's, or as many as the library has."""
+        story, drawn = self.story, sum(map(len, self.pools.values()))
+        own = {name: len(self.pools[name]) / max(1, drawn) for name in ("null", UNSCORED)}
+        null = own["null"] if story.null_share is None else story.null_share
+        unscored = min(own[UNSCORED], 1 - null) if story.unscored_share is None else story.unscored_share
+        return {"null": min(null, 1 - unscored), UNSCORED: unscored}
+
+    def _bent(self, name: str) -> bool:
+        """Whether a bent grid takes particles of this class."""
+        return name == "null" and any(isinstance(event, OffZoneField) for event in self.story.events)
 
     def plan(self) -> tuple[FieldPlan, ...]:
         """All fields of the session."""
@@ -180,7 +195,9 @@ class Planner:
         high = np.max(views, axis=0) + size
         area_nm2 = float(np.prod(high - low)) * self.library.pixel_size_nm**2
         rng = np.random.default_rng([story.seed, 5, field.number])
-        narrowest = max(self.radius[pool[0]] for pool in self.pools.values())
+        narrowest = max(
+            self.radius[pool[0]] for name, pool in self.pools.items() if pool and name != UNSCORED
+        )
         entries = [entry for pool in self.pools.values() for entry in pool]
         gap = GAP_NM / self.library.pixel_size_nm
         made: list[_Slot] = []
@@ -208,24 +225,22 @@ class Planner:
 
     def _choose_classes(self, slots: list[_Slot], fields: list[FieldPlan]) -> None:
         """Which class each slot's particle is of; of those that would show it, exactly as many are faulted as asked."""
-        story = self.story
-        rng = np.random.default_rng([story.seed, 6])
+        rng = np.random.default_rng([self.story.seed, 6])
         off_zone = {field.number for field in fields if field.off_zone}
         for slot in slots:
             chance = rng.random()
-            if slot.field in off_zone or chance < story.null_share:
+            if slot.field in off_zone or chance < self.shares["null"]:
                 slot.wanted = "null"
-            elif chance < story.null_share + story.unscored_share:
+            elif chance < self.shares["null"] + self.shares[UNSCORED] and self._room(slot):
                 slot.wanted = UNSCORED
         showing = [slot for slot in slots if not slot.wanted]
-        if story.fault_fraction is None:
-            faulted = rng.random(len(showing)) < FAULTED
-        else:
-            faulted = np.zeros(len(showing), bool)
-            count = round(story.fault_fraction * len(showing))
-            faulted[rng.permutation(len(showing))[:count]] = True
+        faulted = faulted_of(self.story, [slot.field for slot in showing], rng)
         for slot, has in zip(showing, faulted, strict=True):
             slot.wanted = "yes" if has else "no"
+
+    def _room(self, slot: _Slot) -> bool:
+        """Whether an unscored particle fits a slot: there are few of them, and all may be wide."""
+        return self.radius[self.pools[UNSCORED][0]] <= slot.radius
 
     def _seated(self, slot: _Slot, number: int, others: list[Seat]) -> Seat:
         """A particle of the slot's class that fits it, moved up to the one that it touches."""
@@ -262,6 +277,30 @@ class Planner:
                 break
             seat = replace(seat, place=closer)
         return seat
+
+
+def faulted_of(story: Story, fields: Sequence[int], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Which of the particles that would show a fault have one.
+
+    With an intra-class correlation ρ the fraction of a field is drawn from the beta distribution of mean p and variance
+    ρ p (1 - p); two particles of one field are then correlated by ρ, those of different fields not.
+
+    Parameters
+    ----------
+    fields : the field of each particle.
+    """
+    count = len(fields)
+    fraction = FAULTED if story.fault_fraction is None else story.fault_fraction
+    if story.field_icc > 0 and 0 < fraction < 1:
+        size = (1 - story.field_icc) / story.field_icc
+        names, member = np.unique(np.asarray(fields, dtype=np.int64), return_inverse=True)
+        own = rng.beta(fraction * size, (1 - fraction) * size, len(names))
+        return np.asarray(rng.random(count) < own[member])
+    if story.fault_fraction is None:
+        return np.asarray(rng.random(count) < FAULTED)
+    faulted = np.zeros(count, bool)
+    faulted[rng.permutation(count)[: round(fraction * count)]] = True
+    return faulted
 
 
 def _radius(mask: npt.NDArray[np.bool_]) -> float:

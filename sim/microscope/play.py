@@ -7,23 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
 
 from monitor.client import FrameSender
 from sim.microscope.fields import Composed, Composer, Standing
+from sim.microscope.instrument import aligned, conditions_of, margin_px
 from sim.microscope.layout import Planner, window
 from sim.microscope.library import Library, load_library, true_class
 from sim.microscope.session_truth import SessionTruth
-from sim.microscope.story import Charging, Contamination, OffFocus, Story
-from sim.optics.camera import CAMERAS
+from sim.microscope.story import Contamination, Story
 from sim.optics.conditions import Conditions
-from sim.optics.imaging import expected_image, record
+from sim.optics.imaging import expected_image, record, weaken
 from sim.optics.transfer import Image
 from sim.specimen.materials import parse_material
 from sim.specimen.truth import fringe_signal_to_noise
@@ -55,6 +53,8 @@ class Taken:
     events: tuple[str, ...] = ()
     repeats: int | None = None
     """The frame whose pixels these are, for a camera that has stopped: all but the events is that one's."""
+    carbon_nm: float = 0.0
+    """Thickness of the films [nm]."""
 
     def truth(self) -> dict[str, Any]:
         """What a line of the truth file holds."""
@@ -64,6 +64,7 @@ class Taken:
             "pixel_size_nm": self.pixel_size_nm,
             "offset_nm": list(self.offset_nm),
             "dose_e_per_A2": self.conditions.dose_e_per_A2,
+            "carbon_nm": self.carbon_nm,
             "events": list(self.events),
             "repeats": self.repeats,
             "conditions": self.conditions.as_dict(),
@@ -71,64 +72,26 @@ class Taken:
         }
 
 
-def aligned(story: Story, energy_kev: float) -> Conditions:
-    """The microscope at the beginning of the session: corrected, and aligned as well as it can be."""
-    rng = np.random.default_rng([story.seed, 1])
-    return Conditions(
-        energy_kev=energy_kev,
-        cs_um=-8.0,
-        astigmatism_nm=float(abs(rng.normal(0, 0.8))),
-        astigmatism_deg=float(rng.uniform(0, 180)),
-        coma_nm=float(abs(rng.normal(0, 20))),
-        coma_deg=float(rng.uniform(0, 360)),
-        camera=replace(CAMERAS["scintillator"], mtf_nyquist=0.4, pattern_seed=int(rng.integers(2**31))),
-        illumination=0.08,
-        illumination_seed=int(rng.integers(2**31)),
-    )
-
-
-def conditions_of(
-    story: Story, start: Conditions, frame: int, here: range, focus_nm: float, rng: np.random.Generator
-) -> Conditions:
-    """The conditions of a frame of the field `here`: random ones, then those of the story.
-
-    Parameters
-    ----------
-    focus_nm : where the focus has wandered.
-    """
-    taken = replace(
-        start,
-        defocus_nm=story.defocus_nm + focus_nm + story.focus_drift_nm * (frame - here.start),
-        dose_e_per_A2=story.dose_e_per_A2 * story.dose_factor(frame) * float(np.exp(rng.normal(0, 0.1))),
-        drift_nm=float(abs(rng.normal(0, 0.02))),
-        drift_deg=float(rng.uniform(0, 180)),
-    )
-    for event in story.events:
-        if isinstance(event, OffFocus) and event.progress(frame):
-            taken = replace(taken, defocus_nm=taken.defocus_nm + event.defocus_nm)
-        elif isinstance(event, Charging):
-            grown = event.progress(frame)
-            taken = replace(
-                taken,
-                drift_nm=taken.drift_nm + grown * event.blur_nm,
-                defocus_nm=taken.defocus_nm + grown * event.defocus_nm,
-                astigmatism_nm=taken.astigmatism_nm + grown * event.astigmatism_nm,
-                illumination=taken.illumination + grown * event.illumination,
-            )
-    return taken
-
-
 def take_frames(story: Story, library: Library, truth: SessionTruth | None = None) -> Iterator[Taken]:
     """The frames of a story, each drawn when it is asked for; all follows from the story's seed.
 
     Within a field the specimen drifts from frame to frame and the focus wanders; dose and noise are fresh for every
     frame. What is true of the session as a whole goes to `truth` before the first frame.
+
+    Raises
+    ------
+    ValueError
+        The library is of another voltage, or lacks what the story needs (`sim.microscope.layout.Planner`).
     """
+    if library.energy_kev != story.energy_kev:
+        raise ValueError(
+            f"the story is of {story.energy_kev:g} kV, the waves of {library.path} are of {library.energy_kev:g}"
+        )
     plans = Planner(story, library).plan()
     if truth is not None:
         truth.begin(story, library, plans)
     composer, start = Composer(library, story), aligned(story, library.energy_kev)
-    margin = margin_px(story, library.pixel_size_nm)
+    margin = margin_px(story, library.pixel_size_nm, start)
     focus_nm = 0.0
     last: Taken | None = None
     for plan in plans:
@@ -147,23 +110,6 @@ def take_frames(story: Story, library: Library, truth: SessionTruth | None = Non
             yield last
 
 
-def margin_px(story: Story, pixel_size_nm: float) -> int:
-    """How far a frame's wave must reach beyond it, so that what wraps around stays outside, and transforms are fast.
-
-    Defocus C1 displaces a detail of frequency k by λ C1 k: a hundredth of it for a lattice at 300 kV.
-    """
-    largest = max(
-        (abs(e.defocus_nm) for e in story.events if isinstance(e, OffFocus | Charging)), default=0.0
-    )
-    defocus_nm = (
-        abs(story.defocus_nm) + 15 + largest + abs(story.focus_drift_nm) * min(story.frames_per_field, 100)
-    )
-    side = story.size + 2 * ceil(min(1.2 + 0.01 * defocus_nm, 8.0) / pixel_size_nm)
-    while (fast := fft.next_fast_len(side)) % 2 != story.size % 2:
-        side = fast + 1
-    return int(fast - story.size) // 2
-
-
 def _take(
     story: Story,
     library: Library,
@@ -176,7 +122,7 @@ def _take(
 ) -> Taken:
     here, size, pixel = field.plan.frames, story.size, library.pixel_size_nm
     growth = max((e.growth(number, here) for e in story.events if isinstance(e, Contamination)), default=0.0)
-    wide = expected_image(field.view(number, size, margin, growth), pixel, conditions)
+    wide = weaken(expected_image(field.view(number, size, margin, growth), pixel, conditions), conditions)
     clean = np.ascontiguousarray(wide[margin : margin + size, margin : margin + size])
     counts = np.clip(np.rint(record(clean, pixel, conditions, rng)), 0, 65535).astype(np.uint16)
     row, column = field.plan.offsets[number - here.start]
@@ -184,7 +130,7 @@ def _take(
     labels = np.zeros(clean.shape, np.uint16)
     for standing in field.standing:
         place = (standing.seat.place[0] + row, standing.seat.place[1] + column)
-        told = sighting(standing, place, clean, conditions, pixel)
+        told = sighting(standing, place, clean, conditions, pixel, story.kinds)
         found = window(standing.mask.shape, place, clean.shape)
         if told is not None and found is not None:
             particles.append({"id": told["id"], "label": len(particles) + 1, **told})
@@ -200,17 +146,24 @@ def _take(
         (round(row * pixel, 4), round(column * pixel, 4)),
         labels,
         events,
+        carbon_nm=round(field.carbon_nm, 2),
     )
 
 
 def sighting(
-    standing: Standing, place: tuple[int, int], clean: Image, conditions: Conditions, pixel_size_nm: float
+    standing: Standing,
+    place: tuple[int, int],
+    clean: Image,
+    conditions: Conditions,
+    pixel_size_nm: float,
+    kinds: str = "planar",
 ) -> dict[str, Any] | None:
     """What is true of a particle in a frame, its middle at `place` [px]; `None` where hardly any of it is in view.
 
     Parameters
     ----------
     clean : (H, W) the frame without noise.
+    kinds : which faults count (`sim.specimen.truth.COUNTED`).
     """
     found = window(standing.mask.shape, place, clean.shape)
     if found is None:
@@ -225,15 +178,13 @@ def sighting(
     shown = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     told = standing.particle.record
     dose = conditions.dose_e_per_A2 * 100 * conditions.camera.dqe
-    lateral, stacking = (
-        tuple(told.get(f"resolved_{name}_rc", told[f"{name}_rc"])) for name in ("lateral", "stacking")
-    )
+    lateral, stacking = (tuple(told[f"resolved_{name}_rc"]) for name in ("lateral", "stacking"))
     material = parse_material(told["material"])
     snr = fringe_signal_to_noise(clean[box], shown, lateral, stacking, material, pixel_size_nm, dose)
     whole = len(rows) == standing.area and min(top, left) > 0
     return {
         "id": standing.seat.id,
-        "class": true_class(told, snr),
+        "class": true_class(told, snr, kinds),
         "whole": bool(whole and bottom < clean.shape[0] and right < clean.shape[1]),
         "bbox": [top, left, bottom, right],
         "centroid": [
@@ -332,7 +283,7 @@ def play(
     ----------
     rate : frames a second; where drawing a frame takes longer, as many as can be drawn.
     truth : where what is true of every frame is written before the frame is handed over (see `SessionTruth`).
-    library : of waves; the one that ships with the package.
+    library : of waves, for the story's voltage; the one that ships with the package.
 
     Raises
     ------
@@ -341,7 +292,7 @@ def play(
     """
     from tqdm import tqdm
 
-    library = library or load_library()
+    library = library or load_library(energy_kev=story.energy_kev)
     camera: Camera = SocketCamera(target) if "://" in target else DirectoryCamera(Path(target), file_format)
     missing: list[int] = []
     with ExitStack() as open_files:

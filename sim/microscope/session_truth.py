@@ -16,9 +16,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sim.microscope.fields import films_of
 from sim.microscope.layout import FieldPlan, turned_record
 from sim.microscope.library import UNSCORED, Library, true_class
 from sim.microscope.story import Story
+from sim.specimen.truth import FAMILIES
 
 FORMAT = "faultwatch session truth 1"
 ENDING = ".truth"
@@ -51,7 +53,7 @@ class SessionTruth:
         """What is settled before the first frame."""
         if self.folder is None:
             return
-        particles = particles_of(library, plans)
+        particles = particles_of(library, plans, story.kinds)
         for name, told in (
             ("story.json", story_of(story, library, plans, particles)),
             ("particles.json", particles),
@@ -74,13 +76,15 @@ class SessionTruth:
         self._lines.close()
 
 
-def particles_of(library: Library, plans: tuple[FieldPlan, ...]) -> list[dict[str, Any]]:
-    """Every physical particle of the session once."""
+def particles_of(
+    library: Library, plans: tuple[FieldPlan, ...], kinds: str = "planar"
+) -> list[dict[str, Any]]:
+    """Every physical particle of the session once; `kinds`: which faults count (`sim.specimen.truth.COUNTED`)."""
     return [
         {
             "id": seat.id,
             "field": plan.number,
-            "class": true_class(library.particles[seat.entry].record, inf),
+            "class": true_class(library.particles[seat.entry].record, inf, kinds),
             "place_nm": [round(n * library.pixel_size_nm, 4) for n in seat.place],
             "below_film": seat.below,
             "wave": seat.entry,
@@ -97,12 +101,17 @@ def particles_of(library: Library, plans: tuple[FieldPlan, ...]) -> list[dict[st
 def story_of(
     story: Story, library: Library, plans: tuple[FieldPlan, ...], particles: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The story, its fields, and the fault fraction that came about."""
+    """The story, its fields, the fault fraction that came about, and the kinds of the faults."""
     count = Counter(particle["class"] or UNSCORED for particle in particles)
-    shown = count["yes"] + count["no"]
+    resolved = [particle for particle in particles if particle["class"] in ("yes", "no")]
+    by_field = Counter((particle["field"], particle["class"]) for particle in resolved)
+    holding = [{fault["kind"] for fault in particle["record"]["faults"]} for particle in resolved]
+    by_kind = Counter(kind for held in holding for kind in held)
+    by_family = Counter(family for held in holding for family in {FAMILIES[kind] for kind in held})
     return {
         "format": FORMAT,
         "story": story.as_dict(),
+        "library": library.path.name,
         "pixel_size_nm": library.pixel_size_nm,
         "fields": [
             {
@@ -111,15 +120,31 @@ def story_of(
                 "last": plan.frames.stop - 1,
                 "blank": plan.blank,
                 "off_zone": plan.off_zone,
+                "carbon_nm": carbon_of(story, library, plan),
                 "particles": len(plan.seats),
+                "yes": by_field[plan.number, "yes"],
+                "of": by_field[plan.number, "yes"] + by_field[plan.number, "no"],
             }
             for plan in plans
         ],
         "particles": {name: count[name] for name in ("yes", "no", "null", UNSCORED)},
         "fault_fraction": {
             "asked": story.fault_fraction,
-            "realised": count["yes"] / shown if shown else None,
+            "realised": count["yes"] / len(resolved) if resolved else None,
             "yes": count["yes"],
-            "of": shown,
+            "of": len(resolved),
+            "kinds": story.kinds,
+        },
+        "faults": {
+            "by_kind": {kind: by_kind[kind] for kind in FAMILIES if by_kind[kind]},
+            "by_family": {family: by_family[family] for family in dict.fromkeys(FAMILIES.values())},
         },
     }
+
+
+def carbon_of(story: Story, library: Library, plan: FieldPlan) -> float:
+    """Thickness of the films that a field stands on [nm]; 0 for a hole."""
+    if plan.blank:
+        return 0.0
+    films = films_of(story, library, plan.number)
+    return round(sum(library.films[which].thickness_nm for which in films), 2)

@@ -11,7 +11,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid")
@@ -20,6 +28,24 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Kilovolts = Annotated[float, Field(ge=20, le=1000)]
+Carbon = Annotated[float, Field(ge=1, le=12)]
+Stobbs = Annotated[float, Field(ge=1, le=10)]
+
+
+def _as_range(given: Any) -> Any:
+    """A single number stands for a range that begins and ends with it."""
+    return (given, given) if isinstance(given, int | float) else given
+
+
+def _rising(given: tuple[float, float]) -> tuple[float, float]:
+    if given[0] > given[1]:
+        raise ValueError(f"the range ends at {given[1]:g}, before it begins at {given[0]:g}")
+    return given
+
+
+From = BeforeValidator(_as_range)
+Rising = AfterValidator(_rising)
 
 
 class StoryError(ValueError):
@@ -157,7 +183,17 @@ class Story:
     dose_e_per_A2: Positive = 400.0
     """Median dose of a frame; it varies by a tenth from frame to frame."""
     defocus_nm: Finite = -6.0
-    """C1 about which the focus wanders by a few nanometres; it counts from the particles' middle."""
+    """C1 about which the focus wanders by a few nanometres; it counts from the particles' middle, and in an uncorrected
+    microscope from Scherzer's defocus."""
+    energy_kev: Kilovolts = 300.0
+    """Voltage [kV]; the library must have waves of it."""
+    corrected: bool = True
+    """Whether the microscope has a corrector of spherical aberration; one without is drawn from its kind."""
+    stobbs: Annotated[tuple[Stobbs, Stobbs], From, Rising] = (1.0, 1.0)
+    """By how much the contrast is below that of multislice: a number, or from and to, drawn once for the session."""
+    carbon_nm: Annotated[tuple[Carbon, Carbon], From, Rising] | None = None
+    """Thickness of the carbon [nm]: a number, or from and to, drawn for every field. It is met to a quarter of a
+    nanometre from 2.2 nm on. `None`: two films of the library, 2.2 to 4 nm together."""
     drift_nm: NotNegative = 0.3
     """Way that the specimen drifts from frame to frame, in a direction that every field has of its own."""
     jitter_nm: NotNegative = 0.1
@@ -167,10 +203,18 @@ class Story:
     fault_fraction: Share | None = None
     """Share of `yes` among the particles that would show a fault, met as closely as whole particles allow. `None`:
     each of them has a fault by a chance of 0.45."""
-    null_share: Share = 0.2
-    """Chance of a particle to be one that would not show a fault."""
-    unscored_share: Share = 0.05
-    """Chance of a particle to be one that the rule of `sim.specimen.truth` does not score."""
+    field_icc: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Intra-class correlation of `yes` among the particles of one field that would show a fault. Above 0 every field
+    has a fraction of its own, from a beta distribution whose mean is `fault_fraction`, and the fraction of the session
+    is met on average alone."""
+    kinds: Literal["planar", "stacking"] = "planar"
+    """What makes a particle `yes`: any planar fault, or stacking faults alone; then one that holds nothing but twin
+    boundaries or interfaces of polytypes is `no`."""
+    null_share: Share | None = None
+    """Chance of a particle to be one that would not show a fault. `None`: as many as in the library, where particles
+    are drawn as they come."""
+    unscored_share: Share | None = None
+    """Chance of a particle to be one that the rule of `sim.specimen.truth` does not score; `None` as before."""
     materials: tuple[str, ...] = ("CdSe-wurtzite", "CdSe-zincblende")
     density_per_nm2: Annotated[float, Field(ge=0, le=0.03)] = 0.009
     """Particles a square nanometre."""
@@ -190,7 +234,7 @@ class Story:
                 )
             if isinstance(event, FrozenFrame) and event.first == 0:
                 raise ValueError("frozen_frame at frame 0: there is no frame before it to be given again")
-        if self.null_share + self.unscored_share > 1:
+        if (self.null_share or 0) + (self.unscored_share or 0) > 1:
             raise ValueError("null_share and unscored_share are more than 1 together")
         return self
 

@@ -117,6 +117,11 @@ def draw_camera(rng: np.random.Generator) -> Camera:
     )
 
 
+def scherzer_nm(cs_um: float, energy_kev: float) -> float:
+    """Scherzer's defocus for a positive spherical aberration, -1.2 √(C3 λ) [nm]."""
+    return -1.2 * sqrt(cs_um * 1e3 * wavelength_nm(energy_kev))
+
+
 def draw_conditions(
     rng: np.random.Generator,
     *,
@@ -145,7 +150,7 @@ def draw_conditions(
         raise ValueError(f"no preset {preset}; there are {', '.join(MICROSCOPES)}")
     m = MICROSCOPES[preset]
     cs = float(rng.uniform(*m.cs_um))
-    scherzer = -1.2 * sqrt(cs * 1e3 * wavelength_nm(energy_kev)) if m.scherzer else 0.0
+    scherzer = scherzer_nm(cs, energy_kev) if m.scherzer else 0.0
 
     def remaining(spread: float) -> float:
         return float(abs(rng.normal(0, spread)))

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 from sim.specimen.materials import Material, hollow_letters
 from sim.specimen.shapes import inside
 from sim.specimen.stacking import LAMELLA, Fault, find_faults, word
-from sim.specimen.truth import FaultGeometry, Visibility, edges, nearest_zone, visibility
+from sim.specimen.truth import FAMILIES, FaultGeometry, Visibility, edges, nearest_zone, visibility
 
 Points = npt.NDArray[np.float64]
 
@@ -81,6 +81,7 @@ class Nanoparticle:
             "faults": [
                 {
                     "kind": f.fault.kind,
+                    "family": FAMILIES[f.fault.kind],
                     "plane": self.material.stacking_plane,
                     "place_nm": round(f.place_nm, 3),
                     "trace_rc": [round(n, 3) for n in f.trace_rc],

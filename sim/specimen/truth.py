@@ -16,11 +16,13 @@ A cubic crystal has four {111} planes and its faults lie in one of them. The pla
 another one: then a fault is harder to find, and the particle is `yes` all the same.
 
 Every deviation from the perfect stacking is a planar fault. `FAMILIES` names the kinds apart: stacking faults, twin
-boundaries, and interfaces to a lamella of the other polytype.
+boundaries, and interfaces to a lamella of the other polytype. Where stacking faults alone are to be counted
+(`COUNTED`), a particle that holds only the others is `no`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import permutations, product
 from math import asin, sqrt
@@ -57,6 +59,19 @@ FAMILIES = {
     POLYTYPE: "polytype interface",
 }
 """Family of each kind of planar fault (see `sim.specimen.stacking`)."""
+COUNTED = {"planar": frozenset(FAMILIES.values()), "stacking": frozenset({"stacking fault"})}
+"""Families that make a particle `yes`: of all planar faults, or of stacking faults alone."""
+
+
+def counted(kinds_of_faults: Iterable[str], kinds: str = "planar") -> bool:
+    """Whether a structure with faults of these kinds holds one that counts.
+
+    Parameters
+    ----------
+    kinds_of_faults : names of `FAMILIES`.
+    kinds : a name of `COUNTED`.
+    """
+    return any(FAMILIES[kind] in COUNTED[kinds] for kind in kinds_of_faults)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ def test_the_new_bundle_is_a_version_of_the_old(parent: Path, tmp_path: Path) ->
         assert new["sha256"][name] == old["sha256"][name]
     assert new["sha256"]["forest.onnx"] != old["sha256"]["forest.onnx"]
     assert new["forest"]["regions"] == 480 + 30
+    assert sum(map(sum, new["confusion"]["counts"])) == pytest.approx(160, abs=0.1)
     assert new["rates"]["sensitivity"][1] == 40  # of the particles held out, counted anew
     assert new["metrics_of"] == old["metrics_of"]
     assert new["provenance"]["corrected"] == {"empty": 0, "null": 0, "no": 0, "yes": 30}

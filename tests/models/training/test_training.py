@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.bundle import SHIPPED, describe, load_bundle
 from models.errors import ModelError
-from models.evaluation.class_scores import calibration_error, rates, rates_by_condition
+from models.evaluation.class_scores import calibration_error, confusion, rates, rates_by_condition
 from models.evaluation.evaluate import as_text, evaluate
 from models.examples.augment import NEGATIVES
 from models.examples.batches import Drawing, Pool, batches, targets
@@ -260,5 +260,10 @@ def test_rates_count_particles_not_sightings(data: Path, tmp_path: Path) -> None
         "60 to 100 e/Å²": {"sensitivity": [1, 1], "specificity": [1, 1]},
         "200 to 400 e/Å²": {"sensitivity": [0, 0], "specificity": [0, 1]},
     }
+    matrix = confusion(rows, probabilities)
+    assert matrix["counts"][3][4] == 1  # a, called yes surely
+    assert matrix["counts"][2][2] == matrix["counts"][2][4] == 1  # b and c
+    named = {(one["what"], one["value"]) for one in matrix["strata"]}
+    assert named == {(what, value) for what, found in by_condition.items() for value in found}
     assert list(by_condition["diameter"]) == ["3 to 5 nm"]
     assert by_condition["microscope"] == {"corrected": rates(rows, probabilities)}

@@ -15,6 +15,15 @@ def test_the_rule_counts_what_is_there(material: str) -> None:
     assert abs(stratum.deviation) < 3.5
 
 
+@pytest.mark.parametrize("material", ["CdSe-wurtzite", "Au"])
+def test_stacking_faults_alone_are_counted_alike(material: str) -> None:
+    """Of three kinds that gold is given in equal parts one is the twin; wurtzite has stacking faults alone."""
+    alone, every = (count(material, (3.0, 4.5), 150, 3, kinds) for kinds in ("stacking", "planar"))
+    assert alone.yes == alone.resolved_faulted
+    assert alone.yes + alone.no == alone.resolved == every.resolved
+    assert alone.yes < every.yes if material == "Au" else alone.yes == every.yes
+
+
 def test_a_rule_that_leaves_faults_out_is_noticed() -> None:
     """The rule before this one called 30 of 100 faulted where 48 were: the check must see that."""
     asymmetric = Stratum("Au", (3.0, 4.5), 400, 192, 200, 96, 60, 140, 0)

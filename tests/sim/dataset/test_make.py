@@ -17,11 +17,20 @@ from PIL import Image
 from models.examples.shards import examples_by_split
 from sim.dataset import make as dataset
 from sim.dataset.background import Backgrounds, relative_intensity
-from sim.dataset.make import CANONICAL_NM, TILE, make_shard, shard_path, simulate, slab_for, split_of
+from sim.dataset.make import (
+    CANONICAL_NM,
+    TILE,
+    make_shard,
+    particle_truth,
+    shard_path,
+    simulate,
+    slab_for,
+    split_of,
+)
 from sim.dataset.presets import PRESETS, Order, Preset
 from sim.dataset.sheet import contact_sheet
 from sim.optics.conditions import Conditions
-from sim.optics.imaging import exposure, weaken
+from sim.optics.imaging import expected_image, exposure, weaken
 from sim.optics.multislice import exit_wave
 from sim.specimen.draw import SlabOfCarbon, Specimen, draw_specimen, label_image
 from sim.specimen.thickness import mass_thickness
@@ -74,6 +83,48 @@ def test_a_shard_holds_what_its_schema_says(made: Path) -> None:
                     rows, cols = np.nonzero(labels == p["label"])
                     apart = np.hypot(rows.mean() - p["centre_rc"][0], cols.mean() - p["centre_rc"][1])
                     assert apart * CANONICAL_NM < 1.0
+
+
+def test_settings_that_came_later_leave_earlier_orders_as_they_were() -> None:
+    assert not {"kinds", "split"} & set(json.loads(Order().as_json()))
+    assert json.loads(Order(kinds="stacking", split="test").as_json())["kinds"] == "stacking"
+
+
+def test_stacking_faults_alone_can_be_counted() -> None:
+    """A particle with twins alone is `yes` among planar faults and `no` among stacking faults."""
+    recipe = replace(PRESETS["lattice"].recipe, materials={"Au": 1.0}, near_zone=1.0, faulted=1.0)
+    changed = 0
+    for seed in range(5):
+        specimen = draw_specimen(recipe, None, np.random.default_rng(seed))
+        clean = expected_image(exit_wave(specimen, 256), 0.05, Conditions())
+        told = [
+            particle_truth(specimen, label_image(specimen, 256), clean, 0.05, Conditions(), kinds)
+            for kinds in ("planar", "stacking")
+        ]
+        for one, other in zip(*told, strict=True):
+            twins_alone = {fault["family"] for fault in one["faults"]} == {"twin boundary"}
+            expected = "no" if one["class"] == "yes" and twins_alone else one["class"]
+            assert other["class"] == expected
+            changed += other["class"] != one["class"]
+    assert changed >= 1
+
+
+def test_all_specimens_can_be_of_one_split(tmp_path: Path) -> None:
+    make_shard(tmp_path, Order(seed=5, draws=1, split="test"), 0, 2)
+    with h5py.File(shard_path(tmp_path, "lattice", 0)) as shard:
+        assert [json.loads(text)["split"] for text in shard["about"].asstr()[:]] == ["test", "test"]
+
+
+def test_particles_of_other_zones_are_specimens_of_their_own() -> None:
+    recipe = PRESETS["zones"].recipe
+    rng = np.random.default_rng(0)
+    drawn = [draw_specimen(recipe, None, rng).particles for _ in range(120)]
+    assert {len(particles) for particles in drawn} == {1}
+    zones = {p.particle.zone for (p,) in drawn if p.particle.orientation != "random"}
+    assert {"[0001]", "[10-10]", "[100]", "[111]", "[112]"} <= zones
+    assert any(p.particle.orientation == "random" for (p,) in drawn)
+    resolved = sum(p.particle.seen.resolved_weight > 0.4 for (p,) in drawn)
+    assert resolved < 0.35 * len(drawn)
 
 
 def test_the_same_order_gives_the_same_bytes(made: Path, tmp_path: Path) -> None:

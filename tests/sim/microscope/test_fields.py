@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sim.microscope.fields import CLEARANCE_NM, Composer
+from sim.microscope.fields import CLEARANCE_NM, CLOSE_NM, Composer, films_of
 from sim.microscope.layout import FieldPlan, Offset, Planner, Seat, turned, turned_record, window
-from sim.microscope.library import PIXEL_NM, Library, film_wave, load_library, particle_wave, propagated
+from sim.microscope.library import PIXEL_NM, Library, load_library, propagated
+from sim.microscope.make_library import film_wave, particle_wave
 from sim.microscope.story import Story
 from sim.optics.conditions import Conditions
 from sim.optics.imaging import expected_image
@@ -137,8 +138,12 @@ def test_defocus_counts_from_the_particles_middle(composed: tuple[Library, Compo
 def test_a_turned_particle_shows_its_stack_where_its_record_says(
     library: Library, turns: int, mirrored: bool
 ) -> None:
-    entry = library.of_class("yes", "CdSe-wurtzite")[0]
-    one = library.particles[entry]
+    def way(entry: int) -> float:
+        """How far the stack turns: a mirror leaves one that lies along it where it is."""
+        record = library.particles[entry].record
+        return -abs(np.dot(record["stacking_rc"], turned_record(record, turns, mirrored)["stacking_rc"]))
+
+    one = library.particles[max(library.of_class("yes", "CdSe-wurtzite"), key=way)]
     material = parse_material("CdSe-wurtzite")
 
     def signal(wave: Wave, mask: npt.NDArray[np.bool_], record: dict[str, Any]) -> float:
@@ -184,3 +189,34 @@ def test_particles_touch_but_do_not_overlap_unless_asked(library: Library) -> No
 def test_a_field_too_long_to_be_held_is_refused(library: Library) -> None:
     with pytest.raises(ValueError, match="move the stage more often"):
         Planner(Story(frames=1000, frames_per_field=1000, drift_nm=1.0), library).plan()
+
+
+@pytest.mark.parametrize("wanted_nm", [2.2, 3.0, 5.0, 7.3, 10.0])
+def test_the_carbon_is_as_thick_as_asked(library: Library, wanted_nm: float) -> None:
+    story = Story(frames=1, carbon_nm=(wanted_nm, wanted_nm))
+    stacks = [films_of(story, library, field) for field in range(20)]
+    for stack in stacks:
+        assert sum(library.films[i].thickness_nm for i in stack) == pytest.approx(wanted_nm, abs=CLOSE_NM)
+        assert len({library.films[i].wave.shape for i in stack}) == 2
+    assert stacks == [films_of(story, library, field) for field in range(20)]
+
+
+def test_a_range_of_carbon_is_used_from_end_to_end(library: Library) -> None:
+    story = Story(frames=1, carbon_nm=(2.2, 10.0))
+    drawn = [
+        sum(library.films[i].thickness_nm for i in films_of(story, library, field)) for field in range(200)
+    ]
+    assert min(drawn) < 3
+    assert max(drawn) > 9
+    assert np.mean(drawn) == pytest.approx(6.1, abs=0.6)
+
+
+def test_thicker_carbon_is_grainier(library: Library) -> None:
+    def grain(nm: float) -> float:
+        story = Story(frames=1, size=256, carbon_nm=(nm, nm), density_per_nm2=0.0)
+        field = Composer(library, story).compose(Planner(story, library).plan()[0], 16)
+        assert field.carbon_nm == pytest.approx(nm, abs=CLOSE_NM)
+        return float(expected_image(field.view(0, 256, 16, 0.0), PIXEL_NM, Conditions(defocus_nm=-40)).std())
+
+    # Films one upon another scatter independently: the speckle grows as the root of the thickness.
+    assert grain(9.0) / grain(3.0) == pytest.approx(3**0.5, rel=0.25)

@@ -21,6 +21,7 @@ from sim.specimen.truth import (
     UNSEEN,
     Visibility,
     classify,
+    counted,
     edges,
     fringe_signal_to_noise,
     nearest_zone,
@@ -54,6 +55,21 @@ def test_every_kind_of_planar_fault_has_a_family() -> None:
     kinds = {kind for runs in RUNS.values() for kind in runs} | {POLYTYPE, "other"}
     assert set(FAMILIES) == kinds
     assert set(FAMILIES.values()) == {"stacking fault", "twin boundary", "polytype interface"}
+
+
+@pytest.mark.parametrize(
+    ("faults", "planar", "stacking"),
+    [
+        ([], False, False),
+        (["I1"], True, True),
+        (["twin"], True, False),
+        (["twin", "extrinsic"], True, True),
+        (["polytype"], True, False),
+    ],
+)
+def test_what_counts(faults: list[str], planar: bool, stacking: bool) -> None:
+    assert counted(faults) == planar
+    assert counted(faults, "stacking") == stacking
 
 
 @pytest.mark.parametrize(
@@ -254,6 +270,19 @@ def test_place_and_trace_of_a_fault(name: str, kind: str) -> None:
         # So many whole layers are left to the nearer cap.
         to_cap = 2.5 - abs(told["place_nm"])
         assert told["depth_layers"] == pytest.approx(to_cap / particle.material.layer_nm, abs=2.0)
+
+
+def test_faults_lie_on_any_close_packed_plane_of_a_cubic_crystal() -> None:
+    """Near a zone ⟨110⟩ two of the four {111} are seen edge on. Of the six zones three lie in the fault's plane, and in
+    the other three the fault is inclined: as often as not it is another plane that resolves the stacking."""
+    rng = np.random.default_rng(4)
+    drawn = [build(MATERIALS["Au"], 4.0, "sphere", ["intrinsic"], "near", 0.0, rng) for _ in range(60)]
+    resolved = [p for p in drawn if p.faults and p.seen.resolved_weight >= RESOLVED]
+    assert len(resolved) > 50
+    assert 0.3 < sum(p.seen.by_own_plane for p in resolved) / len(resolved) < 0.7
+    inclined = [p for p in resolved if not p.seen.by_own_plane]
+    assert all(p.seen.plane_tilt_deg == pytest.approx(54.7, abs=0.1) for p in inclined)
+    assert {p.record()["resolved_plane"] for p in inclined} == {"other"}
 
 
 def test_the_place_is_where_the_letters_change() -> None:
