@@ -180,7 +180,7 @@ def test_presets_come_as_often_as_they_weigh(discs: Path) -> None:
 def test_touching_particles_have_cores_apart() -> None:
     labels = np.zeros((64, 64), np.uint8)
     labels[10:50, 10:30], labels[10:50, 30:52] = 1, 2
-    particle, core = targets(labels, 0.05)
+    particle, core = targets(torch.from_numpy(labels)[None], 0.05)[0].numpy()
     assert particle[30, 29] == particle[30, 30] == 1
     assert core[30, 29] == core[30, 30] == 0
     assert core[30, 20] == core[30, 41] == 1
