@@ -94,7 +94,8 @@ def _near(marked: Tensor, radius_px: float) -> Tensor:
     h, w = marked.shape[1:]
     size = (h + 2 * reach, w + 2 * reach)  # so far the disc reaches round the other side
     counts = torch.fft.irfft2(torch.fft.rfft2(marked.float(), s=size) * torch.fft.rfft2(disc, s=size), s=size)
-    return counts[:, reach : reach + h, reach : reach + w] > 0.5
+    near: Tensor = counts[:, reach : reach + h, reach : reach + w] > 0.5
+    return near
 
 
 Laid = Callable[[int], Tensor]

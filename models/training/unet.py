@@ -180,7 +180,7 @@ def train(
         No usable data set, no such device, weights that do not fit, or a checkpoint made with other settings.
     """
     torch.manual_seed(settings.seed)
-    _refuse_device(device)
+    refuse_device(device)
     out.mkdir(parents=True, exist_ok=True)
     source = _data_set(data, settings, limit, device) if isinstance(data, Path) else data
     run = Run(asdict(settings) | {"data": source.digest}, out / CHECKPOINT)
@@ -278,7 +278,8 @@ def _follow(averaged: UNet, net: UNet, decay: float) -> None:
             kept.copy_(now)
 
 
-def _refuse_device(device: str) -> None:
+def refuse_device(device: str) -> None:
+    """Refuse a device that is not there, before anything is made for it."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("there is no usable CUDA device; use --device cpu")
 
