@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -23,10 +23,8 @@ from sim.streaming.specimens import Drawn, Plan, draw
 WAITING = 2
 """Specimens of each process that wait in this one at the most."""
 
-Maker = Callable[[Plan, int], Drawn]
 
-
-def _work(pipe: Connection, make: Maker, plan: Plan, first: int, step: int, end: int | None) -> None:
+def _work(pipe: Connection, plan: Plan, first: int, step: int, end: int | None) -> None:
     """Draw and send until the end, or until nobody reads any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program, which ends this process
     cv2.setNumThreads(1)
@@ -34,7 +32,7 @@ def _work(pipe: Connection, make: Maker, plan: Plan, first: int, step: int, end:
     try:
         while end is None or number < end:
             try:
-                made: Drawn | str = make(plan, number)
+                made: Drawn | str = draw(plan, number)
             except Exception as error:  # whatever it is, the program says it
                 made = f"specimen {number} of the stream can't be drawn: {type(error).__name__}: {error}"
             pipe.send(made)
@@ -51,10 +49,9 @@ class Processes:
     Parameters
     ----------
     end : the number after the last one; without it they go on for ever.
-    make : draws a specimen; a function at the top of a module.
     """
 
-    def __init__(self, plan: Plan, count: int, *, end: int | None = None, make: Maker = draw) -> None:
+    def __init__(self, plan: Plan, count: int, *, end: int | None = None) -> None:
         context = get_context("spawn")
         self._end, self._next = end, 0
         self._closed = threading.Event()
@@ -65,7 +62,7 @@ class Processes:
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(
                 target=_work,
-                args=(theirs, make, plan, number, count, end),
+                args=(theirs, plan, number, count, end),
                 daemon=True,
                 name=f"specimens-{number}",
             )
