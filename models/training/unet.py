@@ -105,8 +105,8 @@ def learn_from(
     step: float,
     settings: Settings,
     device: str,
-) -> float:
-    """One step of the training on images (B, 1, H, W) and targets (B, 2, H, W); returns the loss."""
+) -> Tensor:
+    """One step of the training on images (B, 1, H, W) and targets (B, 2, H, W); returns the loss, on the device."""
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(step, settings)
     images, wanted = batch
@@ -117,7 +117,7 @@ def learn_from(
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(net.parameters(), 5.0)
     optimiser.step()
-    return float(loss.detach())
+    return loss.detach()
 
 
 class Learner:
@@ -126,21 +126,31 @@ class Learner:
     def __init__(self, settings: Settings, run: Run, device: str, start_from: Path | None) -> None:
         self.settings, self.run, self.device = settings, run, device
         self.net, self.averaged = _begun_with(settings.architecture, start_from, device)
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), settings.learning_rate, weight_decay=1e-4)
+        gpu = device == "cuda"
+        if gpu:
+            torch.backends.cudnn.benchmark = True
+            self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), settings.learning_rate, weight_decay=1e-4, fused=gpu
+        )
         self.best = run.resume(self.net, self.averaged, self.optimiser)
+        self._losses: list[Tensor] = []  # left on the device, so that a step is not waited for
         self._started = time.monotonic() - run.seconds
 
     def learn(self, batch: tuple[Tensor, Tensor]) -> None:
         """One step."""
         run = self.run
         self.net.train()
-        run.losses.append(learn_from(batch, self.net, self.optimiser, run.place, self.settings, self.device))
+        self._losses.append(
+            learn_from(batch, self.net, self.optimiser, run.place, self.settings, self.device)
+        )
         run.step += 1
         run.seconds = time.monotonic() - self._started
         _follow(self.averaged, self.net, min(self.settings.average, (1 + run.step) / (10 + run.step)))
 
     def look(self, check: Validation) -> dict[str, float]:
         """Figures of the validation split, and the weights kept where their score is the best; a checkpoint."""
+        self._settle()
         figures = {"loss": float(np.mean(self.run.losses)), **check(self.averaged)}
         self.run.losses.clear()
         if self.run.look(figures):
@@ -151,7 +161,14 @@ class Learner:
 
     def save(self) -> None:
         """Write the checkpoint."""
+        self._settle()
         self.run.save(self.net, self.averaged, self.optimiser, self.best)
+
+    def _settle(self) -> None:
+        """Bring the losses from the device."""
+        if self._losses:
+            self.run.losses += torch.stack(self._losses).tolist()
+            self._losses.clear()
 
 
 def train(

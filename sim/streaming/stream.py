@@ -113,7 +113,7 @@ class Stream:
     @property
     def digest(self) -> str:
         """The settings that its examples follow from."""
-        plain = asdict(replace(self.settings, waves=0, kept=0, steady=True))
+        plain = asdict(replace(self.settings, waves=0, kept=0, first=0, steady=True))
         check = self._check.digest if self._check else None
         return json.dumps({"streamed": plain, "validation": check}, sort_keys=True)
 
