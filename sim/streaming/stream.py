@@ -36,6 +36,10 @@ from sim.streaming.waves import Waves, fields
 
 WIDE_SHARE = 0.6
 """Specimens of a wide field for one of a narrow field, where images of both come as often: a field gives four tiles."""
+EMPTY = 8
+"""Frames that hold nothing that come with each specimen."""
+VALIDATION_IMAGES = 4
+"""Images of each specimen to validate by, each under its own conditions."""
 MADE = "made.json"
 """In the folder: how many specimens and examples were made, over all interruptions."""
 
@@ -136,15 +140,14 @@ class Stream:
     @torch.no_grad()
     def _validation_images(self) -> Examples:
         many, seed = self.settings.validation, self.settings.seed
-        plan = replace(self._plan("validation", (seed,)), images=4, empty=0)
+        plan = replace(self._plan("validation", (seed,)), images=VALIDATION_IMAGES, empty=0)
         waves = Waves(1, self._shares, self.settings.gpts, self.device)
         images, labels, about = [], [], []
         digest = self.digest
         with self._processes(plan, many) as processes:
             for drawn in tqdm(processes, "specimens to validate by", many, unit="", disable=None):
                 kept = waves.exit_wave(drawn)
-                rows = kept.conditions[: 4 if tiles_of(drawn.preset) == 1 else 1]
-                batch = fields([kept] * len(rows), rows)
+                batch = fields([kept] * len(kept.conditions), kept.conditions)
                 taken, truth = photographed(
                     batch, drawn.side_nm, Chance([seed, 3, drawn.number], self.device)
                 )
@@ -194,7 +197,8 @@ class Stream:
         marks = drawing.marks if drawing.randomise else 0.0
         return Plan(
             self.folder, seed, split, self._shares, self.settings.gpts,
-            kinds=drawing.kinds, marks=marks, preprocessing=self.preprocessing,
+            empty=EMPTY if drawing.negatives > 0 else 0, kinds=drawing.kinds, marks=marks,
+            preprocessing=self.preprocessing,
         )  # fmt: skip
 
     def _processes(self, plan: Plan, end: int | None) -> Processes:

@@ -130,6 +130,12 @@ def test_what_a_process_can_not_draw_is_said(plan: Plan) -> None:
         Stream(SMALL, plan.slabs, drawing=Drawing({"nothing": 1.0}))
 
 
+def test_specimens_come_in_order_and_need_not_be_waited_for(plan: Plan) -> None:
+    with Processes(plan, 2, end=3) as processes:
+        assert processes.take(wait=False) is None  # a process needs a second to begin
+        assert [drawn.number for drawn in processes] == [0, 1, 2]
+
+
 def test_a_process_that_dies_is_said(plan: Plan) -> None:
     with Processes(plan, 1) as processes:
         assert processes.take() is not None
