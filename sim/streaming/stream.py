@@ -106,8 +106,12 @@ class Stream:
         unknown = set(self.drawing.weights) - set(PRESETS)
         if unknown:
             raise ModelError(f"no preset {', '.join(sorted(unknown))}; there are {', '.join(PRESETS)}")
-        self._weights = {name: weight for name, weight in self.drawing.weights.items() if weight > 0}
-        self._shares = {n: w * (1.0 if tiles_of(n) == 1 else WIDE_SHARE) for n, w in self._weights.items()}
+        self._shares = {
+            name: weight * (1.0 if tiles_of(name) == 1 else WIDE_SHARE)
+            for name, weight in self.drawing.weights.items()
+            if weight > 0
+        }
+        self._checked_by = check.digest if check else None
         self._open: list[Processes] = []
         self._began = time.monotonic()
         self._made = {"specimens": 0, "examples": 0}
@@ -118,8 +122,7 @@ class Stream:
     def digest(self) -> str:
         """The settings that its examples follow from."""
         plain = asdict(replace(self.settings, waves=0, kept=0, first=0, steady=True))
-        check = self._check.digest if self._check else None
-        return json.dumps({"streamed": plain, "validation": check}, sort_keys=True)
+        return json.dumps({"streamed": plain, "validation": self._checked_by}, sort_keys=True)
 
     @property
     def rates(self) -> dict[str, float]:

@@ -89,6 +89,7 @@ def test_it_learns_and_goes_on_after_an_interruption(out: Path) -> None:
     constant = np.mean([float(loss_of(everywhere, one)) for one in wanted])
     assert float(curve[-1]["loss"]) < 0.7 * constant  # what knows the covered share alone
     told = json.loads((out / "training.json").read_text())
+    assert told["data"]["digest"] == stream(out).digest
     assert told["data"]["specimens"] > made["specimens"] >= SMALL.first
     assert told["validation"]["dice_lattice"] > 0.5
     with stream(out) as source, pytest.raises(ModelError, match="other settings"):
@@ -118,6 +119,17 @@ def test_the_same_seed_gives_the_same_batches_however_many_processes_draw(out: P
     assert not torch.equal(made[0][0][0], made[2][0][0])
     assert not torch.equal(made[0][0][0], made[0][1][0])
     assert 0.02 < float(torch.cat([y[:, 0] for _, y in made[0]]).mean()) < 0.6
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_trains_by_the_same_code(out: Path) -> None:
+    settings = Settings(Architecture(8, levels=3), steps=4, batch=4, round_steps=2, bfloat16=True)
+    drawing = replace(settings.drawing, weights=EASY.weights)
+    how = {"drawing": drawing, "device": "cuda"}
+    with Stream(replace(SMALL, steady=False), out / "stream", **how) as source:
+        train(source, out, replace(settings, drawing=drawing), device="cuda")
+    assert np.isfinite([float(row["loss"]) for row in rows(out)]).all()
+    assert Streaming.on("cuda", 1).kept > 100
 
 
 def test_what_a_process_can_not_draw_is_said(plan: Plan) -> None:
