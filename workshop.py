@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from monitor.commandline import (
     JSON,
@@ -157,18 +159,22 @@ def simulate(options: argparse.Namespace) -> int:
 
 @command(
     "train unet",
-    option("--data", Path, "DIR", "the simulated data set, or a folder of your own frames and masks", required=True),
+    option("--data", Path, "DIR", "the simulated data set, or a folder of your own frames and masks"),
     option("--out", Path, "DIR", "where the result is put", required=True),
     option("--seed", from_zero, "S", "everything follows from it", 1),
     option("--steps", positive, "N", "batches to learn from"),
     option("--minutes", positive_number, "M", "train for so long instead; the learning rate follows the time"),
+    option("--batch", positive, "N", "images in a batch (8; on a GPU with --stream 96)"),
+    option("--round-steps", positive, "N", "steps between two looks at the validation images (200)"),
     option("--from", Path, "BUNDLE", "a bundle or the folder of another training, whose weights to begin with",
            dest="start_from"),
     option("--width", positive, "N", "channels of the first level", 24),
     option("--levels", positive, "N", "of sampling, each half the one before", 4),
     choice("--stem", ("half", "full"), "sampling of the first level", "half"),
     choice("--norm", ("batch", "group", "instance"), "normalisation", "batch"),
-    flag("--bfloat16", "multiply in bfloat16: quicker on processors and GPUs that know it"),
+    flag("--bfloat16", "multiply in bfloat16: quicker on processors that know it; always so on a GPU"),
+    flag("--stream", "simulate while training, every example anew; --data is then what to validate by, if anything"),
+    option("--processes", positive, "N", "that draw specimens (1; on a GPU all cores but one)"),
     option("--pixel-size", positive_number, "NM", "of your own frames [nm/px]", 0.05),
     option("--replay", Path, "DIR", "a simulated data set to learn from too while fine-tuning"),
     choice("--device", ("cpu", "cuda"), "what trains the net", "cpu"),
@@ -176,16 +182,20 @@ def simulate(options: argparse.Namespace) -> int:
 def train_unet(options: argparse.Namespace) -> int:
     """Train the U-Net that finds particles, or fine-tune a bundle's.
 
-    On a simulated data set an interrupted training goes on from where it was; with --from it begins with the weights
-    of a bundle. On a folder of your own frames and masks (X_image and X_mask, or X and X_mask) the bundle given with
-    --from, or the one that comes with the program, is fine-tuned into a new version, and compared with the old one
-    on frames left out.
+    On a simulated data set, or on simulation as it is made (--stream), an interrupted training goes on from where it
+    was; with --from it begins with the weights of a bundle. On a folder of your own frames and masks (X_image and
+    X_mask, or X and X_mask) the bundle given with --from, or the one that comes with the program, is fine-tuned into a
+    new version, and compared with the old one on frames left out.
     """
     from models.training.unet import Settings, train
     from models.unet import Architecture
+    from monitor.errors import InputError
 
-    told = {name: value for name, value in given(options, "steps", "seed").items() if value is not None}
-    if options.data.is_dir() and not any(options.data.glob("*.h5")):
+    named = given(options, "steps", "seed", "batch")
+    told = {name: value for name, value in named.items() if value is not None}
+    if options.data is None and not options.stream:
+        raise InputError("a net is trained from --data, or from simulation as it is made with --stream")
+    if not options.stream and options.data.is_dir() and not any(options.data.glob("*.h5")):
         from models.bundle import SHIPPED
         from models.training.finetune import finetune
         from monitor.read.pictures import read_frame
@@ -193,10 +203,41 @@ def train_unet(options: argparse.Namespace) -> int:
         how = {"pixel_size_nm": options.pixel_size, "read": read_frame, **given(options, "replay", "device")}
         print(finetune(options.start_from or SHIPPED, options.data, options.out, **told, **how).verdict)
         return 0
+    if options.round_steps is not None:
+        told["round_steps"] = options.round_steps
     built = Architecture(**given(options, "width", "levels", "stem", "norm"))
-    settings = Settings(built, minutes=options.minutes, bfloat16=options.bfloat16, **told)
-    print(train(options.data, options.out, settings, **given(options, "device", "start_from")))
+    bfloat16 = options.bfloat16 or options.device == "cuda"
+    if options.stream and options.device == "cuda":
+        told = {"batch": 96, "learning_rate": 3e-3, **told}
+    settings = Settings(built, minutes=options.minutes, bfloat16=bfloat16, **told)
+    how = given(options, "device", "start_from")
+    if options.stream:
+        print(_train_streaming(options, settings, how))
+    else:
+        print(train(options.data, options.out, settings, **how))
     return 0
+
+
+def _train_streaming(options: argparse.Namespace, settings: Any, how: dict[str, Any]) -> Path:
+    """Train on simulation as it is made; returns the weights' place."""
+    from models.examples.shards import examples_by_split
+    from models.training.unet import refuse_device, train
+    from sim.streaming.stream import Stream, Streaming
+
+    refuse_device(options.device)
+    check = examples_by_split(options.data, ["validation"]) if options.data else None
+    usual = 1 if options.device == "cpu" else max(1, (os.cpu_count() or 2) - 1)
+    streaming = Streaming.on(options.device, settings.seed)
+    with Stream(
+        streaming,
+        options.out / "stream",
+        drawing=settings.drawing,
+        preprocessing=settings.preprocessing(),
+        device=options.device,
+        processes=options.processes or usual,
+        check=check,
+    ) as source:
+        return train(source, options.out, settings, **how)
 
 
 @command(

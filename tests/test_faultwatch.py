@@ -115,6 +115,7 @@ def test_an_order_at_odds_with_itself_is_2(contradiction, tmp_path, monkeypatch,
         ["microscope", "d", "--library", "none.h5"], ["microscope", "d", "--field-icc", "1"],
         ["evaluate", "--data", "none"], ["train", "unet", "--data", "none", "--out", "a.npy"],
         ["train", "forest", "--data", "none", "--unet", "none", "--out", "b"],
+        ["train", "unet", "--out", "b"], ["train", "unet", "--stream", "--data", "none", "--out", "b"],
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_sentence_and_1(arguments, tmp_path, monkeypatch, capsys):

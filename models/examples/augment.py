@@ -1,4 +1,7 @@
-"""Augmentation of training images: geometry, burnt-in marks, and frames that hold no particle."""
+"""Frames that hold no particle, and what is laid over frames that do: burnt-in marks, steps of the illumination.
+
+NumPy and OpenCV alone, so that processes that draw specimens need no torch.
+"""
 
 from __future__ import annotations
 
@@ -8,47 +11,47 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.examples.exposure import correlated_noise, smooth_field
+from models.preprocess import Preprocessing, standardise
 
 Image = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
 
-
-def turn_and_scale(image: Image, labels: Labels, rng: np.random.Generator) -> tuple[Image, Labels]:
-    """One of the eight symmetries of the square; in half the cases also another scale (± 15 %) and any angle."""
-    turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-    image, labels = np.rot90(image, turns), np.rot90(labels, turns)
-    if flip:
-        image, labels = image[:, ::-1], labels[:, ::-1]
-    image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
-    if rng.random() < 0.5:
-        size = image.shape[0]
-        scale = float(np.exp(rng.uniform(-0.15, 0.15)))
-        matrix = cv2.getRotationMatrix2D((size / 2, size / 2), float(rng.uniform(0, 360)), scale)
-        image = cv2.warpAffine(
-            image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-        )
-        labels = cv2.warpAffine(
-            labels, matrix, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT
-        )
-    return image, labels
+BOX, BRIGHT_BOX, INK, BRIGHT_INK = 1, 2, 4, 8
+"""Bits of a stamp: a plain box, whether it is bright, the marks, whether they are bright."""
 
 
-def burn_in(image: Image, labels: Labels, rng: np.random.Generator) -> tuple[Image, Labels]:
-    """A scale bar or a data line as viewers burn into exported pictures; there is no particle under it."""
-    image, labels = image.copy(), labels.copy()
-    low, high = float(image.min()), float(image.max())
+def correlated_noise(shape: tuple[int, int], length_px: float, rng: np.random.Generator) -> Image:
+    """Gaussian noise (H, W) of unit variance, correlated over `length_px`; 0 is white.
+
+    `models.examples.exposure` has it for batches in torch; a test holds both together.
+    """
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    if length_px > 0.2:
+        noise = cv2.GaussianBlur(noise, (0, 0), length_px)
+        noise /= noise.std() + 1e-6
+    return noise
+
+
+def smooth_field(shape: tuple[int, int], length_px: float, rng: np.random.Generator) -> Image:
+    """Correlated noise for long lengths, made on a coarse grid and enlarged."""
+    step = max(1, int(length_px / 4))
+    coarse = correlated_noise((shape[0] // step + 4, shape[1] // step + 4), max(length_px / step, 0.3), rng)
+    field = cv2.resize(coarse, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
+    return np.ascontiguousarray(field[: shape[0], : shape[1]], dtype=np.float32)
+
+
+def stamp(size: int, rng: np.random.Generator) -> Labels:
+    """A scale bar with its length, in 6 of 10 cases on a plain box: (size, size) of bits, as `BOX` says."""
+    bits = np.zeros((size, size), np.uint8)
     h, w = int(rng.integers(12, 40)), int(rng.integers(40, 140))
-    r0, c0 = int(rng.integers(0, image.shape[0] - h)), int(rng.integers(0, image.shape[1] - w))
+    r0, c0 = int(rng.integers(0, size - h)), int(rng.integers(0, max(1, size - w)))
     if rng.random() < 0.6:
-        image[r0 : r0 + h, c0 : c0 + w] = low if rng.random() < 0.7 else high
-        labels[r0 : r0 + h, c0 : c0 + w] = 0
-    ink = high if rng.random() < 0.7 else low
-    marks = np.zeros(image.shape, np.uint8)
+        bits[r0 : r0 + h, c0 : c0 + w] = BOX if rng.random() < 0.7 else BOX | BRIGHT_BOX
+    marks = np.zeros((size, size), np.uint8)
     marks[r0 + h - 6 : r0 + h - 3, c0 + 3 : c0 + w - 3] = 1
     cv2.putText(marks, f"{rng.integers(1, 50)} nm", (c0 + 4, r0 + h - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1, 1)
-    image[marks > 0] = ink
-    return image, labels
+    bits[marks > 0] |= INK | BRIGHT_INK if rng.random() < 0.7 else INK
+    return bits
 
 
 def even_noise(size: int, rng: np.random.Generator) -> Image:
@@ -219,3 +222,34 @@ NEGATIVES: dict[str, Callable[[int, np.random.Generator], Image]] = {
     "contamination": contamination,
     "half-dark": half_dark_frame,
 }
+
+
+def empty_image(
+    size: int, kinds: dict[str, float], preprocessing: Preprocessing, marks: float, rng: np.random.Generator
+) -> Image:
+    """A standardised image (size, size) that holds nothing.
+
+    Parameters
+    ----------
+    kinds : how often a kind of `NEGATIVES` comes, against 1 for one not named.
+    marks : share with a burnt-in scale bar or data line.
+    """
+    shares = np.array([kinds.get(kind, 1.0) for kind in NEGATIVES])
+    kind = str(rng.choice(list(NEGATIVES), p=shares / shares.sum()))
+    # What the flat field leaves of a step reaches further in a larger frame.
+    frame = size * int(rng.choice([1, 2, 4])) if kind == "half-dark" else size
+    image = NEGATIVES[kind](frame, rng)
+    if rng.random() < marks:
+        image = stamped(image, stamp(frame, rng))
+    image = standardise(image.astype(np.float32), preprocessing)
+    top, left = (int(n) for n in rng.integers(0, frame - size + 1, 2))
+    return np.ascontiguousarray(image[top : top + size, left : left + size])
+
+
+def stamped(image: Image, bits: Labels) -> Image:
+    """An image (H, W) with a stamp burnt in at its darkest and brightest levels."""
+    low, high = image.min(), image.max()
+    for what, bright in ((BOX, BRIGHT_BOX), (INK, BRIGHT_INK)):
+        level = np.where((bits & bright) > 0, high, low)
+        image = np.where((bits & what) > 0, level, image)
+    return np.asarray(image, dtype=np.float32)

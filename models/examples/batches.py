@@ -1,24 +1,26 @@
-"""Training examples: the choice of an image, its augmentation and its targets.
+"""Training examples on any device: what is done to images before they are learnt from, and their targets.
 
-Each step's draw depends on the seed and the step's number alone: interrupted, a training goes on as if it had not been.
+From a data set, each step's draw depends on the seed and the step's number alone: interrupted, a training goes on as if
+it had not been.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.examples.augment import NEGATIVES, burn_in, step_field, turn_and_scale
-from models.examples.exposure import expose_again
+from models.batched import Standardiser
+from models.examples.augment import empty_image, stamp, step_field
+from models.examples.chance import Chance
+from models.examples.exposure import burn_in, expose_again, turn_and_scale
 from models.examples.shards import Examples
 from models.examples.strata import preset_of
-from models.preprocess import Preprocessing, standardise
+from models.preprocess import Preprocessing
 
 CORE_NM = 0.4
 """A pixel belongs to the core if it is further than this from its particle's border [nm]."""
@@ -68,68 +70,164 @@ class Pool:
         return group[int(rng.integers(len(group)))]
 
 
-def targets(labels: npt.NDArray[np.uint8], pixel_size_nm: float) -> npt.NDArray[np.float32]:
-    """(H, W) labels → (2, H, W): inside any particle; further than `CORE_NM` from the border of one."""
-    particle = (labels > 0).astype(np.float32)
-    distance = distance_to_border(labels) * pixel_size_nm
-    return np.stack([particle, ((labels > 0) & (distance > CORE_NM)).astype(np.float32)])
+def targets(labels: Tensor, pixel_size_nm: float) -> Tensor:
+    """(B, H, W) instance labels → (B, 2, H, W): inside any particle; further than `CORE_NM` from the border of one.
 
-
-def distance_to_border(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """(H, W) labels → (H, W) distance of a particle's pixels to its border [px], 0 outside.
-
-    A step between two labels is a border too; distances are taken inside what is left.
+    A step between two labels is a border too. The border of the image is none.
     """
-    border = np.zeros(labels.shape, bool)
-    down, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
-    border[1:] |= down
-    border[:-1] |= down
-    border[:, 1:] |= right
-    border[:, :-1] |= right
-    inside = ((labels > 0) & ~border).astype(np.uint8)
-    return np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, 3))
+    border = torch.zeros_like(labels, dtype=torch.bool)
+    down, right = labels[:, 1:] != labels[:, :-1], labels[:, :, 1:] != labels[:, :, :-1]
+    border[:, 1:] |= down
+    border[:, :-1] |= down
+    border[:, :, 1:] |= right
+    border[:, :, :-1] |= right
+    particle = labels > 0
+    inside = particle & ~border
+    return torch.stack([particle, inside & ~_near(~inside, CORE_NM / pixel_size_nm)], 1).float()
 
 
-def example(
-    pool: Pool, drawing: Drawing, preprocessing: Preprocessing, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """One training example: standardised image (H, W), targets (2, H, W)."""
-    size = pool.data.images.shape[1]
-    if rng.random() < drawing.negatives:
-        shares = np.array([drawing.kinds.get(kind, 1.0) for kind in NEGATIVES])
-        kind = str(rng.choice(list(NEGATIVES), p=shares / shares.sum()))
-        # What the flat field leaves of a step reaches further in a larger frame.
-        frame = size * int(rng.choice([1, 2, 4])) if kind == "half-dark" else size
-        image, labels = NEGATIVES[kind](frame, rng), np.zeros((frame, frame), np.uint8)
-    else:
-        number = pool.draw(rng)
-        image, labels = pool.data.images[number].astype(np.float32), pool.data.labels[number]
-        if drawing.randomise:
-            image, labels = turn_and_scale(image, labels, rng)
-            image = expose_again(image, rng)
-            if rng.random() < drawing.steps:
-                image = image * np.maximum(step_field(size, rng), DIMMEST)
-    if drawing.randomise and rng.random() < drawing.marks:
-        image, labels = burn_in(image, labels, rng)
-    image = standardise(image, preprocessing)
-    if len(image) > size:
-        top, left = (int(n) for n in rng.integers(0, len(image) - size + 1, 2))
-        image, labels = (a[top : top + size, left : left + size] for a in (image, labels))
-    if drawing.randomise:
-        # The frame's spread depends on what else is in view; the net must not rely on it.
-        image = image * np.float32(np.exp(rng.normal(0, 0.15))) + np.float32(rng.normal(0, 0.1))
-    return image, targets(labels, preprocessing.pixel_size_nm)
+def _near(marked: Tensor, radius_px: float) -> Tensor:
+    """Which pixels (B, H, W) have a marked one at most so far away; what lies outside the image is not marked."""
+    reach = int(radius_px)
+    offsets = torch.arange(-reach, reach + 1, device=marked.device)
+    disc = (offsets[:, None] ** 2 + offsets[None] ** 2 <= radius_px**2).float()
+    h, w = marked.shape[1:]
+    size = (h + 2 * reach, w + 2 * reach)  # so far the disc reaches round the other side
+    counts = torch.fft.irfft2(torch.fft.rfft2(marked.float(), s=size) * torch.fft.rfft2(disc, s=size), s=size)
+    near: Tensor = counts[:, reach : reach + h, reach : reach + w] > 0.5
+    return near
+
+
+Laid = Callable[[int], Tensor]
+"""Gives so many fields (n, H, W) that are laid over images."""
+
+
+def exposed_anew(
+    images: Tensor, labels: Tensor, drawing: Drawing, chance: Chance, lights: Laid, stamps: Laid
+) -> tuple[Tensor, Tensor]:
+    """Images (B, H, W) with particles and their labels, exposed again; some have a step of the light, or marks.
+
+    Parameters
+    ----------
+    lights : gives fields of `models.examples.augment.step_field`.
+    stamps : gives stamps of `models.examples.augment.stamp`.
+    """
+    images, labels = expose_again(images, chance), labels.clone()
+    chosen = chance.some(len(images), drawing.steps)
+    if len(chosen):
+        images[chosen] *= lights(len(chosen)).clamp(min=DIMMEST)
+    chosen = chance.some(len(images), drawing.marks)
+    if len(chosen):
+        images[chosen], labels[chosen] = burn_in(images[chosen], labels[chosen], stamps(len(chosen)))
+    return images, labels
+
+
+def spread_anew(images: Tensor, chance: Chance) -> Tensor:
+    """Standardised images (B, H, W) with other spreads and means: they hang on what else is in view."""
+    b = len(images)
+    return images * torch.exp(0.15 * chance.normal((b, 1, 1))) + 0.1 * chance.normal((b, 1, 1))
 
 
 def batches(
-    pool: Pool, drawing: Drawing, preprocessing: Preprocessing, size: int, seed: int, first_step: int
+    pool: Pool,
+    drawing: Drawing,
+    preprocessing: Preprocessing,
+    size: int,
+    seed: int,
+    first_step: int,
+    device: str = "cpu",
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches from `first_step` on: images (B, 1, H, W) and targets (B, 2, H, W)."""
+    side = pool.data.images.shape[1]
+    standardiser = Standardiser((side, side), preprocessing, device)
     step = first_step
     while True:
-        rng = np.random.default_rng([seed, step])
-        drawn = [example(pool, drawing, preprocessing, rng) for _ in range(size)]
-        images = torch.from_numpy(np.stack([d[0] for d in drawn]))[:, None]
-        wanted = torch.from_numpy(np.stack([d[1] for d in drawn]))
-        yield images.contiguous(memory_format=torch.channels_last), wanted
+        rng, chance = np.random.default_rng([seed, step]), Chance([seed, step], device)
+        empty = int(rng.binomial(size, drawing.negatives))
+        numbers = [pool.draw(rng) for _ in range(size - empty)]
+        images = torch.from_numpy(pool.data.images[numbers]).to(device).float()
+        labels = torch.from_numpy(pool.data.labels[numbers]).to(device)
+        if drawing.randomise and numbers:
+            lights, stamps = _made(step_field, side, rng, device), _made(stamp, side, rng, device)
+            images, labels = turn_and_scale(images, labels, chance)
+            images, labels = exposed_anew(images, labels, drawing, chance, lights, stamps)
+        if numbers:
+            images = standardiser(images)
+        if empty:
+            marks = drawing.marks if drawing.randomise else 0.0
+            made = [empty_image(side, drawing.kinds, preprocessing, marks, rng) for _ in range(empty)]
+            images = torch.cat([images, torch.from_numpy(np.stack(made)).to(device)])
+            labels = torch.cat([labels, labels.new_zeros((empty, side, side))])
+        if drawing.randomise:
+            images = spread_anew(images, chance)
+        yield (
+            images[:, None].contiguous(memory_format=torch.channels_last),
+            targets(labels, preprocessing.pixel_size_nm),
+        )
         step += 1
+
+
+def _made(
+    make: Callable[[int, np.random.Generator], Any], side: int, rng: np.random.Generator, device: str
+) -> Laid:
+    return lambda count: torch.from_numpy(np.stack([make(side, rng) for _ in range(count)])).to(device)
+
+
+class Source(Protocol):
+    """Where a training's examples come from."""
+
+    @property
+    def digest(self) -> str:
+        """What its examples follow from; an interrupted training goes on only with the same."""
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """What it makes in a second, by name."""
+
+    def batches(self, size: int, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Endless batches from a step on: images (B, 1, H, W) and targets (B, 2, H, W)."""
+
+    def validation(self) -> Examples:
+        """Images to validate by, of specimens that no batch is made of."""
+
+    def told(self) -> dict[str, Any]:
+        """What a bundle says of the examples."""
+
+
+class DataSet:
+    """The images of a data set as a training's examples."""
+
+    def __init__(
+        self,
+        learn: Examples,
+        check: Examples,
+        drawing: Drawing,
+        preprocessing: Preprocessing,
+        seed: int,
+        device: str,
+    ) -> None:
+        self._learn, self._check, self._drawing = learn, check, drawing
+        self._preprocessing, self._seed, self._device = preprocessing, seed, device
+
+    @property
+    def digest(self) -> str:
+        """That of the data set."""
+        return self._learn.digest
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """None: nothing is made."""
+        return {}
+
+    def batches(self, size: int, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Endless batches from a step on."""
+        pool = Pool(self._learn, self._drawing.weights)
+        return batches(pool, self._drawing, self._preprocessing, size, self._seed, first_step, self._device)
+
+    def validation(self) -> Examples:
+        """The data set's validation split."""
+        return self._check
+
+    def told(self) -> dict[str, Any]:
+        """The data set's digest and how many images it has."""
+        return {"digest": self.digest, "images": len(self._learn), "validation_images": len(self._check)}

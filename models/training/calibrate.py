@@ -126,13 +126,15 @@ def fit(by: Judge, data: Examples, chosen: Iterable[int]) -> Fit:
     ModelError
         The images hold no particle, or the network knows nothing of them.
     """
+    import torch
+
     from models.examples.batches import targets
 
     particle, core = Counts(), Counts()
     images = 0
     for i in chosen:
         raw = by.calibration.undone(by.logits(data.images[i])[1])
-        wanted = targets(data.labels[i], by.pixel_size_nm) > 0.5
+        wanted = targets(torch.from_numpy(data.labels[i][None]), by.pixel_size_nm)[0].numpy() > 0.5
         particle.add(raw[0], wanted[0])
         core.add(raw[1], wanted[1])
         images += 1

@@ -35,6 +35,8 @@ class Run:
         self.step = 0
         self.seconds = 0.0
         """Spent on it so far, those before an interruption included [s]."""
+        self.losses: list[float] = []
+        """Of the steps since the last look."""
         self.curves: list[Figures] = []
 
     @property
@@ -73,7 +75,7 @@ class Run:
                 f"{self.path.parent} holds a training with other settings or data; choose another folder"
             )
         self.step, self.curves = state["step"], state["curves"]
-        self.seconds = state.get("seconds", 0.0)
+        self.seconds, self.losses = state.get("seconds", 0.0), state.get("losses", [])
         net.load_state_dict(_part(tensors, "net"))
         averaged.load_state_dict(_part(tensors, "average"))
         moments: dict[int, dict[str, Tensor]] = {}
@@ -99,9 +101,8 @@ class Run:
             for part, named in parts.items()
             for name, tensor in named.items()
         }
-        state = json.dumps(
-            {"order": self.order, "step": self.step, "seconds": self.seconds, "curves": self.curves}
-        )
+        told = ("order", "step", "seconds", "losses", "curves")
+        state = json.dumps({name: getattr(self, name) for name in told})
         partial = self.path.with_suffix(".partial")
         save_file(tensors, partial, {"state": state})
         partial.replace(self.path)

@@ -174,7 +174,7 @@ def train_on(
         }
     pool = Pool(as_examples(frames, preprocessing, replay), weights)
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-4)
-    source = batches(pool, drawing, preprocessing, settings.batch, settings.seed, 0)
+    source = batches(pool, drawing, preprocessing, settings.batch, settings.seed, 0, device)
     for step in tqdm(range(settings.steps), unit="step", disable=None):
         learn_from(next(source), net, optimiser, step, settings, device)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in net.state_dict().values()):

@@ -4,60 +4,73 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
+from models.batched import Standardiser
 from models.examples.augment import NEGATIVES
 from models.examples.shards import Examples
 from models.examples.strata import EMPTY_PRESETS, preset_of
-from models.preprocess import Preprocessing, standardise
+from models.preprocess import Preprocessing
 from models.unet import UNet
 
 Figures = dict[str, float]
 MOST = 150
 """Images of each preset that are looked at."""
+AT_ONCE = 8
+"""Images in a batch; so many of each kind that holds nothing are looked at."""
 FALSE_AREA_COUNTS = 2.0
 """What a false area weighs in the score, against Dice."""
 
 
-@torch.no_grad()
-def validate(net: UNet, data: Examples, preprocessing: Preprocessing) -> Figures:
-    """Pooled Dice of every preset with particles, false share of the area for every kind of frame that holds nothing.
+class Validation:
+    """Images of a validation split and frames that hold nothing, standardised once; the same at every look."""
 
-    `dice_<preset>`, `false_<kind>`, and `score` (see `score`). The images are the same at every look.
-    """
-    net.eval()
-    device = next(net.parameters()).device
+    def __init__(self, data: Examples, preprocessing: Preprocessing, device: str) -> None:
+        presets: dict[str, list[int]] = {}
+        for number, about in enumerate(data.about):
+            presets.setdefault(preset_of(about), []).append(number)
+        size = data.images.shape[1]
+        standardiser = Standardiser((size, size), preprocessing, device)
 
-    def marked(images: list[npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-        batch = torch.from_numpy(np.stack([standardise(i.astype(np.float32), preprocessing) for i in images]))
-        return np.asarray(net(batch[:, None].to(device))[:, 0].cpu().numpy() > 0)
+        def seen(images: npt.NDArray[np.floating]) -> Tensor:
+            parts = np.array_split(images.astype(np.float32), -(-len(images) // AT_ONCE))
+            return torch.cat([standardiser(torch.from_numpy(part).to(device)).half() for part in parts])
 
-    presets: dict[str, list[int]] = {}
-    for number, about in enumerate(data.about):
-        presets.setdefault(preset_of(about), []).append(number)
-    figures: Figures = {}
-    for preset, members in presets.items():
-        chosen = np.unique(np.linspace(0, len(members) - 1, min(MOST, len(members))).astype(int))
-        overlap = areas = 0.0
-        for start in range(0, len(chosen), 8):
-            part = [members[i] for i in chosen[start : start + 8]]
-            found, truth = marked([data.images[i] for i in part]), data.labels[part] > 0
-            overlap += 2 * float((found & truth).sum())
-            areas += float(found.sum() + truth.sum())
-        size = data.images.shape[1] * data.images.shape[2]
-        if preset in EMPTY_PRESETS:
-            figures[f"false_{preset}"] = areas / (len(chosen) * size)
-        else:
-            figures[f"dice_{preset}"] = overlap / max(areas, 1.0)
-    rng = np.random.default_rng(0)
-    for kind, make in NEGATIVES.items():
-        figures[f"false_{kind}"] = float(marked([make(data.images.shape[1], rng) for _ in range(8)]).mean())
-    return {**figures, "score": score(figures)}
+        self._kinds: dict[str, tuple[Tensor, Tensor | None]] = {}
+        for preset, members in presets.items():
+            chosen = [members[i] for i in _spread(len(members))]
+            truth = None if preset in EMPTY_PRESETS else torch.from_numpy(data.labels[chosen] > 0).to(device)
+            self._kinds[preset] = seen(data.images[chosen]), truth
+        rng = np.random.default_rng(0)
+        for kind, make in NEGATIVES.items():
+            self._kinds[kind] = seen(np.stack([make(size, rng) for _ in range(AT_ONCE)])), None
+
+    @torch.no_grad()
+    def __call__(self, net: UNet) -> Figures:
+        """Pooled Dice of every preset with particles, false share of the area for every kind that holds nothing.
+
+        `dice_<preset>`, `false_<kind>`, and `score` (see `score`).
+        """
+        net.eval()
+        figures: Figures = {}
+        for kind, (images, truth) in self._kinds.items():
+            found = torch.cat([net(part[:, None].float())[:, 0] > 0 for part in torch.split(images, AT_ONCE)])
+            if truth is None:
+                figures[f"false_{kind}"] = float(found.double().mean())
+            else:
+                areas = float(found.sum() + truth.sum())
+                figures[f"dice_{kind}"] = 2 * float((found & truth).sum()) / max(areas, 1.0)
+        return {**figures, "score": score(figures)}
+
+
+def _spread(count: int) -> list[int]:
+    """At most `MOST` numbers below a count, evenly spread."""
+    return sorted(set(np.linspace(0, count - 1, min(MOST, count)).astype(int).tolist()))
 
 
 def score(figures: Figures) -> float:

@@ -1,16 +1,21 @@
 """Train the U-Net: read top to bottom.
 
-Examples come from a labelled data set (train and validation split by specimen); a share of every batch is frames that
-hold nothing. The loss is cross-entropy plus soft Dice for `particle`, cross-entropy for `core`, the inside of each
-particle by which touching ones are told apart. The weights kept are a running average of the trained ones, at the step
-with the best score on the validation split (`models.training.progress.score`). A checkpoint is written at every
-validation.
+Examples come from a labelled data set (train and validation split by specimen) or from another source
+(`models.examples.batches.Source`); a share of every batch is frames that hold nothing. The loss is cross-entropy plus
+soft Dice for `particle`, cross-entropy for `core`, the inside of each particle by which touching ones are told apart.
+The weights kept are a running average of the trained ones, at the step with the best score on the validation split
+(`models.training.progress.score`). A checkpoint is written at every validation.
 """
 
 from __future__ import annotations
 
 import json
+import signal
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from math import cos, pi
@@ -25,11 +30,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models.errors import ModelError
-from models.examples.batches import Drawing, Pool, batches
+from models.examples.batches import DataSet, Drawing, Source
 from models.examples.shards import examples_by_split
 from models.preprocess import Preprocessing
 from models.training.checkpoint import Run, weights_of
-from models.training.progress import validate, write_curves
+from models.training.progress import Validation, write_curves
 from models.unet import Architecture, UNet
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -100,8 +105,8 @@ def learn_from(
     step: float,
     settings: Settings,
     device: str,
-) -> float:
-    """One step of the training on images (B, 1, H, W) and targets (B, 2, H, W); returns the loss."""
+) -> Tensor:
+    """One step of the training on images (B, 1, H, W) and targets (B, 2, H, W); returns the loss, on the device."""
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(step, settings)
     images, wanted = batch
@@ -112,11 +117,62 @@ def learn_from(
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(net.parameters(), 5.0)
     optimiser.step()
-    return float(loss.detach())
+    return loss.detach()
+
+
+class Learner:
+    """A network in training: its weights, their running average, and how far it has come."""
+
+    def __init__(self, settings: Settings, run: Run, device: str, start_from: Path | None) -> None:
+        self.settings, self.run, self.device = settings, run, device
+        self.net, self.averaged = _begun_with(settings.architecture, start_from, device)
+        gpu = device == "cuda"
+        if gpu:
+            torch.backends.cudnn.benchmark = True
+            self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), settings.learning_rate, weight_decay=1e-4, fused=gpu
+        )
+        self.best = run.resume(self.net, self.averaged, self.optimiser)
+        self._losses: list[Tensor] = []  # left on the device, so that a step is not waited for
+        self._started = time.monotonic() - run.seconds
+
+    def learn(self, batch: tuple[Tensor, Tensor]) -> None:
+        """One step."""
+        run = self.run
+        self.net.train()
+        self._losses.append(
+            learn_from(batch, self.net, self.optimiser, run.place, self.settings, self.device)
+        )
+        run.step += 1
+        run.seconds = time.monotonic() - self._started
+        _follow(self.averaged, self.net, min(self.settings.average, (1 + run.step) / (10 + run.step)))
+
+    def look(self, check: Validation) -> dict[str, float]:
+        """Figures of the validation split, and the weights kept where their score is the best; a checkpoint."""
+        self._settle()
+        figures = {"loss": float(np.mean(self.run.losses)), **check(self.averaged)}
+        self.run.losses.clear()
+        if self.run.look(figures):
+            self.best = weights_of(self.averaged)
+        self.save()
+        write_curves(self.run.path.parent, self.run.curves)
+        return figures
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self._settle()
+        self.run.save(self.net, self.averaged, self.optimiser, self.best)
+
+    def _settle(self) -> None:
+        """Bring the losses from the device."""
+        if self._losses:
+            self.run.losses += torch.stack(self._losses).tolist()
+            self._losses.clear()
 
 
 def train(
-    data: Path,
+    data: Path | Source,
     out: Path,
     settings: Settings,
     *,
@@ -126,12 +182,14 @@ def train(
 ) -> Path:
     """Train on a data set and leave `unet.safetensors`, `training.json`, `curves.csv` and `curves.png` in `out`.
 
-    Ctrl-C keeps the last look; the same call goes on from there. Deterministic from the seed on one device. With
-    `start_from`, a bundle or the folder of another training, it begins with those weights.
+    The same call goes on with what was interrupted; Ctrl-C keeps the step reached, and writes the best weights so far.
+    On a data set it is deterministic from the seed on one device. With `start_from`, a bundle or the folder of another
+    training, it begins with those weights.
 
     Parameters
     ----------
-    limit : so many shards of each preset at the most.
+    data : a data set's folder, or another source of examples.
+    limit : read so many shards of each preset of a folder at the most.
 
     Raises
     ------
@@ -139,42 +197,77 @@ def train(
         No usable data set, no such device, weights that do not fit, or a checkpoint made with other settings.
     """
     torch.manual_seed(settings.seed)
+    refuse_device(device)
     out.mkdir(parents=True, exist_ok=True)
-    preprocessing = settings.preprocessing()
-    learn, check = (examples_by_split(data, [split], limit) for split in ("train", "validation"))
-    net, averaged = _begun_with(settings.architecture, start_from, device)
-    optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-4)
-    begun = Run(asdict(settings) | {"data": learn.digest}, out / CHECKPOINT)
-    best = begun.resume(net, averaged, optimiser)
+    source = _data_set(data, settings, limit, device) if isinstance(data, Path) else data
+    run = Run(asdict(settings) | {"data": source.digest}, out / CHECKPOINT)
+    learner = Learner(settings, run, device, start_from)
+    try:
+        if not run.done:
+            _learn(learner, source)
+    except KeyboardInterrupt:
+        learner.save()
+        said = f"stopped at step {run.step}; the same command goes on from there"
+        if run.curves:
+            said += f"; the best weights so far are {_write(out, learner, source, start_from)}"
+        tqdm.write(said, sys.stderr)
+        raise
+    return _write(out, learner, source, start_from)
 
+
+def _learn(learner: Learner, source: Source) -> None:
+    """Learn from a source until the steps are done, the time is spent, or there is no more progress."""
+    run, settings = learner.run, learner.settings
+    check = Validation(source.validation(), settings.preprocessing(), learner.device)
+    batches = source.batches(settings.batch, run.step)
+    begun, first = time.monotonic(), run.step
+    told: dict[str, str] = {}
+    with tqdm(total=settings.steps, initial=int(run.place), unit="step", disable=None) as bar:
+        while not run.done and not run.stopped(settings.patience):
+            batch = next(batches)
+            with _whole():
+                learner.learn(batch)
+            if run.step % settings.round_steps == 0 or run.done:
+                figures = learner.look(check)
+                told = {name: f"{figures[name]:.4f}" for name in ("score", "loss")}
+            bar.update(int(run.place) - bar.n)
+            rates = {**source.rates, "steps": (run.step - first) / (time.monotonic() - begun)}
+            bar.set_postfix(
+                told | {f"{name}/s": f"{rate:.3g}" for name, rate in rates.items()}, refresh=False
+            )
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Ctrl-C within the block takes effect at its end, so that no step is left half done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
+
+
+def _data_set(data: Path, settings: Settings, limit: int | None, device: str) -> Source:
+    learn, check = (examples_by_split(data, [split], limit) for split in ("train", "validation"))
     drawing = settings.drawing if settings.randomise else Drawing(settings.drawing.weights, randomise=False)
-    pool = Pool(learn, drawing.weights)
-    source = batches(pool, drawing, preprocessing, settings.batch, settings.seed, begun.step)
-    losses: list[float] = []
-    started = time.monotonic() - begun.seconds
-    with tqdm(total=settings.steps, initial=int(begun.place), unit="step", disable=None) as bar:
-        while not begun.done and not begun.stopped(settings.patience):
-            net.train()
-            losses.append(learn_from(next(source), net, optimiser, begun.place, settings, device))
-            begun.step += 1
-            begun.seconds = time.monotonic() - started
-            _follow(averaged, net, min(settings.average, (1 + begun.step) / (10 + begun.step)))
-            bar.update(int(begun.place) - bar.n)
-            if begun.step % settings.round_steps == 0 or begun.done:
-                figures = {"loss": float(np.mean(losses)), **validate(averaged, check, preprocessing)}
-                losses.clear()
-                if begun.look(figures):
-                    best = weights_of(averaged)
-                bar.set_postfix(score=f"{figures['score']:.4f}", loss=f"{figures['loss']:.4f}")
-                begun.save(net, averaged, optimiser, best)
-                write_curves(out, begun.curves)
-    save_file(best, out / "unet.safetensors")
+    return DataSet(learn, check, drawing, settings.preprocessing(), settings.seed, device)
+
+
+def _write(out: Path, learner: Learner, source: Source, start_from: Path | None) -> Path:
+    """Write the best weights and what is to be told of them; returns the weights' place."""
+    save_file(learner.best, out / "unet.safetensors")
     told = {
         "started_from": sha256(weights).hexdigest() if (weights := _bytes_of(start_from)) else None,
-        "data": {"digest": learn.digest, "images": len(learn), "validation_images": len(check)},
-        "seconds": round(begun.seconds, 1),
+        "data": source.told(),
+        "seconds": round(learner.run.seconds, 1),
     }
-    return _write_told(out, settings, begun, told)
+    return _write_told(out, learner.settings, learner.run, told)
 
 
 def _write_told(out: Path, settings: Settings, done: Run, told: dict[str, Any]) -> Path:
@@ -194,17 +287,22 @@ def _write_told(out: Path, settings: Settings, done: Run, told: dict[str, Any]) 
 @torch.no_grad()
 def _follow(averaged: UNet, net: UNet, decay: float) -> None:
     """Move the running average towards the weights; counters are copied."""
-    for kept, now in zip(averaged.state_dict().values(), net.state_dict().values(), strict=True):
-        if kept.dtype.is_floating_point:
-            kept.lerp_(now, 1 - decay)
-        else:
+    pairs = list(zip(averaged.state_dict().values(), net.state_dict().values(), strict=True))
+    moving = [(kept, now) for kept, now in pairs if kept.dtype.is_floating_point]
+    torch._foreach_lerp_([kept for kept, _ in moving], [now for _, now in moving], 1 - decay)
+    for kept, now in pairs:
+        if not kept.dtype.is_floating_point:
             kept.copy_(now)
+
+
+def refuse_device(device: str) -> None:
+    """Refuse a device that is not there, before anything is made for it."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("there is no usable CUDA device; use --device cpu")
 
 
 def _begun_with(architecture: Architecture, start_from: Path | None, device: str) -> tuple[UNet, UNet]:
     """A network and its running average, alike: new, or with the weights in a folder."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("there is no usable CUDA device; use --device cpu")
     net, averaged = UNet(architecture).to(device), UNet(architecture).to(device)
     if start_from is not None:
         _load_weights(net, start_from / "unet.safetensors")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from models.examples.batches import targets
@@ -69,7 +70,7 @@ def test_tiles_join_without_a_seam() -> None:
 def test_training_targets_part_touching_particles() -> None:
     labels = np.zeros((64, 64), np.uint8)
     labels[10:50, 10:32], labels[10:50, 32:54] = 1, 2
-    particle, core = targets(labels, STEP)
+    particle, core = targets(torch.from_numpy(labels)[None], STEP)[0].numpy()
     assert particle[30, 31] == particle[30, 32] == 1
     assert core[30, 31] == core[30, 32] == 0
     assert core[30, 21] == core[30, 43] == 1

@@ -1,6 +1,7 @@
 """Training by the project's own commands, on a data set made for the test: small, but every step is the real one."""
 
 import json
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -80,6 +81,27 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(discs: Path, tmp
         assert one.read() == two.read()
     with pytest.raises(ModelError, match="other settings"):
         train(discs, tmp_path / "whole", replace(settings, seed=2))
+
+
+def test_ctrl_c_keeps_the_step_reached(discs: Path, tmp_path: Path) -> None:
+    """Even in the middle of a step; weights of the last look are written, and the rest is as if nothing had been."""
+    settings = Settings(TINY, steps=6, batch=2, round_steps=2)
+    whole, seen = train(discs, tmp_path / "whole", settings), []
+
+    def pressed_at_the_third(logits: torch.Tensor, wanted: torch.Tensor, boundary: float) -> torch.Tensor:
+        seen.append(1)
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return loss_of(logits, wanted, boundary)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.training.unet.loss_of", pressed_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            train(discs, tmp_path / "parts", settings)
+        assert json.loads((tmp_path / "parts" / "training.json").read_text())["steps"] == 3
+        assert train(discs, tmp_path / "parts", settings).read_bytes() == whole.read_bytes()
+    assert len(seen) == 6
+    assert (tmp_path / "whole" / "curves.csv").read_text() == (tmp_path / "parts" / "curves.csv").read_text()
 
 
 def test_a_training_learns(discs: Path, tmp_path: Path) -> None:
@@ -180,7 +202,7 @@ def test_presets_come_as_often_as_they_weigh(discs: Path) -> None:
 def test_touching_particles_have_cores_apart() -> None:
     labels = np.zeros((64, 64), np.uint8)
     labels[10:50, 10:30], labels[10:50, 30:52] = 1, 2
-    particle, core = targets(labels, 0.05)
+    particle, core = targets(torch.from_numpy(labels)[None], 0.05)[0].numpy()
     assert particle[30, 29] == particle[30, 30] == 1
     assert core[30, 29] == core[30, 30] == 0
     assert core[30, 20] == core[30, 41] == 1
