@@ -16,7 +16,7 @@ from monitor.frames import Frame
 from monitor.read.jsonable import jsonable
 from monitor.read.names import Format, by_content, by_name, read_head
 from monitor.read.pixels import to_picture
-from monitor.read.scale import parse_unit, square_pixel
+from monitor.read.scale import doubt, parse_unit, square_pixel
 from monitor.read.signals import Axis, Signal, refuse
 
 #: Loggers of libraries that write warnings about damaged files.
@@ -68,12 +68,12 @@ class FrameFile:
         with _guarded(self.path, index):
             details = signal.details(within)
             pixels, notes = to_picture(signal.load(within))
-            size_nm, problem = square_pixel(_length_nm(signal.rows), _length_nm(signal.columns))
+            size_nm, problem, doubted = _scale(signal)
             return Frame(
                 pixels=pixels,
                 pixel_size_nm=size_nm,
                 scale_problem=problem,
-                scale_doubt=signal.scale_doubt,
+                scale_doubt=doubted,
                 acquired=details.acquired,
                 metadata=cast(dict[str, object], jsonable(details.metadata)),
                 scanning=details.scanning,
@@ -198,6 +198,15 @@ def _together(refusals: list[str | None]) -> str:
     if len(different) == 1:
         return different[0]
     return f"none of the {len(refusals)} signals in it is an image to analyse; the first: {different[0]}"
+
+
+def _scale(signal: Signal) -> tuple[float | None, str | None, str | None]:
+    """The pixel size [nm] of a signal's frames; why it can't be used; why it is not believed."""
+    rows, columns = signal.rows, signal.columns
+    doubted = signal.scale_doubt or doubt(rows.scale, columns.scale, columns.unit or rows.unit)
+    if doubted is not None:
+        return None, None, doubted
+    return *square_pixel(_length_nm(rows), _length_nm(columns)), None
 
 
 def _length_nm(axis: Axis) -> float | None:

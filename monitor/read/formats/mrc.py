@@ -26,11 +26,6 @@ _SAMPLE = 2**22
 #: Where IMOD's stamp and flags lie in `extra2`: bytes 152 to 160 of the header (IMOD, "MRC Image2000 Format").
 _IMOD = slice(40, 48)
 _IMOD_STAMP = 1146047817
-#: Many programs that know no pixel size write exactly 1 Å.
-_NOT_SET = (
-    "the header says exactly 1 Å a pixel, which programs write where nobody set it, so it is not believed; "
-    "give --pixel-size, or --force-pixel-size 0.1 where it is true"
-)
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
@@ -64,7 +59,7 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
         dtype = np.dtype("u1" if unsigned else "i1")
         read_as = (f"its bytes (mode 0) are read as {'unsigned' if unsigned else 'signed'}: {why}",)
     notes = mdoc.read_notes(path)
-    pixel, doubt = _pixel_nm(header, first, notes)
+    rows_axis, columns_axis = _axes(header, first, notes)
     entry = int(first.get("Metadata size", 0))
 
     def load(index: int) -> np.ndarray[Any, Any]:
@@ -85,10 +80,9 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
             (rows, columns),
             dtype,
             load,
-            Axis(pixel[0], "nm"),
-            Axis(pixel[1], "nm"),
+            rows_axis,
+            columns_axis,
             details=details,
-            scale_doubt=doubt,
             notes=read_as,
         )
     ]
@@ -152,13 +146,11 @@ def _fei(raw: bytes, header: Any, order: str) -> dict[str, Any]:
     return {name: entry[name].item() for name in entry.dtype.names}
 
 
-def _pixel_nm(
-    header: Any, fei: dict[str, Any], notes: mdoc.Notes | None
-) -> tuple[tuple[float | None, float | None], str | None]:
-    """Height and width of a pixel [nm], None where they are not known; and why the header's are not believed."""
+def _axes(header: Any, fei: dict[str, Any], notes: mdoc.Notes | None) -> tuple[Axis, Axis]:
+    """The scales along rows and columns: FEI's, else the header's, else, where that is exactly 1 Å, the notes'."""
     metres = [plausible(fei.get(f"Pixel size {axis}")) for axis in "YX"]
-    if metres[0] is not None and metres[1] is not None:
-        return (metres[0] * 1e9, metres[1] * 1e9), None
+    if None not in metres:
+        return Axis(metres[0], "m"), Axis(metres[1], "m")
     angstroms: list[float | None] = []
     for axis, sampling, pixels in (("y", "my", "ny"), ("x", "mx", "nx")):
         # Some writers leave the intervals at 0 and give the cell: it is that of the whole picture then.
@@ -166,11 +158,8 @@ def _pixel_nm(
         angstroms.append(plausible(float(header["cella"][axis]) / steps) if steps > 0 else None)
     told = notes.pixel_size_nm() if notes else None
     if told is not None and (None in angstroms or angstroms == [1.0, 1.0]):
-        return (told, told), None
-    if angstroms == [1.0, 1.0]:
-        return (None, None), _NOT_SET
-    row, column = angstroms
-    return (row and row / 10, column and column / 10), None
+        return Axis(told, "nm"), Axis(told, "nm")
+    return Axis(angstroms[0], "Å"), Axis(angstroms[1], "Å")
 
 
 def _details(header: Any, fei: dict[str, Any], notes: dict[str, str]) -> Details:

@@ -121,7 +121,9 @@ def _series(path: Path) -> list[Signal]:
     about = _emi(path)
     # The scale is always in metres or in 1/m. The modes in the .emi do not tell reliably which, so its size
     # does: a pixel of a diffraction pattern is some 10⁷ 1/m.
-    unit = "1/m" if abs(first.column_scale) > _LARGEST_LENGTH_M else "m"
+    unit: str | None = "1/m" if abs(first.column_scale) > _LARGEST_LENGTH_M else "m"
+    if first.column_scale == first.row_scale == 1.0:
+        unit = None  # of an uncalibrated image
 
     def load(index: int) -> np.ndarray[Any, Any]:
         element = series.element(index)

@@ -158,7 +158,16 @@ def _signal(tif: Any, pages: list[Any], lock: threading.Lock, notes: mdoc.Notes 
 
     refusal = f"its pages are volumes of {page.shape}, not images" if cube > 0 else None
     return Signal(
-        len(pages), shape, page.dtype, load, scale.rows, scale.columns, _title(page), details, refusal
+        len(pages),
+        shape,
+        page.dtype,
+        load,
+        scale.rows,
+        scale.columns,
+        _title(page),
+        details,
+        refusal,
+        scale.doubt,
     )
 
 
@@ -204,6 +213,7 @@ def _imagej_signal(
         scale.columns,
         _title(page),
         lambda index: _details(page, metadata, notes.of(index) if notes else {}),
+        scale_doubt=scale.doubt,
     )
 
 

@@ -6,13 +6,14 @@ pixel they tell is too small for a print.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from monitor.read.formats import mdoc
-from monitor.read.scale import parse_unit, plausible
+from monitor.read.scale import doubt, parse_unit, plausible, print_doubt
 from monitor.read.signals import Axis
 from monitor.read.values import finite
 
@@ -27,16 +28,27 @@ class Scale:
 
     rows: Axis
     columns: Axis
+    doubt: str | None = None
+    """Why it is not believed, where the format itself tells."""
 
 
 def scale_of(tif: Any, page: Any, notes: mdoc.Notes | None) -> Scale:
-    """The scale of a page: of the first program that left one in the file, else of the notes beside it."""
+    """The scale of a page: the first that is a calibration, of the programs below and of the notes beside the file.
+
+    Where there is none, it is the first that is not believed, with the reason.
+    """
+    doubted: Scale | None = None
     for told in (_gatan, _fei, _tvips, _olympus, _ome, _described, _imagej, _resolution):
         scale = told(tif, page)
-        if scale is not None:
+        if scale is None:
+            continue
+        rows, columns = scale.rows, scale.columns
+        why = scale.doubt or doubt(rows.scale, columns.scale, columns.unit or rows.unit)
+        if why is None and (plausible(rows.scale) or plausible(columns.scale)):
             return scale
+        doubted = doubted or (replace(scale, doubt=why) if why else None)
     size = notes.pixel_size_nm() if notes else None
-    return _both(size, "nm")
+    return _both(size, "nm") if size or doubted is None else doubted
 
 
 def _both(size: float | None, unit: str | None) -> Scale:
@@ -92,7 +104,7 @@ def _olympus(tif: Any, page: Any) -> Scale | None:
 
 def _ome(tif: Any, page: Any) -> Scale | None:
     """OME-XML: `PhysicalSizeX`, in µm where no unit is given."""
-    text = tif.ome_metadata if tif.is_ome else None
+    text = html.unescape(tif.ome_metadata or "") if tif.is_ome else None
     if not text:
         return None
     axes = {}
@@ -117,7 +129,7 @@ def _imagej(tif: Any, page: Any) -> Scale | None:
     """ImageJ's: the unit is in the description, the pixels per unit are in the resolution tags."""
     entries = tif.imagej_metadata if tif.is_imagej else None
     unit = str((entries or {}).get("unit", ""))
-    if parse_unit(unit)[0] not in ("length", "reciprocal") or unit.lower() in ("cm", "m", "mm"):
+    if entries is None or (parse_unit(unit)[0] == "none" and tag(page, 282) in (None, (1, 1))):
         return None
     per_unit = [_ratio(tag(page, code)) for code in (283, 282)]
     if None in per_unit:
@@ -134,7 +146,7 @@ def _resolution(tif: Any, page: Any) -> Scale | None:
         return None
     sizes = [unit_nm / value for value in per_unit if value]
     if max(sizes) > _LARGEST_BY_TAGS_NM:
-        return None
+        return Scale(Axis(), Axis(), print_doubt(max(sizes)))
     return Scale(Axis(sizes[0], "nm"), Axis(sizes[1], "nm"))
 
 
