@@ -98,9 +98,15 @@ MODEL = (
     option("--bundle", Path, "DIR", "the model (the one that comes with the program)"),
     choice("--device", ("auto", "cpu", "cuda"), "what runs the network (auto)"),
 )
+MOVIE = choice(
+    "--movie",
+    ("sum", "frames", "first"),
+    "a movie of one field: align and sum it, or judge each exposure, or the first",
+)
 ANALYSIS = (
     option("--pixel-size", positive_number, "NM", "for frames that do not say theirs [nm/px]"),
     option("--force-pixel-size", positive_number, "NM", "in place of what frames say [nm/px]"),
+    MOVIE,
     option("--material", str, "NAME", "what the particles are made of (any that is known)"),
     *MODEL,
 )
@@ -118,8 +124,8 @@ SESSION = (
     option("--until-idle", not_negative, "S", "end after S seconds with nothing to do (never)"),
 )
 SETTINGS = (
-    "session", "pixel_size", "force_pixel_size", "bundle", "material", "device", "workers", "dashboard", "port",
-    "latest_first", "keep", "until_idle",
+    "session", "pixel_size", "force_pixel_size", "movie", "bundle", "material", "device", "workers", "dashboard",
+    "port", "latest_first", "keep", "until_idle",
 )  # fmt: skip
 """What `SESSION` sets of `monitor.settings.WatchSettings`."""
 
@@ -247,7 +253,9 @@ def analyse(options: argparse.Namespace) -> int:
     from monitor.workers.oneshot import Models, Options
     from monitor.workers.oneshot import analyse as run
 
-    how = Options(options.pixel_size, options.force_pixel_size, options.masks, options.explain)
+    how = Options(
+        options.pixel_size, options.force_pixel_size, options.movie or "sum", options.masks, options.explain
+    )
     keep_measured = options.explain is not None
     judges = Models(options.bundle, options.material, options.device or "auto", keep=keep_measured)
     return run(options.files, how, judges.judge, as_json=options.json, explain=judges.explain)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+#: What becomes of a movie of one field: its exposures are summed, or each is a frame, or the first alone is judged.
+MovieMode = Literal["sum", "frames", "first"]
 
 #: Files up to this size [bytes] are hashed whole, larger ones at `_SAMPLES` evenly spaced places.
 _HASHED_WHOLE = 64 * 2**20
@@ -71,7 +74,9 @@ class Frame:
     """[e⁻/Å²]"""
     magnification: float | None = None
     notes: tuple[str, ...] = ()
-    """Sentences about what was done to it in reading (colours averaged, pixels made square)."""
+    """Sentences about what was done to it in reading (colours averaged, exposures summed)."""
+    exposures: int = 1
+    """Of how many exposures of one field it is the sum."""
 
 
 def content_hash(path: Path) -> str:

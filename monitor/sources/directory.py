@@ -296,7 +296,7 @@ class DirectorySource:
         rejected = False
         stack: _Stack | None = None
         try:
-            with open_frames(file) as frames:
+            with open_frames(file, self._settings.movie_mode()) as frames:
                 frames.check(frames.count - 1)
                 if frames.count == 1:
                     refs = [self._ref(file, before, 0, content_hash(file))]

@@ -228,6 +228,8 @@ def _details(page: Any, metadata: dict[str, Any], notes: dict[str, str]) -> Deta
         or (plausible(number(exposure.group(1))) if exposure else None),
         dose_e_per_A2=mdoc.number(notes, "ExposureDose"),
         magnification=mdoc.number(notes, "Magnification"),
+        tilt_deg=mdoc.signed(notes, "TiltAngle"),
+        defocus_nm=mdoc.defocus_nm(notes),
         scanning=bool(re.search(r"\b(STEM|HAADF|ETD|TLD)\b|DwellTime|Dwell Time", text)),
         metadata=entries,
     )

@@ -72,6 +72,7 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
         return Details(
             acquired=plausible_time(float(entry["timestamp"]) + float(entry["ms"]) / 1000),
             magnification=float(header["magtotal"]) or None,
+            tilt_deg=float(entry["stagea"]) if own > _SHORT else None,
             metadata={"tvips_header": _dict(header), "frame_header": entry},
         )
 

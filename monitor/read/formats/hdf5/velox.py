@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import h5py
@@ -12,7 +13,7 @@ from monitor.errors import UnreadableFrame
 from monitor.read.formats.hdf5.arrays import check_stored
 from monitor.read.signals import Axis, Details, Signal
 from monitor.read.times import plausible_time
-from monitor.read.values import branch, positive
+from monitor.read.values import branch, finite, positive
 
 #: The metadata of a frame are a JSON text of some 60 kB; a longer one than this is not read [bytes].
 _LARGEST_JSON = 16 * 2**20
@@ -77,10 +78,14 @@ def _signal(image: h5py.Group, file: h5py.File) -> Signal:
         scanning = str(detector.get("DetectorType", "")) == "ScanningDetector" or "STEM" in str(
             branch(tree, "Optics").get("TemOperatingSubMode", "")
         )
+        tilt = finite(branch(tree, "Stage").get("AlphaTilt"))
+        focus = finite(branch(tree, "Optics").get("Defocus"))
         return Details(
             acquired=plausible_time(start) or plausible_time(end),
             exposure_s=None if scanning else positive(_detector(tree).get("ExposureTime")),
             magnification=positive(branch(tree, "Optics").get("NominalMagnification")),
+            tilt_deg=None if tilt is None else math.degrees(tilt),
+            defocus_nm=None if focus is None else focus * 1e9,
             scanning=scanning,
             metadata=tree,
         )
