@@ -15,6 +15,7 @@ from models.bundle import Bundle
 from models.errors import CannotAnalyse
 from models.features.measure import LAYER_FREQUENCIES, Measured, measure
 from models.forest import as_rows
+from models.illumination import filled, unjudged, without
 from models.preprocess import canonical
 from models.quality import frame_quality
 from models.results import CLASSES, Analysis, Particle
@@ -74,6 +75,8 @@ def analyse(
         raise CannotAnalyse("the frame holds values that are not finite")
     frequencies = layer_frequencies(material)
     image, unit = _within_reach(image)
+    blind = unjudged(image)
+    image = filled(image, blind)
     blocks = blocks_of((image.shape[0], image.shape[1]), pixel_size_nm / bundle.preprocessing.pixel_size_nm)
     if len(blocks) == 1:
         result = _analyse_whole(image, pixel_size_nm, bundle, frequencies, keep)
@@ -82,7 +85,8 @@ def analyse(
             image, blocks, lambda part: _analyse_whole(part, pixel_size_nm, bundle, frequencies, keep)
         )
     result.quality["mean_counts"] = float(result.quality["mean_counts"]) * unit
-    return result
+    result.quality["unjudged_share"] = float(blind.mean())
+    return without(result, blind)
 
 
 def _analyse_whole(
