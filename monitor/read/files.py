@@ -13,6 +13,7 @@ from typing import Protocol, Self, cast
 
 from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.frames import Frame, MovieMode
+from monitor.read.copies import without_copies
 from monitor.read.jsonable import jsonable
 from monitor.read.names import Format, by_content, by_name, read_head
 from monitor.read.pixels import to_picture
@@ -134,6 +135,7 @@ def open_frames(path: Path, movie: MovieMode = "frames") -> FrameFile:
             images = [s for s, refusal in zip(signals, refusals, strict=True) if refusal is None]
             if not images:
                 raise UnreadableFrame(_together(refusals))
+            images = without_copies(images)
             if movie != "frames" and any(image.count > 1 for image in images):
                 from monitor.read.movies import as_shown  # with OpenCV, which few files need to be opened
 

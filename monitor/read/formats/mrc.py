@@ -92,6 +92,26 @@ def open_signals(path: Path, stack: contextlib.ExitStack, beside: Path | None = 
     ]
 
 
+def announced_size(raw: bytes) -> int:
+    """How many bytes an MRC file with this header (1024 bytes) has.
+
+    Raises
+    ------
+    IncompleteFile
+        The header is shorter.
+    UnreadableFrame
+        It is no header of an MRC file, or damaged.
+    """
+    if len(raw) < _HEADER:
+        raise IncompleteFile(f"the file is incomplete: its header has {len(raw)} of {_HEADER} bytes")
+    header, _ = _header(raw)
+    mode, extended = int(header["mode"]), int(header["nsymbt"])
+    if mode not in _MODES or extended < 0:
+        raise UnreadableFrame(f"the header is damaged: mode {mode}")
+    columns, rows, sections = (max(0, int(header[name])) for name in ("nx", "ny", "nz"))
+    return _HEADER + extended + columns * rows * sections * np.dtype(_MODES[mode]).itemsize
+
+
 def _unloadable(_: int) -> np.ndarray[Any, Any]:
     raise UnreadableFrame("it holds complex numbers, not an image")
 

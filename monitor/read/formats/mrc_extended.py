@@ -89,7 +89,7 @@ def entries_of(path: Path, raw: bytes, kind: bytes, order: str, start: int, leng
     expected = sum(size for bit, size, _, _ in _SERIALEM if nreal & bit)
     if 0 < nint == expected and 0 < nreal < 64 and length >= nint:
         return Entries(path, "SERI", start, nint, length // nint, order, flags=nreal)
-    if kind in (b"\0\0\0\0", b"    ") and nint == 0 and nreal == 32 and length >= 128 and length % 128 == 0:
+    if not kind.strip(b"\0 ") and nint == 0 and nreal == 32 and length >= 128 and length % 128 == 0:
         return Entries(path, "old FEI", start, 128, length // 128, order)
     return none
 
