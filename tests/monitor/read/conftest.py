@@ -252,8 +252,8 @@ def npz(path: Path, stack: Stack, pixel_nm: float) -> Path:
 
 
 def packed(path: Path, stack: Stack, pixel_nm: float) -> Path:
-    plain = mrc(path, stack, pixel_nm)
-    path = path.with_suffix(".mrc.gz")
+    plain = mrc(path.with_name(path.name.replace(".", "-") + "-inside"), stack, pixel_nm)
+    path = path.with_name(f"{path.name}.mrc.gz")
     path.write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
     plain.unlink()
     return path
