@@ -43,6 +43,8 @@ class FrameRef:
     """Of the file when it was announced."""
     content: str | None = None
     """Hash of the file's bytes when it was announced, see `content_hash`."""
+    instead_of: Path | None = None
+    """The file of the same exposure that was announced before, in whose place this one is analysed."""
     rejected: str | None = None
     """The sentence that tells why, where the source already knows that it can't be analysed."""
     dropped: str | None = None

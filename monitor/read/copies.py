@@ -18,6 +18,8 @@ from monitor.read.signals import Signal
 _NAMED = re.compile(r"\b(survey|thumb(nail)?|preview|overview|navigator)\b", re.IGNORECASE)
 #: A copy is smaller by this factor at least, of the same shape within the tolerance, and correlates so much.
 _SMALLER, _SHAPE, _ALIKE = 1.4, 0.04, 0.7
+#: Correlation of the pixels of an exposure and its exported picture; of two exposures of one field, the noise differs.
+_EXPORTED = 0.9
 #: They are compared once more at so many pixels a side.
 _COARSE = 48
 #: A picture whose pixel is larger by this factor than that of another one surveys its surroundings.
@@ -37,6 +39,30 @@ def without_copies(signals: list[Signal]) -> list[Signal]:
     kept = [one for one in signals if not _NAMED.search(one.title or "")] or signals
     kept = [one for one in kept if not any(_surveys(one, other) for other in kept)] or kept
     return [one for one in kept if not any(_copies(one, other) for other in kept if other is not one)]
+
+
+def show_the_same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    """Whether two pictures (H, W) are one exposure: its noise is the same, whatever became of its grey levels.
+
+    One of them may be reduced, inverted, or have a bar with text below it.
+    """
+    large, small = (a, b) if a.shape[1] >= b.shape[1] else (b, a)
+    factor = large.shape[1] / small.shape[1]
+    rows = min(small.shape[0], int(large.shape[0] / factor))
+    if rows < 0.8 * max(small.shape[0], large.shape[0] / factor):
+        return False
+    if factor == 1:
+        return _likeness(_shown(large[:rows]), _shown(small[:rows])) > _EXPORTED
+    height = min(large.shape[0], round(rows * factor))
+    return (
+        _likeness(_reduced(_shown(large[:height]), (rows, small.shape[1])), _shown(small[:rows])) > _EXPORTED
+    )
+
+
+def _shown(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A picture with its ends cut off, as an export with stretched contrast cuts them."""
+    low, high = np.percentile(picture[::3, ::3], (1, 99))
+    return np.asarray(np.clip(picture.astype(np.float32), low, high))
 
 
 def _surveys(one: Signal, other: Signal) -> bool:
