@@ -241,6 +241,7 @@ def dashboard(options: argparse.Namespace) -> int:
     "analyse",
     place("files", "FILE", "a file of frames, or a folder of such files", nargs="+"),
     flag("--json", "a line of JSON for each frame"),
+    flag("--about", "tell what is understood of each file and what it would ask for, and analyse nothing"),
     option("--masks", Path, "DIR", "write a label image of each frame into DIR"),
     option("--explain", Path, "DIR", "write why each particle has its class into DIR, as picture and JSON"),
     *ANALYSIS,
@@ -250,6 +251,11 @@ def analyse(options: argparse.Namespace) -> int:
 
     Of a folder, every frame of the files in it and below. A frame that can't be analysed is rejected with the reason.
     """
+    if options.about:
+        from monitor.read.about import tell_about
+
+        sizes = (options.pixel_size, options.force_pixel_size)
+        return tell_about(options.files, *sizes, options.movie or "sum", as_json=options.json)
     from monitor.workers.oneshot import Models, Options
     from monitor.workers.oneshot import analyse as run
 

@@ -63,6 +63,8 @@ class Frame:
     """Why the file's own pixel size can't be used (pixels that are not square), as a sentence."""
     scale_doubt: str | None = None
     """Why the file's own pixel size is not believed (nobody set it), as a sentence; one that is given counts."""
+    scale_from: str | None = None
+    """From where in the file its pixel size is, in words."""
     acquired: float | None = None
     """When the camera took it [s since 1970 UTC]."""
     metadata: dict[str, Any] = field(default_factory=dict)

@@ -39,7 +39,8 @@ class FrameFile:
 
     def __init__(self, path: Path, signals: list[Signal], stack: contextlib.ExitStack) -> None:
         self.path = path
-        self._signals = signals
+        self.signals = tuple(signals)
+        """The images in it, each a picture or a stack."""
         self._stack = stack
         self.count = sum(signal.count for signal in signals)
         """How many frames there are, at least 1."""
@@ -74,6 +75,7 @@ class FrameFile:
                 pixel_size_nm=size_nm,
                 scale_problem=problem,
                 scale_doubt=doubted,
+                scale_from=signal.columns.origin or signal.rows.origin,
                 acquired=details.acquired,
                 metadata=cast(dict[str, object], jsonable(details.metadata)),
                 scanning=details.scanning,
@@ -99,7 +101,7 @@ class FrameFile:
 
     def _find(self, index: int) -> tuple[Signal, int]:
         within = index
-        for signal in self._signals:
+        for signal in self.signals:
             if 0 <= within < signal.count:
                 return signal, within
             within -= signal.count

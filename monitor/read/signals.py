@@ -28,6 +28,8 @@ class Axis:
 
     scale: float | None = None
     unit: str | None = None
+    origin: str | None = None
+    """From where the scale is, in words."""
 
 
 @dataclass(frozen=True)

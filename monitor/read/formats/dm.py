@@ -245,7 +245,9 @@ def _axis(entry: Any) -> Axis:
         return Axis()
     scale, unit = entry.get("Scale"), entry.get("Units")
     return Axis(
-        float(scale) if isinstance(scale, int | float) else None, unit if isinstance(unit, str) else None
+        float(scale) if isinstance(scale, int | float) else None,
+        unit if isinstance(unit, str) else None,
+        "the image's calibration",
     )
 
 

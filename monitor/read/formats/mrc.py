@@ -25,6 +25,8 @@ _MODES = {0: "i1", 1: "i2", 2: "f4", 3: "c4", 4: "c8", 6: "u2", 7: "i4", 12: "f2
 _HEADER = 1024
 #: A larger pixel in an extended header is none in metres, which programs that fill it otherwise leave there [m].
 _LARGEST_M = 1e-6
+#: From where a pixel size is.
+_EXTENDED, _CELL, _NOTES = "the extended header", "the header's cell", "PixelSpacing in the .mdoc beside it"
 #: Bytes of a frame by which the sign of mode 0 is judged.
 _SAMPLE = 2**22
 #: Where IMOD's stamp and flags lie in `extra2`: bytes 152 to 160 of the header (IMOD, "MRC Image2000 Format").
@@ -160,7 +162,7 @@ def _axes(header: Any, fei: dict[str, Any], notes: mdoc.Notes | None) -> tuple[A
     """The scales along rows and columns: FEI's, else the header's, else, where that is exactly 1 Å, the notes'."""
     metres = [plausible(fei.get(f"Pixel size {axis}") or fei.get("pixel_size")) for axis in "YX"]
     if all(side is not None and side < _LARGEST_M for side in metres):
-        return Axis(metres[0], "m"), Axis(metres[1], "m")
+        return Axis(metres[0], "m", _EXTENDED), Axis(metres[1], "m", _EXTENDED)
     angstroms: list[float | None] = []
     for axis, sampling, pixels in (("y", "my", "ny"), ("x", "mx", "nx")):
         # Some writers leave the intervals at 0 and give the cell: it is that of the whole picture then.
@@ -168,8 +170,8 @@ def _axes(header: Any, fei: dict[str, Any], notes: mdoc.Notes | None) -> tuple[A
         angstroms.append(plausible(float(header["cella"][axis]) / steps) if steps > 0 else None)
     told = notes.pixel_size_nm() if notes else None
     if told is not None and (None in angstroms or angstroms == [1.0, 1.0]):
-        return Axis(told, "nm"), Axis(told, "nm")
-    return Axis(angstroms[0], "Å"), Axis(angstroms[1], "Å")
+        return Axis(told, "nm", _NOTES), Axis(told, "nm", _NOTES)
+    return Axis(angstroms[0], "Å", _CELL), Axis(angstroms[1], "Å", _CELL)
 
 
 def _details(header: Any, fei: dict[str, Any], notes: dict[str, str]) -> Details:

@@ -96,6 +96,6 @@ def _signal(
             whole = np.frombuffer(file.read(total), dtype).reshape(shape, order="F")
             return whole if trailing else whole.reshape(count, *frame_shape)[index]
 
-    axis = Axis(positive(values.get("pixel_size_nm")), "nm")
+    axis = Axis(positive(values.get("pixel_size_nm")), "nm", "pixel_size_nm in the archive")
     details = Details(metadata={"array": entry.filename, "values": values})
     return Signal(count, frame_shape, dtype, load, axis, axis, details=lambda _: details)

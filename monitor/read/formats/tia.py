@@ -25,6 +25,7 @@ _TYPES = {1: "u1", 2: "<u2", 3: "<u4", 4: "i1", 5: "<i2", 6: "<i4", 7: "<f4", 8:
 _LINES, _IMAGES = 0x4120, 0x4122
 #: A larger calibration than this [m/px] is none of length: it is in 1/m, of a diffraction pattern.
 _LARGEST_LENGTH_M = 1e-3
+_ORIGIN = "the series' calibration"
 #: A larger .emi than this is not searched for its XML [bytes].
 _LARGEST_EMI = 256 * 2**20
 
@@ -145,8 +146,8 @@ def _series(path: Path) -> list[Signal]:
             (first.height, first.width),
             first.dtype,
             load,
-            rows=Axis(first.row_scale, unit),
-            columns=Axis(first.column_scale, unit),
+            rows=Axis(first.row_scale, unit, _ORIGIN),
+            columns=Axis(first.column_scale, unit, _ORIGIN),
             title=path.stem,
             details=details,
         )

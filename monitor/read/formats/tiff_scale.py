@@ -38,21 +38,24 @@ def scale_of(tif: Any, page: Any, notes: mdoc.Notes | None) -> Scale:
     Where there is none, it is the first that is not believed, with the reason.
     """
     doubted: Scale | None = None
-    for told in (_gatan, _fei, _tvips, _olympus, _ome, _described, _imagej, _resolution):
+    for told, origin in _TELLERS.items():
         scale = told(tif, page)
         if scale is None:
             continue
+        scale = replace(
+            scale, rows=replace(scale.rows, origin=origin), columns=replace(scale.columns, origin=origin)
+        )
         rows, columns = scale.rows, scale.columns
         why = scale.doubt or doubt(rows.scale, columns.scale, columns.unit or rows.unit)
         if why is None and (plausible(rows.scale) or plausible(columns.scale)):
             return scale
         doubted = doubted or (replace(scale, doubt=why) if why else None)
     size = notes.pixel_size_nm() if notes else None
-    return _both(size, "nm") if size or doubted is None else doubted
+    return _both(size, "nm", "PixelSpacing in the .mdoc beside it") if size or doubted is None else doubted
 
 
-def _both(size: float | None, unit: str | None) -> Scale:
-    return Scale(Axis(size, unit), Axis(size, unit))
+def _both(size: float | None, unit: str | None, origin: str | None = None) -> Scale:
+    return Scale(Axis(size, unit, origin), Axis(size, unit, origin))
 
 
 def _gatan(tif: Any, page: Any) -> Scale | None:
@@ -148,6 +151,19 @@ def _resolution(tif: Any, page: Any) -> Scale | None:
     if max(sizes) > _LARGEST_BY_TAGS_NM:
         return Scale(Axis(), Axis(), print_doubt(max(sizes)))
     return Scale(Axis(sizes[0], "nm"), Axis(sizes[1], "nm"))
+
+
+#: In the order in which they are asked, and what each of them reads.
+_TELLERS = {
+    _gatan: "DigitalMicrograph's tags 65003 to 65010",
+    _fei: "FEI's tag 34680 or 34682",
+    _tvips: "TVIPS's tag",
+    _olympus: "Olympus SIS's tag",
+    _ome: "PhysicalSizeX in the OME-XML",
+    _described: "pixel_size in the description",
+    _imagej: "ImageJ's unit and the resolution tags",
+    _resolution: "the resolution tags",
+}
 
 
 def tag(page: Any, code: int) -> Any:

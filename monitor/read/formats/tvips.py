@@ -76,7 +76,7 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
             metadata={"tvips_header": _dict(header), "frame_header": entry},
         )
 
-    axis = Axis(scale, unit)
+    axis = Axis(scale, unit, "the camera's pixel over the magnification")
     return [Signal(count, (height, width), dtype, load, axis, axis, path.stem, details)]
 
 

@@ -43,4 +43,4 @@ def _dimension(vector: Any) -> tuple[str, Axis] | None:
     name, unit = word(vector.attrs.get("name")) or "", word(vector.attrs.get("units"))
     if unit is not None and not unit.strip("[]_ "):
         unit = None
-    return name, Axis(spacing(vector), unit)
+    return name, Axis(spacing(vector), unit, "the vectors dim1, dim2 ...")

@@ -81,7 +81,7 @@ def _axis(group: h5py.Group, name: str, length: int) -> tuple[str, Axis]:
     vector = group[name]
     # NXem names axes i, j, k (axis_i is along the columns); the manual's names are x and y.
     plain = {"axis_i": "x", "axis_j": "y", "axis_k": "z"}.get(name, name.removeprefix("axis_"))
-    return plain, Axis(spacing(vector, length), word(vector.attrs.get("units")))
+    return plain, Axis(spacing(vector, length), word(vector.attrs.get("units")), "the axes' @units")
 
 
 def _value(item: Any) -> Any:

@@ -15,6 +15,7 @@ from monitor.read.signals import Axis, Details, Signal
 from monitor.read.times import plausible_time
 from monitor.read.values import branch, finite, positive
 
+_ORIGIN = "BinaryResult.PixelSize"
 #: The metadata of a frame are a JSON text of some 60 kB; a longer one than this is not read [bytes].
 _LARGEST_JSON = 16 * 2**20
 
@@ -95,8 +96,8 @@ def _signal(image: h5py.Group, file: h5py.File) -> Signal:
         (height, width),
         dtype,
         load,
-        rows=Axis(positive(pixel.get("height")), str(result.get("PixelUnitY") or "") or unit),
-        columns=Axis(positive(pixel.get("width")), unit),
+        rows=Axis(positive(pixel.get("height")), str(result.get("PixelUnitY") or "") or unit, _ORIGIN),
+        columns=Axis(positive(pixel.get("width")), unit, _ORIGIN),
         title=str(detector.get("DetectorName") or name) or None,
         details=details,
     )
