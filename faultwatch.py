@@ -98,9 +98,15 @@ MODEL = (
     option("--bundle", Path, "DIR", "the model (the one that comes with the program)"),
     choice("--device", ("auto", "cpu", "cuda"), "what runs the network (auto)"),
 )
+MOVIE = choice(
+    "--movie",
+    ("sum", "frames", "first"),
+    "a movie of one field: align and sum it, or judge each exposure, or the first",
+)
 ANALYSIS = (
     option("--pixel-size", positive_number, "NM", "for frames that do not say theirs [nm/px]"),
     option("--force-pixel-size", positive_number, "NM", "in place of what frames say [nm/px]"),
+    MOVIE,
     option("--material", str, "NAME", "what the particles are made of (any that is known)"),
     *MODEL,
 )
@@ -122,8 +128,8 @@ SESSION = (
     option("--until-idle", not_negative, "S", "end after S seconds with nothing to do (never)"),
 )
 SETTINGS = (
-    "session", "pixel_size", "force_pixel_size", "bundle", "material", "device", "workers", "dashboard", "port",
-    "latest_first", "keep", "until_idle", "publish", "on_alarm",
+    "session", "pixel_size", "force_pixel_size", "movie", "bundle", "material", "device", "workers", "dashboard",
+    "port", "latest_first", "keep", "until_idle", "publish", "on_alarm",
 )  # fmt: skip
 """What `SESSION` sets of `monitor.settings.WatchSettings`."""
 
@@ -239,6 +245,7 @@ def dashboard(options: argparse.Namespace) -> int:
     "analyse",
     place("files", "FILE", "a file of frames, or a folder of such files", nargs="+"),
     flag("--json", "a line of JSON for each frame"),
+    flag("--about", "tell what is understood of each file and what it would ask for, and analyse nothing"),
     option("--masks", Path, "DIR", "write a label image of each frame into DIR"),
     option("--explain", Path, "DIR", "write why each particle has its class into DIR, as picture and JSON"),
     *ANALYSIS,
@@ -248,10 +255,17 @@ def analyse(options: argparse.Namespace) -> int:
 
     Of a folder, every frame of the files in it and below. A frame that can't be analysed is rejected with the reason.
     """
+    if options.about:
+        from monitor.read.about import tell_about
+
+        sizes = (options.pixel_size, options.force_pixel_size)
+        return tell_about(options.files, *sizes, options.movie or "sum", as_json=options.json)
     from monitor.workers.oneshot import Models, Options
     from monitor.workers.oneshot import analyse as run
 
-    how = Options(options.pixel_size, options.force_pixel_size, options.masks, options.explain)
+    how = Options(
+        options.pixel_size, options.force_pixel_size, options.movie or "sum", options.masks, options.explain
+    )
     keep_measured = options.explain is not None
     judges = Models(options.bundle, options.material, options.device or "auto", keep=keep_measured)
     return run(options.files, how, judges.judge, as_json=options.json, explain=judges.explain)

@@ -14,6 +14,7 @@ from models.bundle import Bundle
 from models.errors import CannotAnalyse
 from models.features.measure import LAYER_FREQUENCIES, Measured, measure
 from models.forest import as_rows
+from models.illumination import filled, unjudged, without
 from models.preprocess import Canonical, canonical
 from models.quality.frame import USUAL_ENERGY_KEV, frame_quality, specimen_quality
 from models.quality.likeness import frame_statistics
@@ -76,6 +77,8 @@ def analyse(
         raise CannotAnalyse("the frame holds values that are not finite")
     frequencies = layer_frequencies(material)
     image, unit = _within_reach(image)
+    blind = unjudged(image)
+    image = filled(image, blind)
     blocks = blocks_of((image.shape[0], image.shape[1]), pixel_size_nm / bundle.preprocessing.pixel_size_nm)
     if len(blocks) == 1:
         result = _analyse_whole(image, pixel_size_nm, bundle, frequencies, keep, energy_kev)
@@ -88,7 +91,8 @@ def analyse(
     result.quality["mean_counts"] = float(result.quality["mean_counts"]) * unit
     if "noise_power" in result.quality:
         result.quality["noise_power"] = float(result.quality["noise_power"]) * unit * unit
-    return result
+    result.quality["unjudged_share"] = float(blind.mean())
+    return without(result, blind)
 
 
 def _analyse_whole(

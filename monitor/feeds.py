@@ -19,6 +19,8 @@ log = logging.getLogger("faultwatch.session")
 
 _ROOM = 64
 """Announced frames that wait to be entered, for each source; a source that is quicker has to wait itself."""
+_COPIES = 1000
+"""The record names so many files that are copies of others; it counts all of them."""
 _RETRY_S = 1.0
 """A source that waits for room looks so often whether the session ends [s]."""
 
@@ -32,6 +34,8 @@ class Feed:
     room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_ROOM))
     thread: threading.Thread | None = None
     ended: bool = False
+    copies: int = 0
+    """Of its files that are copies, how many the record knows."""
     written: tuple[Any, ...] = ()
     """Its status as it stands in the record."""
 
@@ -129,6 +133,12 @@ class Feeds:
         """Keep in the record how each source does, where that has changed."""
         for feed in self._feeds:
             status = feed.source.status
+            if len(status.copies) != feed.copies:
+                feed.copies = len(status.copies)
+                copies = {path: of for one in self._feeds for path, of in one.source.status.copies.items()}
+                self._holding.write(
+                    partial(self._record.set_meta, copies=dict(list(copies.items())[-_COPIES:]))
+                )
             now = (status.state, status.message, status.duplicates, status.ignored)
             if now != feed.written:
                 state, message, duplicates, ignored = now

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+#: What becomes of a movie of one field: its exposures are summed, or each is a frame, or the first alone is judged.
+MovieMode = Literal["sum", "frames", "first"]
 
 #: Files up to this size [bytes] are hashed whole, larger ones at `_SAMPLES` evenly spaced places.
 _HASHED_WHOLE = 64 * 2**20
@@ -40,6 +43,8 @@ class FrameRef:
     """Of the file when it was announced."""
     content: str | None = None
     """Hash of the file's bytes when it was announced, see `content_hash`."""
+    instead_of: Path | None = None
+    """The file of the same exposure that was announced before, in whose place this one is analysed."""
     rejected: str | None = None
     """The sentence that tells why, where the source already knows that it can't be analysed."""
     dropped: str | None = None
@@ -58,6 +63,8 @@ class Frame:
     """Why the file's own pixel size can't be used (pixels that are not square), as a sentence."""
     scale_doubt: str | None = None
     """Why the file's own pixel size is not believed (nobody set it), as a sentence; one that is given counts."""
+    scale_from: str | None = None
+    """From where in the file its pixel size is, in words."""
     acquired: float | None = None
     """When the camera took it [s since 1970 UTC]."""
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -71,7 +78,9 @@ class Frame:
     """[e⁻/Å²]"""
     magnification: float | None = None
     notes: tuple[str, ...] = ()
-    """Sentences about what was done to it in reading (colours averaged, pixels made square)."""
+    """Sentences about what was done to it in reading (colours averaged, exposures summed)."""
+    exposures: int = 1
+    """Of how many exposures of one field it is the sum."""
 
 
 def content_hash(path: Path) -> str:

@@ -17,13 +17,13 @@ from monitor.watch import Dashboard, new_session_folder, run_session
 Speed = Literal["1", "10", "max"]
 
 #: Settings that decide what an analysis says, so that a replay begins with those of the recorded session.
-_DECISIVE = ("pixel_size", "force_pixel_size", "material")
+_DECISIVE = ("pixel_size", "force_pixel_size", "material", "movie")
 
 
 def replay(recorded: Path, settings: WatchSettings, *, speed: Speed = "1", dashboard: Dashboard) -> int:
     """Replay a recorded session into another one; returns the exit status.
 
-    What decides the analysis (pixel sizes, material) is as it was in the recorded session, unless
+    What decides the analysis (pixel sizes, material, movies) is as it was in the recorded session, unless
     `settings` sets it; with the same bundle the counts are the same.
 
     Raises
@@ -35,6 +35,7 @@ def replay(recorded: Path, settings: WatchSettings, *, speed: Speed = "1", dashb
     """
     with RecordReader(recorded) as reader:
         then: dict[str, Any] = json.loads(reader.meta().get("settings", "{}"))
+    then.setdefault("movie", "frames")  # as it was before there was a choice
     now = settings.model_dump()
     changed = {name: then[name] for name in _DECISIVE if now[name] is None and then.get(name) is not None}
     settings = settings.model_copy(update={**changed, "sources": [str(recorded)]})

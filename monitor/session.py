@@ -231,6 +231,7 @@ class Session:
                 self._settings.pixel_size,
                 self._settings.force_pixel_size,
                 self._settings.material,
+                self._settings.movie_mode(),
             )
             handed = True
             if not workers.submit(task):

@@ -41,6 +41,9 @@ class WatchSettings(BaseSettings):
     """For frames that do not say their own [nm/px]."""
     force_pixel_size: PositiveFloat | None = None
     """In place of what frames say [nm/px]."""
+    movie: Literal["sum", "frames", "first"] | None = None
+    """What becomes of a movie of one field in a file: its exposures are aligned and summed, or each is a frame, or the
+    first alone is judged; None: they are summed. Other stacks are always judged frame by frame."""
     material: str | None = None
     """What the particles are made of; None: every material that the bundle knows is tried."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -117,6 +120,10 @@ class WatchSettings(BaseSettings):
     def quiet_time(self, size: int) -> float:
         """How long a file of this size [bytes] must not have changed to count as finished [s]."""
         return self.quiet_s + self.quiet_s_per_gb * size / 1e9
+
+    def movie_mode(self) -> Literal["sum", "frames", "first"]:
+        """What becomes of a movie of one field."""
+        return self.movie or "sum"
 
     def worker_count(self) -> int:
         """How many worker processes there are to be."""

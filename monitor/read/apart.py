@@ -170,6 +170,9 @@ def signals_apart(reader: str, path: Path, stack: contextlib.ExitStack) -> list[
             told["title"],
             details,
             told["refusal"],
+            told["scale_doubt"],
+            tuple(told["notes"]),
+            series=told["series"],
         )
 
     return [signal_of(position, told) for position, told in enumerate(answer["signals"])]

@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import Protocol, Self, cast
 
 from monitor.errors import IncompleteFile, UnreadableFrame
-from monitor.frames import Frame
+from monitor.frames import Frame, MovieMode
+from monitor.read.copies import without_copies
 from monitor.read.jsonable import jsonable
 from monitor.read.names import Format, by_content, by_name, read_head
 from monitor.read.pixels import to_picture
-from monitor.read.scale import parse_unit, square_pixel
-from monitor.read.signals import Axis, Signal, refuse
+from monitor.read.signals import Signal, refuse
 
 #: Loggers of libraries that write warnings about damaged files.
 _CHATTY = ("tifffile", "PIL", "h5py", "mrcfile")
@@ -39,7 +39,8 @@ class FrameFile:
 
     def __init__(self, path: Path, signals: list[Signal], stack: contextlib.ExitStack) -> None:
         self.path = path
-        self._signals = signals
+        self.signals = tuple(signals)
+        """The images in it, each a picture or a stack."""
         self._stack = stack
         self.count = sum(signal.count for signal in signals)
         """How many frames there are, at least 1."""
@@ -66,14 +67,15 @@ class FrameFile:
         """
         signal, within = self._find(index)
         with _guarded(self.path, index):
-            details = signal.details(within)
             pixels, notes = to_picture(signal.load(within))
-            size_nm, problem = square_pixel(_length_nm(signal.rows), _length_nm(signal.columns))
+            details = signal.details(within)
+            size_nm, problem, doubted = signal.pixel_size()
             return Frame(
                 pixels=pixels,
                 pixel_size_nm=size_nm,
                 scale_problem=problem,
-                scale_doubt=signal.scale_doubt,
+                scale_doubt=doubted,
+                scale_from=signal.columns.origin or signal.rows.origin,
                 acquired=details.acquired,
                 metadata=cast(dict[str, object], jsonable(details.metadata)),
                 scanning=details.scanning,
@@ -81,7 +83,8 @@ class FrameFile:
                 exposure_s=details.exposure_s,
                 dose_e_per_A2=details.dose_e_per_A2,
                 magnification=details.magnification,
-                notes=(*signal.notes, *notes),
+                notes=(*signal.notes, *signal.found(), *notes),
+                exposures=signal.exposures,
             )
 
     def check(self, index: int) -> None:
@@ -94,11 +97,11 @@ class FrameFile:
         """
         signal, within = self._find(index)
         with _guarded(self.path, index):
-            signal.load(within)
+            signal.verify(within)
 
     def _find(self, index: int) -> tuple[Signal, int]:
         within = index
-        for signal in self._signals:
+        for signal in self.signals:
             if 0 <= within < signal.count:
                 return signal, within
             within -= signal.count
@@ -107,8 +110,13 @@ class FrameFile:
         )
 
 
-def open_frames(path: Path) -> FrameFile:
+def open_frames(path: Path, movie: MovieMode = "frames") -> FrameFile:
     """Open a file of frames of any format; to be used in a `with`.
+
+    Parameters
+    ----------
+    movie : what becomes of a stack that is a movie of one field (`monitor.read.movies`): its exposures are aligned and
+        summed to one frame, or each is a frame, or the first alone is one. Any other stack is its frames.
 
     Raises
     ------
@@ -129,6 +137,11 @@ def open_frames(path: Path) -> FrameFile:
             images = [s for s, refusal in zip(signals, refusals, strict=True) if refusal is None]
             if not images:
                 raise UnreadableFrame(_together(refusals))
+            images = without_copies(images)
+            if movie != "frames" and any(image.count > 1 for image in images):
+                from monitor.read.movies import as_shown  # with OpenCV, which few files need to be opened
+
+                images = as_shown(images, movie, path)
     except BaseException:
         stack.close()
         raise
@@ -198,11 +211,6 @@ def _together(refusals: list[str | None]) -> str:
     if len(different) == 1:
         return different[0]
     return f"none of the {len(refusals)} signals in it is an image to analyse; the first: {different[0]}"
-
-
-def _length_nm(axis: Axis) -> float | None:
-    kind, unit_nm = parse_unit(axis.unit)
-    return None if kind != "length" or axis.scale is None else float(axis.scale) * unit_nm
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,24 @@ def _is_mrc(head: bytes) -> bool:
     return len(head) >= 212 and head[208:211] == b"MAP"
 
 
+def _is_npz(head: bytes) -> bool:
+    """Whether a zip archive begins whose first member is an array."""
+    if not head.startswith(b"PK\3\4") or len(head) < 30:
+        return False
+    length = int.from_bytes(head[26:28], "little")
+    return head[30 : 30 + length].endswith(b".npy")
+
+
+def _is_packed_mrc(head: bytes) -> bool:
+    """Whether gzip begins that unpacks to the header of an MRC file."""
+    if not head.startswith(b"\x1f\x8b"):
+        return False
+    try:
+        return _is_mrc(zlib.decompressobj(31).decompress(head, HEAD))
+    except zlib.error:
+        return False
+
+
 def _is_tvips(head: bytes) -> bool:
     return len(head) >= 256 and b"TVIPS" in head[52:256]
 
@@ -55,10 +74,14 @@ def _is_tvips(head: bytes) -> bool:
 #: One line a format; the first whose `begins` is true is the format of a file.
 FORMATS = (
     Format("hdf5", (".emd", ".h5", ".hdf5", ".hdf", ".hspy"), _starts(b"\x89HDF\r\n\x1a\n")),
-    Format("tiff", (".tif", ".tiff", ".tf8", ".btf"), _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    Format(
+        "tiff", (".tif", ".tiff", ".tf8", ".btf", ".eer"), _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    ),
     Format("raster", (".png",), _starts(b"\x89PNG\r\n\x1a\n")),
     Format("raster", (".jpg", ".jpeg"), _starts(b"\xff\xd8\xff")),
     Format("npy", (".npy",), _starts(b"\x93NUMPY")),
+    Format("npz", (".npz",), _is_npz),
+    Format("gz", (".mrc.gz", ".mrcs.gz", ".st.gz", ".map.gz"), _is_packed_mrc),
     Format("dm", (".dm3", ".dm4"), _is_dm),
     Format("tia", (".ser",), _starts(b"II\x97\x01")),
     Format("tia", (".emi",), _starts(b"JK\0\2"), always=False),
@@ -69,8 +92,8 @@ FORMATS = (
 
 def by_name(path: Path) -> Format | None:
     """The format that a file's suffix tells, None where it tells none."""
-    suffix = path.suffix.lower()
-    return next((one for one in FORMATS if suffix in one.suffixes), None)
+    name = path.name.lower()
+    return next((one for one in FORMATS if name.endswith(one.suffixes)), None)
 
 
 def by_content(head: bytes) -> Format | None:

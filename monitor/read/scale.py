@@ -16,6 +16,10 @@ PIXEL_SIZE_RANGE_NM = (0.003, 0.2)
 #: The sides of a square pixel differ by no more than this, which a distortion of the lens can cause.
 SQUARE_TOLERANCE = 0.02
 
+#: A larger pixel [nm] is one of a camera's chip, of a screen or of a print, not one of a specimen.
+_LARGEST_NM = 2000.0
+_INCH_NM = 25.4e6
+
 UnitKind = Literal["length", "reciprocal", "other", "none"]
 
 _LENGTHS_NM = {
@@ -79,6 +83,47 @@ def parse_unit(unit: str | None) -> tuple[UnitKind, float]:
         if base in _LENGTHS_NM:
             return "reciprocal", math.nan
     return "other", math.nan
+
+
+def doubt(row: float | None, column: float | None, unit: str | None) -> str | None:
+    """Why the scale that a file gives its pixels is no calibration, as a sentence; None where it may be one.
+
+    This is decided here for every format. Not believed are: a number without a unit of length; exactly 1 in any
+    unit, which programs write where nobody calibrated; and a pixel above 2 µm, which is dots per inch or the
+    pixel of a camera's chip.
+
+    Parameters
+    ----------
+    row, column : height and width of a pixel in `unit`, None where they are not known.
+    """
+    sides = [side for side in (plausible(row), plausible(column)) if side is not None]
+    if not sides:
+        return None
+    kind, unit_nm = parse_unit(unit)
+    unset = all(abs(side - 1) < 1e-6 for side in sides)
+    if kind == "length" and not unset and max(sides) * unit_nm <= _LARGEST_NM:
+        return None
+    if kind == "reciprocal":
+        return None
+    if kind != "length":
+        said = f"in {unit}, which is no length" if kind == "other" else "without a unit"
+        return f"the file says {sides[0]:.6g} a pixel {said}, so it is not believed; give --pixel-size"
+    if not unset:
+        return print_doubt(max(sides) * unit_nm)
+    low, high = PIXEL_SIZE_RANGE_NM
+    forced = f", or --force-pixel-size {unit_nm:g} where it is true" if low <= unit_nm <= high else ""
+    return (
+        f"the header says exactly 1 {(unit or '').strip()} a pixel, which programs write where nobody set it, "
+        f"so it is not believed; give --pixel-size{forced}"
+    )
+
+
+def print_doubt(size_nm: float) -> str:
+    """The sentence that a pixel size [nm] is meant for paper, for a screen or for a camera's chip."""
+    return (
+        f"the file says {size_nm / 1e3:.4g} µm a pixel ({_INCH_NM / size_nm:.4g} dots per inch), which is meant for a "
+        "print, a screen or a camera's chip and is no calibration; give --pixel-size"
+    )
 
 
 def plausible(size: float | None) -> float | None:

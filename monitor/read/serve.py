@@ -70,6 +70,9 @@ def _answer(
                     "columns": asdict(one.columns),
                     "title": one.title,
                     "refusal": one.refusal,
+                    "scale_doubt": one.scale_doubt,
+                    "notes": list(one.notes),
+                    "series": one.series,
                 }
                 for one in signals
             ]

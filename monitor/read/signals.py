@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import IncompleteFile, UnreadableFrame
-from monitor.read.scale import parse_unit
+from monitor.read.scale import doubt, parse_unit, square_pixel
 
 #: A picture with a shorter side [px] has no room for a particle.
 SMALLEST_SIDE = 16
@@ -27,6 +28,8 @@ class Axis:
 
     scale: float | None = None
     unit: str | None = None
+    origin: str | None = None
+    """From where the scale is, in words."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,10 @@ class Details:
     exposure_s: float | None = None
     dose_e_per_A2: float | None = None
     magnification: float | None = None
+    tilt_deg: float | None = None
+    """Of the stage [°]."""
+    defocus_nm: float | None = None
+    """As the microscope says it [nm]."""
     scanning: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The original metadata, whole; a frame has them as plain JSON values."""
@@ -64,6 +71,26 @@ class Signal:
     """Why the pixel size in the file is not believed, as a sentence; `rows` and `columns` then have none."""
     notes: tuple[str, ...] = ()
     """Sentences about how its pixels were read."""
+    found: Callable[[], tuple[str, ...]] = tuple
+    """More such sentences, known once a frame is loaded."""
+    series: str | None = None
+    """What tells that its frames are a series (of tilts, of foci), as a sentence; None where nothing does."""
+    exposures: int = 1
+    """How many exposures were summed to one frame."""
+    check: Callable[[int], object] | None = None
+    """Reads what shows that the frame with this index is whole, where that is less than loading it."""
+
+    def verify(self, index: int) -> None:
+        """Read a frame so far that it is known to be whole; raises any exception of the format's library."""
+        (self.check or self.load)(index)
+
+    def pixel_size(self) -> tuple[float | None, str | None, str | None]:
+        """The pixel size [nm] of its frames; why it can't be used; why it is not believed."""
+        rows, columns = self.rows, self.columns
+        doubted = self.scale_doubt or doubt(rows.scale, columns.scale, columns.unit or rows.unit)
+        if doubted is not None:
+            return None, None, doubted
+        return *square_pixel(_length_nm(rows), _length_nm(columns)), None
 
 
 def refuse(signal: Signal) -> str | None:
@@ -97,6 +124,24 @@ def refuse(signal: Signal) -> str | None:
         )
     if not 0 < signal.count <= LARGEST_COUNT:
         return f"it announces {signal.count} frames"
+    return None
+
+
+def _length_nm(axis: Axis) -> float | None:
+    kind, unit_nm = parse_unit(axis.unit)
+    return None if kind != "length" or axis.scale is None else float(axis.scale) * unit_nm
+
+
+def series_along(axes: list[tuple[str, Axis]]) -> str | None:
+    """What the axes along which frames were taken tell of a series, as a sentence; None where they tell nothing.
+
+    An axis in nm or in degrees, or one that is named for tilt or focus, is one of a series.
+    """
+    for name, axis in axes:
+        kind, _ = parse_unit(axis.unit)
+        angle = (axis.unit or "").strip().lower() in ("°", "deg", "degree", "degrees", "rad", "mrad")
+        if kind == "length" or angle or re.search(r"tilt|focus|angle|height|depth", name, re.IGNORECASE):
+            return f"a series along {name or 'an axis'} in {axis.unit or 'steps'}"
     return None
 
 

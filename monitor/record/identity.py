@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -81,6 +81,19 @@ def take_again(db: sqlite3.Connection, found: FrameRow, ref: FrameRef, at: float
     )
     replaced = found.order if found.state == "analysed" else None
     return Taken("revision", found.id, queued=waits(ref), replaced=replaced)
+
+
+def take_instead(
+    db: sqlite3.Connection, folder: Path, source_id: int, ref: FrameRef, at: float
+) -> Taken | None:
+    """Enter a better file of an exposure that is known by another one; None where that one is not known."""
+    if ref.instead_of is None:
+        return None
+    found = same_place(db, folder, source_id, replace(ref, path=ref.instead_of))
+    if found is None:
+        return None
+    db.execute("UPDATE frames SET path = ? WHERE id = ?", (stored_path(ref.path, folder), found.id))
+    return take_again(db, found, ref, at)
 
 
 def take_renamed(db: sqlite3.Connection, folder: Path, moved: FrameRow, ref: FrameRef) -> Taken:

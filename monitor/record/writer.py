@@ -17,7 +17,7 @@ from monitor.record import commands, course
 from monitor.record.alarms import close_conditions, write_alarms
 from monitor.record.database import open_for_writing
 from monitor.record.following import Following, Settled
-from monitor.record.identity import Taken, renamed, same_place, take_again, take_renamed
+from monitor.record.identity import Taken, renamed, same_place, take_again, take_instead, take_renamed
 from monitor.record.lock import SessionLock
 from monitor.record.numbers import Numbers
 from monitor.record.place import Place
@@ -207,6 +207,8 @@ class RecordWriter:
         with self._transaction() as db:
             if (found := same_place(db, self.folder, source_id, ref)) is not None:
                 return take_again(db, found, ref, at)
+            if (taken := take_instead(db, self.folder, source_id, ref, at)) is not None:
+                return taken
             if renames and (moved := renamed(db, self.folder, source_id, ref)) is not None:
                 return take_renamed(db, self.folder, moved, ref)
             cursor = db.execute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from monitor.frames import FrameRef
@@ -22,6 +22,8 @@ class SourceStatus:
     """Something is growing or unsettled."""
     duplicates: int = 0
     """Frames that were sent again."""
+    copies: dict[str, str] = field(default_factory=dict)
+    """Of a directory: files that show again what another file shows, with that other file."""
     ignored: int = 0
     """Sidecars, files that are no pictures, messages that are no frames."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import logging
 import math
@@ -13,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.errors import IncompleteFile, InputError, UnreadableFrame
-from monitor.frames import FrameRef, content_hash, pixels_hash
-from monitor.read import FrameFile, looks_like_frame_file, open_frames
+from monitor.frames import FrameRef, content_hash
+from monitor.read import looks_like_frame_file, open_frames
+from monitor.read.names import by_name
 from monitor.record import DATABASE
 from monitor.settings import WatchSettings
 from monitor.sources.base import SourceStatus
 from monitor.sources.events import Hints
-from monitor.sources.scan import walk
+from monitor.sources.scan import Alias, walk
+from monitor.sources.stacks import Stack, stack_of
+from monitor.sources.twins import Twins
 
 log = logging.getLogger("faultwatch.directory")
 
@@ -40,15 +44,6 @@ class _Candidate:
     """When it was last seen to change [s, steady clock]."""
     due: float = 0.0
     """When to look into it."""
-
-
-@dataclass
-class _Stack:
-    """What to remember of a file with several frames, to see whether frames were only appended."""
-
-    count: int
-    first: str | None
-    last: str | None
 
 
 class DirectorySource:
@@ -94,10 +89,11 @@ class DirectorySource:
         # path -> (size, mtime_ns, ctime_ns), as it was announced; ctime only where it was rejected, because a
         # change of rights shows in nothing else.
         self._settled: dict[str, tuple[int, int, int]] = {}
-        self._stacks: dict[str, _Stack] = {}
+        self._stacks: dict[str, Stack] = {}
         self._candidates: dict[str, _Candidate] = {}
         self._queue: list[tuple[float, int, str]] = []
         self._ignored: dict[str, tuple[int, int]] = {}
+        self._twins = Twins(settings, self.status)
 
     def open(self, known: Iterable[FrameRef]) -> None:
         """Look whether the directory is there, and begin to listen.
@@ -117,14 +113,16 @@ class DirectorySource:
         path = ""
         for ref in known:
             path = str(ref.path)
+            if not ref.index:
+                self._twins.announced(path, ref.content)
             figures = (ref.file_size or -1, ref.file_mtime_ns or -1, -1 if ref.rejected else 0)
             if self._settled.setdefault(path, figures) != figures:
                 self._settled[path] = (-1, -1, 0)
             if ref.index:
-                stack = self._stacks.setdefault(path, _Stack(0, None, None))
+                stack = self._stacks.setdefault(path, Stack(0, None, None))
                 stack.count, stack.last = max(stack.count, ref.index + 1), ref.content
             elif ref.index == 0:
-                self._stacks[path] = _Stack(1, ref.content, ref.content)
+                self._stacks[path] = Stack(1, ref.content, ref.content)
         if path:
             # Whoever was killed may have written only the first of this file's frames. Files whose frames
             # were recorded at different times (see above) are looked into again as well.
@@ -174,6 +172,11 @@ class DirectorySource:
             for found in walk(self.root):
                 if self._closed.is_set():
                     return
+                if isinstance(found, Alias):
+                    if looks_like_frame_file(Path(found.path)):
+                        self._twins.copy(found.path, found.target)
+                    seen.add(found.path)
+                    continue
                 if isinstance(found, OSError):
                     whole = False
                     log.warning("event=unreadable-directory reason=%r", str(found))
@@ -230,6 +233,8 @@ class DirectorySource:
     def _look(self, path: str, figures: os.stat_result, *, first: bool = False, closed: bool = False) -> None:
         """Compare a file's figures with what is known of it."""
         size, mtime_ns = figures.st_size, figures.st_mtime_ns
+        if path not in self._ignored and by_name(Path(path)) is not None:
+            self._twins.saw(path, figures)
         if (settled := self._settled.get(path)) is not None:
             before, ctime_ns = settled[:2], settled[2]
             if before == (size, mtime_ns) and ctime_ns in (0, figures.st_ctime_ns):
@@ -275,6 +280,9 @@ class DirectorySource:
         """Deleted files need no memory; should one come back, the record knows it."""
         self._settled = {path: figures for path, figures in self._settled.items() if path in seen}
         self._stacks = {path: stack for path, stack in self._stacks.items() if path in seen}
+        for path in self._twins.forget_but(seen):
+            self._settled.pop(path, None)
+            self._next_scan = self._clock()
         for path in [path for path in self._candidates if path not in seen and not os.path.exists(path)]:
             del self._candidates[path]
 
@@ -294,14 +302,15 @@ class DirectorySource:
         file = Path(path)
         refs: list[FrameRef]
         rejected = False
-        stack: _Stack | None = None
+        stack: Stack | None = None
         try:
-            with open_frames(file) as frames:
+            with open_frames(file, self._settings.movie_mode()) as frames:
                 frames.check(frames.count - 1)
                 if frames.count == 1:
                     refs = [self._ref(file, before, 0, content_hash(file))]
                 else:
-                    refs, stack = self._stacked(file, before, frames)
+                    start, contents, stack = stack_of(self._stacks.get(path), frames)
+                    refs = [self._ref(file, before, start + i, content) for i, content in enumerate(contents)]
         except IncompleteFile as error:
             give_up = (
                 candidate.changed + self._settings.quiet_time(candidate.size) + self._settings.patience_s
@@ -326,32 +335,26 @@ class DirectorySource:
             return
         del self._candidates[path]
         self._settled[path] = (before.st_size, before.st_mtime_ns, before.st_ctime_ns if rejected else 0)
+        if not rejected and refs:
+            refs = self._without_twin(path, before, refs)
         if stack is None:
             self._stacks.pop(path, None)
         else:
             self._stacks[path] = stack
         yield from refs
 
-    def _stacked(
-        self, file: Path, figures: os.stat_result, frames: FrameFile
-    ) -> tuple[list[FrameRef], _Stack]:
-        """The frames of a stack; only the new ones where frames were appended to a known one."""
-        known = self._stacks.get(str(file))
-        start = 0
-        if (
-            known is not None
-            and frames.count > known.count  # one of the same length was written again, wherever
-            and known.first is not None
-            and known.last is not None
-            and _pixels(frames, 0) == known.first
-            and _pixels(frames, known.count - 1) == known.last
-        ):
-            start = known.count
-        contents = [_pixels(frames, index) for index in range(start, frames.count)]
-        refs = [self._ref(file, figures, start + i, content) for i, content in enumerate(contents)]
-        first = known.first if start and known is not None else contents[0]
-        last = contents[-1] if contents or known is None else known.last
-        return refs, _Stack(frames.count, first, last)
+    def _without_twin(self, path: str, figures: os.stat_result, refs: list[FrameRef]) -> list[FrameRef]:
+        """The frames of a file, none where another file shows them; the better one of two takes the other's place."""
+        first = refs[0].content if refs[0].index == 0 else None
+        twin = self._twins.find(path, figures, first, self._settled)
+        if twin is not None and twin.better:
+            self._twins.copy(path, str(twin.path))
+            return []
+        self._twins.announced(path, first)
+        if twin is None:
+            return refs
+        self._twins.copy(str(twin.path), path)
+        return [dataclasses.replace(ref, instead_of=twin.path) for ref in refs]
 
     @staticmethod
     def _ref(file: Path, figures: os.stat_result, index: int, content: str | None) -> FrameRef:
@@ -376,11 +379,3 @@ class DirectorySource:
             content=content,
             rejected=reason,
         )
-
-
-def _pixels(frames: FrameFile, index: int) -> str | None:
-    """Hash of one frame of a stack, None where it can't be read (its worker will say why)."""
-    try:
-        return pixels_hash(frames.frame(index).pixels)
-    except UnreadableFrame:
-        return None

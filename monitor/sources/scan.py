@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.record import DATABASE
 
 
-def walk(root: Path) -> Iterator[tuple[str, os.stat_result] | OSError]:
+@dataclass(frozen=True)
+class Alias:
+    """A symbolic link to a file below the same directory."""
+
+    path: str
+    target: str
+
+
+def walk(root: Path) -> Iterator[tuple[str, os.stat_result] | Alias | OSError]:
     """Every file below `root` with its figures; an error for a sub-directory that can't be looked into.
 
-    Symbolic links to elsewhere are followed, those to what lies below `root` are not: it comes by itself,
+    Symbolic links to elsewhere are followed, those to what lies below `root` are only told of: it comes by itself,
     under its own name, and loops end. Dot directories and recorded sessions are passed over: what a session
     spools is no news.
 
@@ -47,8 +56,9 @@ def walk(root: Path) -> Iterator[tuple[str, os.stat_result] | OSError]:
                 if entry.is_dir():
                     if not entry.name.startswith("."):
                         (links if entry.is_symlink() else waiting).append(entry.path)
-                elif entry.is_symlink() and Path(entry.path).resolve().is_relative_to(root):
-                    continue
+                elif entry.is_symlink() and (target := Path(entry.path).resolve()).is_relative_to(root):
+                    if target.is_file():
+                        yield Alias(entry.path, os.fspath(target))
                 elif entry.is_file():
                     # DirEntry.stat lags behind on Windows; where files grow the real figures matter.
                     yield entry.path, (os.stat(entry.path) if os.name == "nt" else entry.stat())

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from models.errors import CannotAnalyse, ModelError
 from models.results import CLASSES, STAGES, Analysis, Particle
 from monitor.errors import InputError, NoPixelSize, UnreadableFrame
-from monitor.frames import Frame
+from monitor.frames import Frame, MovieMode
 from monitor.read import FrameFile, open_frames, resolve_pixel_size
 from monitor.read.folders import find_files
 from monitor.read.jsonable import jsonable
@@ -44,6 +44,8 @@ class Options:
     """For files that do not say theirs [nm/px]."""
     force_pixel_size_nm: float | None = None
     """In place of what files say [nm/px]."""
+    movie: MovieMode = "sum"
+    """What becomes of a movie of one field."""
     masks: Path | None = None
     """Where label images are written, None: nowhere."""
     explain: Path | None = None
@@ -134,7 +136,7 @@ def analyse(
 def outcomes(path: str, options: Options, judge: Judge) -> Iterator[Outcome]:
     """The outcome of each frame of a file, or of the whole file where it can't be read."""
     try:
-        file = open_frames(Path(path))
+        file = open_frames(Path(path), options.movie)
     except UnreadableFrame as error:
         yield Outcome(path, None, rejected=error.reason, missing=not os.path.lexists(path))
         return
@@ -246,8 +248,10 @@ def _quality(outcome: Outcome) -> dict[str, Any]:
     """The analysis's figures, and what reading knows of the picture."""
     if outcome.analysis is None or outcome.frame is None:
         return {}
-    notes = {"notes": "; ".join(outcome.frame.notes)} if outcome.frame.notes else {}
-    return {**outcome.analysis.quality, "scanning": outcome.frame.scanning, **notes}
+    frame = outcome.frame
+    more: dict[str, Any] = {"exposures": frame.exposures} if frame.exposures > 1 else {}
+    more |= {"notes": "; ".join(frame.notes)} if frame.notes else {}
+    return {**outcome.analysis.quality, "scanning": frame.scanning, **more}
 
 
 def _total(counts: Counter[str], analysed: int, rejected: int) -> str:

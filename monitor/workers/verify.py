@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from monitor.errors import InputError
-from monitor.frames import content_hash
+from monitor.frames import MovieMode, content_hash
 from monitor.outcomes import FinishedFrame, Outcome, RejectedFrame
 from monitor.record import Recorded, RecordReader
 from monitor.workers.agreement import TOLERANCE, Agreement, compare
@@ -271,6 +271,9 @@ class _Judge:
         self._device = device
         self._threads = threads
         self._material = record.meta().get("material") or None
+        settings = json.loads(record.meta().get("settings", "{}"))
+        # As it was before there was a choice; what was not chosen is kept as null.
+        self._movie: MovieMode = settings.get("movie", "frames") or "sum"
         self._ready: Ready | None = None
         if bundle is not None:
             self._ready = self._start(bundle)
@@ -282,7 +285,7 @@ class _Judge:
         # By the pixel size that was used: with which options the session ran at that time does not matter.
         task = Task(
             recorded.frame.id, recorded.frame.revision, recorded.frame.ref,
-            None, recorded.pixel_size_nm, self._material,
+            None, recorded.pixel_size_nm, self._material, self._movie,
         )  # fmt: skip
         return ready, run(task)
 

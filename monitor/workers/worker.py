@@ -16,7 +16,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monitor.frames import FrameRef
+from monitor.frames import FrameRef, MovieMode
 from monitor.outcomes import FinishedFrame, Outcome, RejectedFrame
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Task:
     """For a frame that does not say its own."""
     force_pixel_size_nm: float | None
     material: str | None
+    movie: MovieMode = "frames"
+    """What becomes of a movie of one field."""
 
 
 _bundle: Bundle | None = None
@@ -122,7 +124,7 @@ def _analysed(task: Task) -> FinishedFrame:
 
     assert _bundle is not None, "start comes first"
     began = time.perf_counter()
-    with open_frames(task.ref.path) as file:
+    with open_frames(task.ref.path, task.movie) as file:
         if task.ref.index is None and file.count > 1:
             raise UnreadableFrame(f"it was no frame when it was taken in, and has {file.count} now")
         frame = file.frame(task.ref.index or 0)
@@ -132,6 +134,8 @@ def _analysed(task: Task) -> FinishedFrame:
     read_ms = (time.perf_counter() - began) * 1000
     analysis = analyse(frame.pixels, pixel_size, _bundle, task.material)
     quality = {**analysis.quality, "scanning": frame.scanning}
+    if frame.exposures > 1:
+        quality["exposures"] = frame.exposures
     if frame.notes:
         quality["notes"] = "; ".join(frame.notes)
     # The label image stays here: nothing big crosses to the session.

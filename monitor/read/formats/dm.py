@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from monitor.errors import IncompleteFile, UnreadableFrame
-from monitor.read.signals import Axis, Details, Signal, within
+from monitor.read.signals import Axis, Details, Signal, series_along, within
 from monitor.read.times import from_filetime, parse_time
 from monitor.read.values import branch
 
@@ -223,7 +223,8 @@ def _signal(image: dict[str, Any], rest: dict[str, Any], path: Path, order: str,
         return pixels[..., 2::-1] if code in _COLOURED else pixels  # stored as blue, green, red, alpha
 
     details = _details({**rest, "ImageList": {"TagGroup0": _without_pixels(image)}}, tags, title)
-    return Signal(count, shape, dtype, load, rows, columns, title, lambda _: details, refusal)
+    series = series_along([("", axis) for axis in calibrations[2 : len(lengths)]])
+    return Signal(count, shape, dtype, load, rows, columns, title, lambda _: details, refusal, series=series)
 
 
 def _refusal(tags: Mapping[str, Any], dimensions: int, axes: list[Axis]) -> str | None:
@@ -244,7 +245,9 @@ def _axis(entry: Any) -> Axis:
         return Axis()
     scale, unit = entry.get("Scale"), entry.get("Units")
     return Axis(
-        float(scale) if isinstance(scale, int | float) else None, unit if isinstance(unit, str) else None
+        float(scale) if isinstance(scale, int | float) else None,
+        unit if isinstance(unit, str) else None,
+        "the image's calibration",
     )
 
 

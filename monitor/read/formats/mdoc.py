@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.read.times import parse_time
+from monitor.read.values import finite
 
 _SECTION = re.compile(r"^\[\s*(\w+)\s*=\s*(.*?)\s*\]\s*$")
 _ENTRY = re.compile(r"^\s*([\w.]+)\s*=\s*(.*?)\s*$")
@@ -53,6 +54,17 @@ def number(entries: Mapping[str, str], key: str) -> float | None:
     except (ValueError, IndexError):
         return None
     return value if math.isfinite(value) and value > 0 else None
+
+
+def signed(entries: Mapping[str, str], key: str) -> float | None:
+    """The first word of an entry as a number of any sign, None where it is none."""
+    return finite((entries.get(key, "").split() or [""])[0])
+
+
+def defocus_nm(entries: Mapping[str, str]) -> float | None:
+    """The defocus of a picture [nm]; SerialEM gives it in µm."""
+    microns = signed(entries, "Defocus")
+    return None if microns is None else microns * 1e3
 
 
 def acquired(entries: Mapping[str, str]) -> float | None:

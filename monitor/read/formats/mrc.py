@@ -14,27 +14,33 @@ import numpy as np
 
 from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.read.formats import mdoc
+from monitor.read.formats.mrc_extended import entries_of
 from monitor.read.scale import plausible
 from monitor.read.signals import LARGEST_COUNT, LARGEST_PIXELS, Axis, Details, Signal, within
 from monitor.read.times import plausible_time
+from monitor.read.values import finite
 
 #: Mode to type. 101 (two pixels in a byte) is refused by name.
 _MODES = {0: "i1", 1: "i2", 2: "f4", 3: "c4", 4: "c8", 6: "u2", 7: "i4", 12: "f2"}
 _HEADER = 1024
+#: A larger pixel in an extended header is none in metres, which programs that fill it otherwise leave there [m].
+_LARGEST_M = 1e-6
+#: From where a pixel size is.
+_EXTENDED, _CELL, _NOTES = "the extended header", "the header's cell", "PixelSpacing in the .mdoc beside it"
 #: Bytes of a frame by which the sign of mode 0 is judged.
 _SAMPLE = 2**22
 #: Where IMOD's stamp and flags lie in `extra2`: bytes 152 to 160 of the header (IMOD, "MRC Image2000 Format").
 _IMOD = slice(40, 48)
 _IMOD_STAMP = 1146047817
-#: Many programs that know no pixel size write exactly 1 Å.
-_NOT_SET = (
-    "the header says exactly 1 Å a pixel, which programs write where nobody set it, so it is not believed; "
-    "give --pixel-size, or --force-pixel-size 0.1 where it is true"
-)
 
 
-def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
-    """The stack of the file; its pixel size is from FEI's extended header, else the header, else the .mdoc."""
+def open_signals(path: Path, stack: contextlib.ExitStack, beside: Path | None = None) -> list[Signal]:
+    """The stack of the file; its pixel size is from FEI's extended header, else the header, else the .mdoc.
+
+    Parameters
+    ----------
+    beside : the file beside which the .mdoc is looked for, where that is another one.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         raw = file.read(_HEADER)
@@ -52,7 +58,6 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
         if min(columns, rows, sections) < 1 or sections > LARGEST_COUNT or columns * rows > LARGEST_PIXELS:
             raise UnreadableFrame(f"the header is damaged: {sections} frames of {rows} × {columns} px")
         within(_HEADER, extended, size, "the extended header")
-        first = _fei(file.read(min(extended, 2048)), header, order)
     dtype = np.dtype("c8" if mode == 3 else _MODES[mode]).newbyteorder(order)
     offset, nbytes = _HEADER + extended, columns * rows * dtype.itemsize
     if mode in (3, 4):
@@ -63,21 +68,17 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
         unsigned, why = _unsigned_bytes(header, np.fromfile(path, "u1", min(nbytes, _SAMPLE), offset=offset))
         dtype = np.dtype("u1" if unsigned else "i1")
         read_as = (f"its bytes (mode 0) are read as {'unsigned' if unsigned else 'signed'}: {why}",)
-    notes = mdoc.read_notes(path)
-    pixel, doubt = _pixel_nm(header, first, notes)
-    entry = int(first.get("Metadata size", 0))
+    notes = mdoc.read_notes(path if beside is None else beside)
+    entries = entries_of(path, raw, header["exttyp"].tobytes(), order, _HEADER, extended)
+    first = entries.of(0)
+    rows_axis, columns_axis = _axes(header, first, notes)
 
     def load(index: int) -> np.ndarray[Any, Any]:
         start = offset + index * nbytes
         return np.fromfile(path, dtype=dtype, count=columns * rows, offset=start).reshape(rows, columns)
 
     def details(index: int) -> Details:
-        fei = first
-        if entry and index and (index + 1) * entry <= extended:
-            with path.open("rb") as again:
-                again.seek(_HEADER + index * entry)
-                fei = _fei(again.read(entry), header, order)
-        return _details(header, fei, notes.of(index) if notes else {})
+        return _details(header, entries.of(index) if index else first, notes.of(index) if notes else {})
 
     return [
         Signal(
@@ -85,13 +86,32 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
             (rows, columns),
             dtype,
             load,
-            Axis(pixel[0], "nm"),
-            Axis(pixel[1], "nm"),
+            rows_axis,
+            columns_axis,
             details=details,
-            scale_doubt=doubt,
             notes=read_as,
         )
     ]
+
+
+def announced_size(raw: bytes) -> int:
+    """How many bytes an MRC file with this header (1024 bytes) has.
+
+    Raises
+    ------
+    IncompleteFile
+        The header is shorter.
+    UnreadableFrame
+        It is no header of an MRC file, or damaged.
+    """
+    if len(raw) < _HEADER:
+        raise IncompleteFile(f"the file is incomplete: its header has {len(raw)} of {_HEADER} bytes")
+    header, _ = _header(raw)
+    mode, extended = int(header["mode"]), int(header["nsymbt"])
+    if mode not in _MODES or extended < 0:
+        raise UnreadableFrame(f"the header is damaged: mode {mode}")
+    columns, rows, sections = (max(0, int(header[name])) for name in ("nx", "ny", "nz"))
+    return _HEADER + extended + columns * rows * sections * np.dtype(_MODES[mode]).itemsize
 
 
 def _unloadable(_: int) -> np.ndarray[Any, Any]:
@@ -138,27 +158,11 @@ def _unsigned_bytes(header: Any, sample: np.ndarray[Any, Any]) -> tuple[bool, st
     return bool(ends[0] <= ends[1]), "its histogram is torn if read the other way"
 
 
-def _fei(raw: bytes, header: Any, order: str) -> dict[str, Any]:
-    """The entry of one frame in FEI's extended header, empty where there is none."""
-    kind = header["exttyp"].tobytes()
-    if kind not in (b"FEI1", b"FEI2"):
-        return {}
-    dtype = mrcfile.dtypes.get_ext_header_dtype(kind, order)
-    if len(raw) < dtype.itemsize:
-        return {}
-    entry = np.frombuffer(raw, dtype, count=1)[0]
-    if not dtype.itemsize <= int(entry["Metadata size"]) <= 2**20:
-        return {}
-    return {name: entry[name].item() for name in entry.dtype.names}
-
-
-def _pixel_nm(
-    header: Any, fei: dict[str, Any], notes: mdoc.Notes | None
-) -> tuple[tuple[float | None, float | None], str | None]:
-    """Height and width of a pixel [nm], None where they are not known; and why the header's are not believed."""
-    metres = [plausible(fei.get(f"Pixel size {axis}")) for axis in "YX"]
-    if metres[0] is not None and metres[1] is not None:
-        return (metres[0] * 1e9, metres[1] * 1e9), None
+def _axes(header: Any, fei: dict[str, Any], notes: mdoc.Notes | None) -> tuple[Axis, Axis]:
+    """The scales along rows and columns: FEI's, else the header's, else, where that is exactly 1 Å, the notes'."""
+    metres = [plausible(fei.get(f"Pixel size {axis}") or fei.get("pixel_size")) for axis in "YX"]
+    if all(side is not None and side < _LARGEST_M for side in metres):
+        return Axis(metres[0], "m", _EXTENDED), Axis(metres[1], "m", _EXTENDED)
     angstroms: list[float | None] = []
     for axis, sampling, pixels in (("y", "my", "ny"), ("x", "mx", "nx")):
         # Some writers leave the intervals at 0 and give the cell: it is that of the whole picture then.
@@ -166,11 +170,8 @@ def _pixel_nm(
         angstroms.append(plausible(float(header["cella"][axis]) / steps) if steps > 0 else None)
     told = notes.pixel_size_nm() if notes else None
     if told is not None and (None in angstroms or angstroms == [1.0, 1.0]):
-        return (told, told), None
-    if angstroms == [1.0, 1.0]:
-        return (None, None), _NOT_SET
-    row, column = angstroms
-    return (row and row / 10, column and column / 10), None
+        return Axis(told, "nm", _NOTES), Axis(told, "nm", _NOTES)
+    return Axis(angstroms[0], "Å", _CELL), Axis(angstroms[1], "Å", _CELL)
 
 
 def _details(header: Any, fei: dict[str, Any], notes: dict[str, str]) -> Details:
@@ -191,11 +192,18 @@ def _details(header: Any, fei: dict[str, Any], notes: dict[str, str]) -> Details
     days = fei.get("Timestamp")
     acquired = plausible_time((days - 25569) * 86400) if isinstance(days, float) else None
     dose = plausible(fei.get("Dose"))
+    told = plausible(fei.get("dose_e_per_A2"))
+    tilt = next((fei[name] for name in ("Alpha tilt", "tilt_deg", "a_tilt") if name in fei), None)
+    focus = next((fei[name] for name in ("Applied defocus", "applied_defocus") if name in fei), None)
     return Details(
         acquired=acquired or mdoc.acquired(notes),
-        exposure_s=plausible(fei.get("Integration time")) or mdoc.number(notes, "ExposureTime"),
-        dose_e_per_A2=dose * 1e-20 if dose else mdoc.number(notes, "ExposureDose"),
-        magnification=plausible(fei.get("Magnification")) or mdoc.number(notes, "Magnification"),
+        exposure_s=plausible(fei.get("Integration time") or fei.get("exp_time"))
+        or mdoc.number(notes, "ExposureTime"),
+        dose_e_per_A2=dose * 1e-20 if dose else told or mdoc.number(notes, "ExposureDose"),
+        magnification=plausible(fei.get("Magnification") or fei.get("magnification"))
+        or mdoc.number(notes, "Magnification"),
+        tilt_deg=finite(tilt) if tilt is not None else mdoc.signed(notes, "TiltAngle"),
+        defocus_nm=mdoc.defocus_nm(notes) if focus is None else (finite(focus) or 0.0) * 1e9,
         scanning=_scanning(fei, labels, notes),
         metadata=metadata,
     )

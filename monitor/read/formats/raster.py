@@ -11,8 +11,10 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from monitor.errors import IncompleteFile, UnreadableFrame
+from monitor.read.scale import print_doubt
 from monitor.read.signals import LARGEST_PIXELS, Details, Signal, within
 from monitor.read.times import parse_time
+from monitor.read.values import finite
 
 #: Most pixels that a byte of a file can hold, of a PNG (True) and of a JPEG (False). The deflate of PNG reaches
 #: 1032 to 1 at eight pixels a byte; a block of 64 pixels of a JPEG needs about one bit.
@@ -53,7 +55,14 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
                 return np.asarray(picture.convert("RGBA"))
             return np.asarray(picture)
 
-    return [Signal(1, shape, dtype, load, title=None, details=lambda _: details)]
+    doubt = _dots_doubt(details.metadata.get("info", {}).get("dpi"))
+    return [Signal(1, shape, dtype, load, details=lambda _: details, scale_doubt=doubt)]
+
+
+def _dots_doubt(dpi: Any) -> str | None:
+    """Why the dots per inch of a picture are no pixel size; None where it has none."""
+    dots = finite(dpi[0]) if isinstance(dpi, tuple) and dpi else None
+    return print_doubt(25.4e6 / dots) if dots and dots > 1 else None
 
 
 def _check_chunks(file: BinaryIO, size: int) -> None:

@@ -25,6 +25,7 @@ _TYPES = {1: "u1", 2: "<u2", 3: "<u4", 4: "i1", 5: "<i2", 6: "<i4", 7: "<f4", 8:
 _LINES, _IMAGES = 0x4120, 0x4122
 #: A larger calibration than this [m/px] is none of length: it is in 1/m, of a diffraction pattern.
 _LARGEST_LENGTH_M = 1e-3
+_ORIGIN = "the series' calibration"
 #: A larger .emi than this is not searched for its XML [bytes].
 _LARGEST_EMI = 256 * 2**20
 
@@ -121,7 +122,9 @@ def _series(path: Path) -> list[Signal]:
     about = _emi(path)
     # The scale is always in metres or in 1/m. The modes in the .emi do not tell reliably which, so its size
     # does: a pixel of a diffraction pattern is some 10⁷ 1/m.
-    unit = "1/m" if abs(first.column_scale) > _LARGEST_LENGTH_M else "m"
+    unit: str | None = "1/m" if abs(first.column_scale) > _LARGEST_LENGTH_M else "m"
+    if first.column_scale == first.row_scale == 1.0:
+        unit = None  # of an uncalibrated image
 
     def load(index: int) -> np.ndarray[Any, Any]:
         element = series.element(index)
@@ -143,8 +146,8 @@ def _series(path: Path) -> list[Signal]:
             (first.height, first.width),
             first.dtype,
             load,
-            rows=Axis(first.row_scale, unit),
-            columns=Axis(first.column_scale, unit),
+            rows=Axis(first.row_scale, unit, _ORIGIN),
+            columns=Axis(first.column_scale, unit, _ORIGIN),
             title=path.stem,
             details=details,
         )

@@ -28,6 +28,12 @@ _REDUCED = 1
 _VALUE_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
 }  # fmt: skip
+#: Compressions of EER, which keeps the place of every electron.
+_EVENTS = {65000, 65001, 65002}
+_EXPORT = (
+    "it holds the places of single electrons (EER), not pictures; export the summed image as MRC or TIFF from Velox or "
+    "EPU, or convert it with relion_convert_to_tiff or IMOD's clip"
+)
 #: PhotometricInterpretation: the pixels are indices in a table of colours.
 _PALETTE = 3
 
@@ -45,6 +51,8 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
         ) from error
     if not pages:
         raise IncompleteFile("the file is incomplete: it has no page")
+    if any(int(getattr(page, "compression", 1)) in _EVENTS for page in pages[:1]):
+        raise UnreadableFrame(_EXPORT)
     lock = threading.Lock()
     notes = mdoc.read_notes(path)
     stacked = _imagej_stack(tif, size)
@@ -158,7 +166,16 @@ def _signal(tif: Any, pages: list[Any], lock: threading.Lock, notes: mdoc.Notes 
 
     refusal = f"its pages are volumes of {page.shape}, not images" if cube > 0 else None
     return Signal(
-        len(pages), shape, page.dtype, load, scale.rows, scale.columns, _title(page), details, refusal
+        len(pages),
+        shape,
+        page.dtype,
+        load,
+        scale.rows,
+        scale.columns,
+        _title(page),
+        details,
+        refusal,
+        scale.doubt,
     )
 
 
@@ -204,6 +221,7 @@ def _imagej_signal(
         scale.columns,
         _title(page),
         lambda index: _details(page, metadata, notes.of(index) if notes else {}),
+        scale_doubt=scale.doubt,
     )
 
 
@@ -218,6 +236,8 @@ def _details(page: Any, metadata: dict[str, Any], notes: dict[str, str]) -> Deta
         or (plausible(number(exposure.group(1))) if exposure else None),
         dose_e_per_A2=mdoc.number(notes, "ExposureDose"),
         magnification=mdoc.number(notes, "Magnification"),
+        tilt_deg=mdoc.signed(notes, "TiltAngle"),
+        defocus_nm=mdoc.defocus_nm(notes),
         scanning=bool(re.search(r"\b(STEM|HAADF|ETD|TLD)\b|DwellTime|Dwell Time", text)),
         metadata=entries,
     )

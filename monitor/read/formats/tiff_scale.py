@@ -6,13 +6,14 @@ pixel they tell is too small for a print.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from monitor.read.formats import mdoc
-from monitor.read.scale import parse_unit, plausible
+from monitor.read.scale import doubt, parse_unit, plausible, print_doubt
 from monitor.read.signals import Axis
 from monitor.read.values import finite
 
@@ -27,20 +28,34 @@ class Scale:
 
     rows: Axis
     columns: Axis
+    doubt: str | None = None
+    """Why it is not believed, where the format itself tells."""
 
 
 def scale_of(tif: Any, page: Any, notes: mdoc.Notes | None) -> Scale:
-    """The scale of a page: of the first program that left one in the file, else of the notes beside it."""
-    for told in (_gatan, _fei, _tvips, _olympus, _ome, _described, _imagej, _resolution):
+    """The scale of a page: the first that is a calibration, of the programs below and of the notes beside the file.
+
+    Where there is none, it is the first that is not believed, with the reason.
+    """
+    doubted: Scale | None = None
+    for told, origin in _TELLERS.items():
         scale = told(tif, page)
-        if scale is not None:
+        if scale is None:
+            continue
+        scale = replace(
+            scale, rows=replace(scale.rows, origin=origin), columns=replace(scale.columns, origin=origin)
+        )
+        rows, columns = scale.rows, scale.columns
+        why = scale.doubt or doubt(rows.scale, columns.scale, columns.unit or rows.unit)
+        if why is None and (plausible(rows.scale) or plausible(columns.scale)):
             return scale
+        doubted = doubted or (replace(scale, doubt=why) if why else None)
     size = notes.pixel_size_nm() if notes else None
-    return _both(size, "nm")
+    return _both(size, "nm", "PixelSpacing in the .mdoc beside it") if size or doubted is None else doubted
 
 
-def _both(size: float | None, unit: str | None) -> Scale:
-    return Scale(Axis(size, unit), Axis(size, unit))
+def _both(size: float | None, unit: str | None, origin: str | None = None) -> Scale:
+    return Scale(Axis(size, unit, origin), Axis(size, unit, origin))
 
 
 def _gatan(tif: Any, page: Any) -> Scale | None:
@@ -92,7 +107,7 @@ def _olympus(tif: Any, page: Any) -> Scale | None:
 
 def _ome(tif: Any, page: Any) -> Scale | None:
     """OME-XML: `PhysicalSizeX`, in µm where no unit is given."""
-    text = tif.ome_metadata if tif.is_ome else None
+    text = html.unescape(tif.ome_metadata or "") if tif.is_ome else None
     if not text:
         return None
     axes = {}
@@ -117,7 +132,7 @@ def _imagej(tif: Any, page: Any) -> Scale | None:
     """ImageJ's: the unit is in the description, the pixels per unit are in the resolution tags."""
     entries = tif.imagej_metadata if tif.is_imagej else None
     unit = str((entries or {}).get("unit", ""))
-    if parse_unit(unit)[0] not in ("length", "reciprocal") or unit.lower() in ("cm", "m", "mm"):
+    if entries is None or (parse_unit(unit)[0] == "none" and tag(page, 282) in (None, (1, 1))):
         return None
     per_unit = [_ratio(tag(page, code)) for code in (283, 282)]
     if None in per_unit:
@@ -134,8 +149,21 @@ def _resolution(tif: Any, page: Any) -> Scale | None:
         return None
     sizes = [unit_nm / value for value in per_unit if value]
     if max(sizes) > _LARGEST_BY_TAGS_NM:
-        return None
+        return Scale(Axis(), Axis(), print_doubt(max(sizes)))
     return Scale(Axis(sizes[0], "nm"), Axis(sizes[1], "nm"))
+
+
+#: In the order in which they are asked, and what each of them reads.
+_TELLERS = {
+    _gatan: "DigitalMicrograph's tags 65003 to 65010",
+    _fei: "FEI's tag 34680 or 34682",
+    _tvips: "TVIPS's tag",
+    _olympus: "Olympus SIS's tag",
+    _ome: "PhysicalSizeX in the OME-XML",
+    _described: "pixel_size in the description",
+    _imagej: "ImageJ's unit and the resolution tags",
+    _resolution: "the resolution tags",
+}
 
 
 def tag(page: Any, code: int) -> Any:

@@ -72,10 +72,11 @@ def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:
         return Details(
             acquired=plausible_time(float(entry["timestamp"]) + float(entry["ms"]) / 1000),
             magnification=float(header["magtotal"]) or None,
+            tilt_deg=float(entry["stagea"]) if own > _SHORT else None,
             metadata={"tvips_header": _dict(header), "frame_header": entry},
         )
 
-    axis = Axis(scale, unit)
+    axis = Axis(scale, unit, "the camera's pixel over the magnification")
     return [Signal(count, (height, width), dtype, load, axis, axis, path.stem, details)]
 
 

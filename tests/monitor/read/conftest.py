@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
 from collections.abc import Callable
@@ -244,7 +245,44 @@ def by_rosetta(plugin: str, suffix: str) -> Writer:
     return write
 
 
+def npz(path: Path, stack: Stack, pixel_nm: float) -> Path:
+    path = path.with_suffix(".npz")
+    np.savez_compressed(path, picture=stack if len(stack) > 1 else stack[0], pixel_size_nm=pixel_nm)
+    return path
+
+
+def packed(path: Path, stack: Stack, pixel_nm: float) -> Path:
+    plain = mrc(path.with_name(path.name.replace(".", "-") + "-inside"), stack, pixel_nm)
+    path = path.with_name(f"{path.name}.mrc.gz")
+    path.write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
+    plain.unlink()
+    return path
+
+
+def nexus(path: Path, stack: Stack, pixel_nm: float) -> Path:
+    path = path.with_suffix(".h5")
+    array = stack if len(stack) > 1 else stack[0]
+    with h5py.File(path, "w") as file:
+        file.attrs["default"] = "entry"
+        entry = file.create_group("entry")
+        entry.attrs["NX_class"], entry.attrs["default"] = "NXentry", "image"
+        entry["start_time"] = "2026-05-04T12:00:00+00:00"
+        group = entry.create_group("image")
+        group.attrs["NX_class"], group.attrs["signal"] = "NXdata", "intensity"
+        names = ["axis_k", "axis_j", "axis_i"][3 - array.ndim :]
+        group.attrs["axes"] = names
+        group["intensity"] = array
+        for i, name in enumerate(names):
+            step, unit = (1.0, "s") if name == "axis_k" else (pixel_nm * 10, "angstrom")
+            group[name] = np.arange(array.shape[i]) * step
+            group[name].attrs["units"] = unit
+    return path
+
+
 WRITERS: dict[str, Writer] = {
+    "npz": npz,
+    "mrc.gz": packed,
+    "nexus": nexus,
     "dm3": dm(3),
     "dm4": dm(4),
     "ser": ser,

@@ -22,7 +22,9 @@ from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.frames import Frame
 from monitor.read import is_complete, open_frames, why_incomplete
 
-FORMATS = ["dm3", "dm4", "ser", "mrc", "tif", "imagej", "npy", "velox", "berkeley", "hspy"]
+FORMATS = [
+    "dm3", "dm4", "ser", "mrc", "mrc.gz", "tif", "imagej", "npy", "npz", "velox", "berkeley", "hspy", "nexus",
+]  # fmt: skip
 _quick = settings(
     max_examples=60,
     deadline=None,
@@ -100,7 +102,9 @@ def test_flipped_bytes_give_frames_or_a_sentence(kind, data, files, tmp_path):
     assert time.perf_counter() - began < 30
 
 
-@pytest.mark.parametrize("suffix", [".dm3", ".dm4", ".mrc", ".ser", ".tvips", ".npy", ".tif", ".h5", ".emi"])
+@pytest.mark.parametrize(
+    "suffix", [".dm3", ".dm4", ".mrc", ".ser", ".tvips", ".npy", ".tif", ".h5", ".emi", ".npz", ".mrc.gz"]
+)
 @_quick
 @given(raw=st.binary(max_size=2000))
 def test_noise_under_any_name_is_refused(raw, suffix, tmp_path):

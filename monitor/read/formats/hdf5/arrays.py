@@ -12,7 +12,7 @@ import numpy as np
 
 from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.read.scale import parse_unit
-from monitor.read.signals import LARGEST_PIXELS, Axis, Details, Signal
+from monitor.read.signals import LARGEST_PIXELS, Axis, Details, Signal, series_along
 
 #: A chunk larger than this [bytes] is a damaged header.
 _LARGEST_CHUNK = 2 * 2**30
@@ -73,6 +73,7 @@ def stack_signal(
         title=title,
         details=details,
         refusal=refusal,
+        series=series_along([axes[i] for i in others]),
     )
 
 

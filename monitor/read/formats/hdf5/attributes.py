@@ -35,16 +35,20 @@ def all_attributes(file: h5py.File) -> Callable[[int], Details]:
     def collect() -> Details:
         metadata: dict[str, Any] = {}
         words: list[str] = []
+        singles: dict[str, Any] = {}
         for item in [file, *walk(file)]:
             values = {name: _value(value) for name, value in attributes(item).items()}
             if isinstance(item, h5py.Dataset) and item.ndim == 0 and item.dtype.kind in "iufbSO":
                 values["value"] = _value(item[()])
             if values:
                 metadata[item.name] = values
+                if "value" in values:  # NeXus: start_time and others are arrays of one value
+                    singles[item.name.rpartition("/")[2]] = values["value"]
             words += [name.lower() for name in values]
+        named = {**metadata, "": singles}
         return Details(
-            acquired=_first(metadata, r"(timestamp|date_?time|acquisition time)", _time),
-            exposure_s=_first(metadata, r"(exposure(_s|_time)?|exposure \(s\))", number),
+            acquired=_first(named, r"(timestamp|date_?time|acquisition time|start_time)", _time),
+            exposure_s=_first(named, r"(exposure(_s|_time)?|exposure \(s\)|count_time)", number),
             dose_e_per_A2=_first(metadata, r"dose_e_per_A2", number),
             magnification=_first(metadata, r"magnification", number),
             scanning=any(re.fullmatch(r"dwell[ _]?time.*", word) for word in words),
@@ -70,6 +74,18 @@ def _time(value: Any) -> float | None:
 def _value(value: Any) -> Any:
     """Bytes as text; any other value as it is."""
     return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value
+
+
+def spacing(vector: Any, length: int | None = None) -> float | None:
+    """The step of an array of positions along an axis (or of its first and last one), None where it has none."""
+    if not isinstance(vector, h5py.Dataset) or vector.ndim != 1 or vector.dtype.kind not in "iuf":
+        return None
+    if vector.shape[0] < 2 or (length is not None and vector.shape[0] not in (2, length, length + 1)):
+        return None
+    ends = float(vector[0]), float(vector[vector.shape[0] - 1])
+    return (ends[1] - ends[0]) / (
+        (length - 1) if length and vector.shape[0] == 2 and length > 1 else vector.shape[0] - 1
+    )
 
 
 def word(value: Any) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 
 from monitor.read.formats.hdf5.arrays import stack_signal, walk
-from monitor.read.formats.hdf5.attributes import all_attributes, word
+from monitor.read.formats.hdf5.attributes import all_attributes, spacing, word
 from monitor.read.signals import Axis, Signal
 
 
@@ -43,9 +43,4 @@ def _dimension(vector: Any) -> tuple[str, Axis] | None:
     name, unit = word(vector.attrs.get("name")) or "", word(vector.attrs.get("units"))
     if unit is not None and not unit.strip("[]_ "):
         unit = None
-    scale = None
-    if vector.ndim == 1 and vector.dtype.kind in "iuf" and vector.shape[0] >= 2:
-        ends = float(vector[0]), float(vector[vector.shape[0] - 1])
-        steps = vector.shape[0] - 1
-        scale = (ends[1] - ends[0]) / steps
-    return name, Axis(scale, unit)
+    return name, Axis(spacing(vector), unit, "the vectors dim1, dim2 ...")

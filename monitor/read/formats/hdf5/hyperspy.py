@@ -25,7 +25,7 @@ def signals(file: h5py.File) -> list[Signal]:
             axes.append(
                 (
                     word(about.get("name")) or "",
-                    Axis(number(about.get("scale")), word(about.get("units"))),
+                    Axis(number(about.get("scale")), word(about.get("units")), "the axes' scale"),
                 )
             )
             if not about.get("navigate", i < data.ndim - 2):

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 
 from monitor.errors import IncompleteFile, UnreadableFrame
-from monitor.read.formats.hdf5 import berkeley, hyperspy, plain, velox
+from monitor.read.formats.hdf5 import berkeley, hyperspy, nexus, plain, velox
 from monitor.read.signals import Signal
 
 #: In the order in which they are tried; each gives no signals for a file that does not follow it.
@@ -17,6 +17,7 @@ _LAYOUTS: tuple[Callable[[h5py.File], list[Signal]], ...] = (
     velox.signals,
     berkeley.signals,
     hyperspy.signals,
+    nexus.signals,
     plain.signals,
 )
 

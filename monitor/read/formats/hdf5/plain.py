@@ -40,5 +40,5 @@ def _pixel_attribute(data: h5py.Dataset) -> Axis:
             size = number(holder.attrs.get(key))
             if size is not None:
                 unit = word(holder.attrs.get(f"{key}_unit", holder.attrs.get("pixel_unit")))
-                return Axis(size, "nm" if key.endswith("_nm") else unit)
+                return Axis(size, "nm" if key.endswith("_nm") else unit, f"the attribute {key}")
     return Axis()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import h5py
@@ -12,8 +13,9 @@ from monitor.errors import UnreadableFrame
 from monitor.read.formats.hdf5.arrays import check_stored
 from monitor.read.signals import Axis, Details, Signal
 from monitor.read.times import plausible_time
-from monitor.read.values import branch, positive
+from monitor.read.values import branch, finite, positive
 
+_ORIGIN = "BinaryResult.PixelSize"
 #: The metadata of a frame are a JSON text of some 60 kB; a longer one than this is not read [bytes].
 _LARGEST_JSON = 16 * 2**20
 
@@ -77,10 +79,14 @@ def _signal(image: h5py.Group, file: h5py.File) -> Signal:
         scanning = str(detector.get("DetectorType", "")) == "ScanningDetector" or "STEM" in str(
             branch(tree, "Optics").get("TemOperatingSubMode", "")
         )
+        tilt = finite(branch(tree, "Stage").get("AlphaTilt"))
+        focus = finite(branch(tree, "Optics").get("Defocus"))
         return Details(
             acquired=plausible_time(start) or plausible_time(end),
             exposure_s=None if scanning else positive(_detector(tree).get("ExposureTime")),
             magnification=positive(branch(tree, "Optics").get("NominalMagnification")),
+            tilt_deg=None if tilt is None else math.degrees(tilt),
+            defocus_nm=None if focus is None else focus * 1e9,
             scanning=scanning,
             metadata=tree,
         )
@@ -90,8 +96,8 @@ def _signal(image: h5py.Group, file: h5py.File) -> Signal:
         (height, width),
         dtype,
         load,
-        rows=Axis(positive(pixel.get("height")), str(result.get("PixelUnitY") or "") or unit),
-        columns=Axis(positive(pixel.get("width")), unit),
+        rows=Axis(positive(pixel.get("height")), str(result.get("PixelUnitY") or "") or unit, _ORIGIN),
+        columns=Axis(positive(pixel.get("width")), unit, _ORIGIN),
         title=str(detector.get("DetectorName") or name) or None,
         details=details,
     )
