@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from models.results import CLASSES
 from monitor.record.queries import from_json
 from monitor.statistics.course import Counts
@@ -174,15 +176,16 @@ def _analysed(db: sqlite3.Connection, row: tuple[Any, ...], *, uncounted: str | 
     frame_id, at, source_id, metadata, height, width, pixel, quality, png = row
     counts = [0, 0, 0, 0]
     sightings = []
-    for number, name, *p, row0, col0, row1, col1, diameter in db.execute(
-        "SELECT id, class, p_empty, p_null, p_no, p_yes, row0, col0, row1, col1, diameter_nm "
+    for number, name, *p, row0, col0, row1, col1, diameter, corners in db.execute(
+        "SELECT id, class, p_empty, p_null, p_no, p_yes, row0, col0, row1, col1, diameter_nm, outline "
         "FROM particles WHERE frame_id = ? ORDER BY label",
         (frame_id,),
     ):
         counts[CLASSES.index(name)] += 1
         box = (row0 * pixel, col0 * pixel, row1 * pixel, col1 * pixel)
         cut = row0 <= 0 or col0 <= 0 or row1 >= height or col1 >= width
-        sightings.append(Sighting(number, box, diameter, (p[0], p[1], p[2], p[3]), cut))
+        outline = np.array(from_json(corners), np.float32).reshape(-1, 2) * np.float32(pixel)
+        sightings.append(Sighting(number, box, diameter, (p[0], p[1], p[2], p[3]), cut, outline))
     figures = from_json(quality)
     look = Look(
         frame_id,

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from monitor.tracking.geometry import Boxes, area, as_boxes, clipped, overlap
+from monitor.tracking.geometry import Boxes, area, as_boxes, clipped, overlap, share_within
 from monitor.tracking.tracks import Box, Sighting, Track
 
 LEAST_OVERLAP = 0.25
 """Intersection over union of boxes from which a sighting can be a track."""
 PART_OF = 0.6
-"""Share of a sighting's box within a track's from which it is a part of it, if it isn't the track itself."""
+"""Share of a sighting within a track from which it is a part of it, if it isn't the track itself."""
 FOUND_AGAIN = 0.85
 """A particle that is in view is found with this probability."""
 BY_OVERLAP = ((0.7, 0.7, 0.06), (0.5, 0.2, 0.18), (0.0, 0.1, 0.76))
@@ -66,10 +66,17 @@ def match(tracks: list[Track], sightings: tuple[Sighting, ...], view: Box) -> Ma
         if c in used:
             continue
         r = int(np.argmax(inside[:, c]))
-        if inside[r, c] >= PART_OF:
+        if inside[r, c] >= PART_OF and _lies_on(sightings[c], tracks[r], view):
             parts.append((r, c))
     overlaps = {r: float(iou[r, c]) for r, c in pairs}
     return Matching(pairs, tuple(parts), _evidence(tracks, seen, overlaps, view))
+
+
+def _lies_on(sighting: Sighting, track: Track, view: Box) -> bool:
+    """Whether it lies on the track itself, and not only in the box of one that is long or bent."""
+    if sighting.outline is None or track.outline is None:
+        return True
+    return share_within(sighting.outline + np.array(view[:2], np.float32), track.outline) >= PART_OF
 
 
 def _unlike(tracks: list[Track], sightings: tuple[Sighting, ...]) -> npt.NDArray[np.float64]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from monitor.tracking.constellation import pair_shifts
+from monitor.tracking.geometry import Outline
 from monitor.tracking.matching import Matching, match, unexplained
 from monitor.tracking.registration import Correlation, Shift
 from monitor.tracking.signature import Signature
@@ -32,6 +33,8 @@ STAGE = 3.0
 """Evidence of a stage that stood still; three times that against it of one that went away."""
 STOOD_STILL, WENT_AWAY = 0.2, 4.0
 """How far the stage went at most, and at least, as shares of the frame's side."""
+ALIGNED = 4.0
+"""Evidence of one pair that overlaps well: what the pair seems to tell that a shift was made from."""
 PAIRS_TRIED = 6
 """Shifts by which single particles come onto each other that are looked at closely."""
 LOOKS_KEPT = 3
@@ -286,6 +289,7 @@ class Tracker:
                 _view(origin, look),
                 sighting.diameter_nm,
                 not sighting.cut,
+                _on_map(sighting, origin),
             )
             found.tracks[number] = track
         track.last_frame = look.frame
@@ -293,6 +297,7 @@ class Tracker:
         if look.weight > 0:
             if fuller:
                 track.box, track.view = box, _view(origin, look)
+                track.outline = _on_map(sighting, origin)
                 track.diameter_nm = sighting.diameter_nm
                 track.whole = track.whole or not sighting.cut
             track.add(sighting.probabilities, look.weight)
@@ -304,6 +309,10 @@ class Tracker:
 
 def _view(origin: tuple[float, float], look: Look) -> Box:
     return (origin[0], origin[1], origin[0] + look.height_nm, origin[1] + look.width_nm)
+
+
+def _on_map(sighting: Sighting, origin: tuple[float, float]) -> Outline | None:
+    return None if sighting.outline is None else sighting.outline + np.array(origin, np.float32)
 
 
 def _touch(box: Box, view: Box) -> bool:
@@ -333,7 +342,7 @@ def _by_particles(
         near = (correlation.near(float(r), float(c), 0.3) for r, c in shifts)
         heights = np.array([-9.0 if shift is None else shift.z for shift in near])
     best = np.argsort(-(RISE * heights + 2 * agree), kind="stable")[:PAIRS_TRIED]
-    cost = math.log(len(shifts) + 1)
+    cost = math.log(len(shifts) + 1) + ALIGNED
     return [((float(shifts[k, 0]), float(shifts[k, 1])), 0.3, cost, "particles") for k in best]
 
 

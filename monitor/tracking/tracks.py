@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from models.results import CLASSES, ParticleClass
+from monitor.tracking.geometry import Outline
 
 REPEAT_CORRELATION = 0.8
 """Of the evidence of two sightings of one particle: it is seen from the same side both times."""
@@ -31,6 +32,8 @@ class Sighting:
     probabilities: Probabilities
     cut: bool
     """It touches the border of the frame."""
+    outline: Outline | None = dataclasses.field(default=None, compare=False)
+    """In the frame [nm]."""
 
 
 @dataclass
@@ -51,6 +54,8 @@ class Track:
     """Of that sighting [nm]."""
     whole: bool
     """It was seen without touching the border."""
+    outline: Outline | None = dataclasses.field(default=None, compare=False)
+    """Of that sighting, on the map [nm]."""
     seen: int = 0
     """Sightings in frames that count."""
     weight: float = 0.0

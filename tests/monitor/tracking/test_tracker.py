@@ -221,7 +221,7 @@ def test_restored_it_goes_on_as_if_it_had_never_stopped() -> None:
 
 
 def test_a_stage_that_stood_still_speaks_for_a_field_and_one_that_went_away_against_it() -> None:
-    specimen = Specimen.drawn(10, 0.006)
+    specimen = Specimen.drawn(10, 0.02)
     first = replace(specimen.look(1, 30, 30)[0], signature=None, stage_nm=(1000.0, 500.0))
     second = replace(specimen.look(2, 30, 34)[0], signature=None)
     tracker = Tracker()
