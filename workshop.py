@@ -32,6 +32,8 @@ USAGE = 2
 MICROSCOPE = (("frames", positive, "N", "frames to take", 200), ("size", side, "PX", "side of a frame", 1024),
               ("seed", from_zero, "S", "of the specimen and the noise", 0))  # fmt: skip
 """What the virtual microscope takes: name, kind, unit, meaning, and what is usual."""
+STREAMED_ON_GPU: dict[str, Any] = {"batch": 96, "learning_rate": 3e-3, "average": 0.9985, "round_steps": 500}
+"""Settings of a streaming training on a GPU, where steps are quick and many."""
 COMMANDS = Commands()
 command = COMMANDS.add
 
@@ -164,8 +166,9 @@ def simulate(options: argparse.Namespace) -> int:
     option("--seed", from_zero, "S", "everything follows from it", 1),
     option("--steps", positive, "N", "batches to learn from"),
     option("--minutes", positive_number, "M", "train for so long instead; the learning rate follows the time"),
-    option("--batch", positive, "N", "images in a batch (8; on a GPU with --stream 96)"),
-    option("--round-steps", positive, "N", "steps between two looks at the validation images (200)"),
+    option("--batch", positive, "N", "images in a batch (8; with --stream on a GPU 96)"),
+    option("--round-steps", positive, "N",
+           "steps between two looks at the validation images (200; with --stream on a GPU 500)"),
     option("--from", Path, "BUNDLE", "a bundle or the folder of another training, whose weights to begin with",
            dest="start_from"),
     option("--width", positive, "N", "channels of the first level", 24),
@@ -207,8 +210,8 @@ def train_unet(options: argparse.Namespace) -> int:
         told["round_steps"] = options.round_steps
     built = Architecture(**given(options, "width", "levels", "stem", "norm"))
     bfloat16 = options.bfloat16 or options.device == "cuda"
-    if options.stream and options.device == "cuda":
-        told = {"batch": 96, "learning_rate": 3e-3, **told}
+    if options.stream:
+        told = {"patience": 0, **(STREAMED_ON_GPU if options.device == "cuda" else {}), **told}
     settings = Settings(built, minutes=options.minutes, bfloat16=bfloat16, **told)
     how = given(options, "device", "start_from")
     if options.stream:

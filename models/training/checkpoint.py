@@ -56,9 +56,9 @@ class Run:
         return figures["score"] >= max(row["score"] for row in self.curves)
 
     def stopped(self, patience: int) -> bool:
-        """Whether the last `patience` looks brought no better score than one before them."""
+        """Whether the last `patience` looks brought no better score than one before them; 0: never."""
         scores = [row["score"] for row in self.curves]
-        return len(scores) > patience and max(scores[-patience:]) <= max(scores[:-patience])
+        return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
 
     def resume(self, net: UNet, averaged: UNet, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
         """Bring everything to where the file has it, if it is there; returns the best weights so far."""

@@ -58,7 +58,7 @@ class Settings:
     round_steps: int = 200
     """Steps between two looks at the validation split."""
     patience: int = 10
-    """End after so many looks without a better score."""
+    """End after so many looks without a better score; 0: never."""
     average: float = 0.995
     """Decay of the running average of the weights."""
     drawing: Drawing = field(default_factory=Drawing)
@@ -182,7 +182,8 @@ def train(
 ) -> Path:
     """Train on a data set and leave `unet.safetensors`, `training.json`, `curves.csv` and `curves.png` in `out`.
 
-    The same call goes on with what was interrupted; Ctrl-C keeps the step reached, and writes the best weights so far.
+    The same call goes on with what was interrupted. Ctrl-C, or a source that fails, keeps the step reached and the best
+    weights so far.
     On a data set it is deterministic from the seed on one device. With `start_from`, a bundle or the folder of another
     training, it begins with those weights.
 
@@ -205,12 +206,13 @@ def train(
     try:
         if not run.done:
             _learn(learner, source)
-    except KeyboardInterrupt:
-        learner.save()
-        said = f"stopped at step {run.step}; the same command goes on from there"
-        if run.curves:
-            said += f"; the best weights so far are {_write(out, learner, source, start_from)}"
-        tqdm.write(said, sys.stderr)
+    except (KeyboardInterrupt, ModelError):  # ModelError: the source can give no more
+        if run.step > 0:
+            learner.save()
+            said = f"stopped at step {run.step}; the same command goes on from there"
+            if run.curves:
+                said += f"; the best weights so far are {_write(out, learner, source, start_from)}"
+            tqdm.write(said, sys.stderr)
         raise
     return _write(out, learner, source, start_from)
 

@@ -142,6 +142,7 @@ def test_it_ends_early_without_progress() -> None:
     run.curves += [{"score": reached} for reached in (0.1, 0.5, 0.4, 0.3)]
     assert run.stopped(2)
     assert not run.stopped(3)
+    assert not run.stopped(0)  # which says never
 
 
 def test_the_score_falls_when_any_one_thing_collapses() -> None:
