@@ -19,7 +19,8 @@
 What the formats share stands beside that folder: `names` (which file has which format), `files` (an open file and
 its frames), `signals` (an image or a stack, not loaded yet), `copies` (thumbnails and exported pictures), `movies` with
 `alignment` (exposures of one field), `about` and `document` (what is read, in words), `scale`, `times`, `values`,
-`jsonable`, `pixels`, and `apart` with `serve` (reading in another process). A format's module is imported when a file of that format is opened.
+`jsonable`, `pixels`, and `apart` with `serve` (reading in another process). A format's module is imported when a file
+of that format is opened.
 """
 
 from monitor.read.files import FrameFile, is_complete, open_frames, why_incomplete
