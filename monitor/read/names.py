@@ -73,7 +73,7 @@ def _is_tvips(head: bytes) -> bool:
 
 #: One line a format; the first whose `begins` is true is the format of a file.
 FORMATS = (
-    Format("hdf5", (".emd", ".h5", ".hdf5", ".hdf", ".hspy"), _starts(b"\x89HDF\r\n\x1a\n")),
+    Format("hdf5", (".emd", ".h5", ".hdf5", ".hdf", ".hspy", ".nxs"), _starts(b"\x89HDF\r\n\x1a\n")),
     Format(
         "tiff", (".tif", ".tiff", ".tf8", ".btf", ".eer"), _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
     ),

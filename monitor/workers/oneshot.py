@@ -232,6 +232,8 @@ def as_text(outcome: Outcome) -> str:
     ]
     if outcome.frame is not None and outcome.frame.scanning:
         lines.append("  a scanning image, not HRTEM: the classes were not made for it")
+    if (unjudged := float(analysis.quality.get("unjudged_share", 0.0))) > 0:
+        lines.append(f"  {unjudged:.0%} of it is dark or filled in and was not judged")
     lines += [f"  {note}" for note in (outcome.frame.notes if outcome.frame is not None else ())]
     for number, particle in enumerate(analysis.particles, start=1):
         row, column = particle.centroid

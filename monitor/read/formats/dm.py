@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from monitor.errors import IncompleteFile, UnreadableFrame
+from monitor.read.formats.about import About, types_of
 from monitor.read.signals import Axis, Details, Signal, series_along, within
 from monitor.read.times import from_filetime, parse_time
 from monitor.read.values import branch
@@ -34,6 +35,17 @@ _COLOURED = {8, 23}
 _LONGEST = 4096
 _DEEPEST = 64
 _SCANNING = re.compile(r"\b(STEM|HAADF|MAADF|LAADF|ADF|DF\d?|BF-?STEM)\b", re.IGNORECASE)
+
+
+ABOUT = About(
+    "DigitalMicrograph",
+    versions="3 and 4, of either byte order",
+    cameras="every camera that DigitalMicrograph or Gatan Microscopy Suite reads; exported files of other programs",
+    types=types_of(_PIXELS.values()),
+    pixel_size="the image's calibration (`ImageData.Calibrations.Dimension`)",
+    time="`DataBar.Acquisition Time (OS)`, else its date and time",
+    more="Thumbnails and survey images are left out; a third axis in nm or degrees is a series.",
+)
 
 
 class _Lump(dict[str, Any]):

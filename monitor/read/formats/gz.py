@@ -11,6 +11,7 @@ from pathlib import Path
 
 from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.read.formats import mrc
+from monitor.read.formats.about import About
 from monitor.read.signals import Signal
 
 _PIECE = 2**22
@@ -19,6 +20,17 @@ _HEADER = 1024
 _LARGEST = 2**34
 #: What deflate can make of a byte at most.
 _DENSEST = 1100
+
+
+ABOUT = About(
+    "MRC in gzip",
+    versions="as MRC",
+    cameras=mrc.ABOUT.cameras,
+    types=mrc.ABOUT.types,
+    pixel_size=mrc.ABOUT.pixel_size,
+    time=mrc.ABOUT.time,
+    more="It is unpacked into a temporary file of 16 GiB at most while it is open.",
+)
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.read.formats import mdoc
+from monitor.read.formats.about import About, types_of
 from monitor.read.formats.mrc_extended import entries_of
 from monitor.read.scale import plausible
 from monitor.read.signals import LARGEST_COUNT, LARGEST_PIXELS, Axis, Details, Signal, within
@@ -32,6 +33,18 @@ _SAMPLE = 2**22
 #: Where IMOD's stamp and flags lie in `extra2`: bytes 152 to 160 of the header (IMOD, "MRC Image2000 Format").
 _IMOD = slice(40, 48)
 _IMOD_STAMP = 1146047817
+
+
+ABOUT = About(
+    "MRC",
+    versions="2000 and 2014, also without the mark, of either byte order; extended headers FEI1, FEI2, SERI, older FEI",
+    cameras="every camera whose program writes MRC: SerialEM, EPU, Velox, Digital Micrograph, RELION, K2 to K3, Falcon",
+    types=types_of(_MODES.values()),
+    pixel_size="the extended header, else the header's cell over its intervals (over NX where they are 0), else "
+    "`PixelSpacing` of the .mdoc beside it; exactly 1 Å is none",
+    time="the extended header's timestamp, else `DateTime` of the .mdoc beside it",
+    more="Bytes (mode 0) are signed as IMOD's flag, the header's minimum and maximum or the histogram tell.",
+)
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack, beside: Path | None = None) -> list[Signal]:
@@ -111,7 +124,7 @@ def announced_size(raw: bytes) -> int:
     if mode not in _MODES or extended < 0:
         raise UnreadableFrame(f"the header is damaged: mode {mode}")
     columns, rows, sections = (max(0, int(header[name])) for name in ("nx", "ny", "nz"))
-    return _HEADER + extended + columns * rows * sections * np.dtype(_MODES[mode]).itemsize
+    return _HEADER + extended + columns * rows * sections * int(_MODES[mode][1:])
 
 
 def _unloadable(_: int) -> np.ndarray[Any, Any]:

@@ -10,7 +10,18 @@ from typing import IO, Any
 import numpy as np
 
 from monitor.errors import IncompleteFile, UnreadableFrame
+from monitor.read.formats.about import About
 from monitor.read.signals import Signal, within
+
+ABOUT = About(
+    "NumPy array",
+    versions="1.0, 2.0 and 3.0",
+    cameras="what other programs wrote",
+    types="every type of integer and float",
+    pixel_size="none",
+    time="none",
+    more="Pickled objects are never loaded.",
+)
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:

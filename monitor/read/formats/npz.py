@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from monitor.errors import IncompleteFile, UnreadableFrame
+from monitor.read.formats.about import About
 from monitor.read.formats.npy import array_header, split_frames
 from monitor.read.signals import Axis, Details, Signal
 from monitor.read.values import positive
@@ -21,6 +22,17 @@ _MOST_ARRAYS = 1000
 _PIECE = 2**22
 #: What deflate can make of a byte at most.
 _DENSEST = 1100
+
+
+ABOUT = About(
+    "NumPy archive",
+    versions="with one array of two axes or more, packed or not",
+    cameras="what other programs wrote",
+    types="every type of integer and float",
+    pixel_size="a single value `pixel_size_nm` in the archive",
+    time="none",
+    more="Pickled objects are never loaded.",
+)
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from monitor.errors import IncompleteFile, UnreadableFrame
+from monitor.read.formats.about import About, types_of
 from monitor.read.scale import print_doubt
 from monitor.read.signals import LARGEST_PIXELS, Details, Signal, within
 from monitor.read.times import parse_time
@@ -19,6 +20,17 @@ from monitor.read.values import finite
 #: Most pixels that a byte of a file can hold, of a PNG (True) and of a JPEG (False). The deflate of PNG reaches
 #: 1032 to 1 at eight pixels a byte; a block of 64 pixels of a JPEG needs about one bit.
 _DENSEST = {True: 8 * 1100, False: 4096}
+
+
+ABOUT = About(
+    "PNG and JPEG",
+    versions="of 1 to 16 bits, grey, or of colours that are nearly equal",
+    cameras="exported pictures",
+    types=types_of(["u1", "u2", "i4"]),
+    pixel_size="none; dots per inch are none",
+    time="EXIF's `DateTimeOriginal` or `DateTime`",
+    more="Coloured pictures are refused.",
+)
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:

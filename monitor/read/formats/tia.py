@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import IncompleteFile, UnreadableFrame
+from monitor.read.formats.about import About, types_of
 from monitor.read.signals import LARGEST_COUNT, Axis, Details, Signal, within
 from monitor.read.times import parse_time, plausible_time
 from monitor.read.values import branch, positive
@@ -28,6 +29,17 @@ _LARGEST_LENGTH_M = 1e-3
 _ORIGIN = "the series' calibration"
 #: A larger .emi than this is not searched for its XML [bytes].
 _LARGEST_EMI = 256 * 2**20
+
+
+ABOUT = About(
+    "TIA (ser, emi)",
+    versions="0x210 and 0x220, one picture or a series",
+    cameras="every camera of an FEI microscope with TIA",
+    types=types_of(_TYPES.values()),
+    pixel_size="the series' calibration, in metres; exactly 1 is none",
+    time="of each picture (s since 1970), else `AcquireDate` in the .emi beside it",
+    more="An .emi stands for the .ser files beside it.",
+)
 
 
 @dataclass(frozen=True)

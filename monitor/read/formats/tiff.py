@@ -15,7 +15,8 @@ import tifffile
 
 from monitor.errors import IncompleteFile, UnreadableFrame
 from monitor.read.formats import mdoc
-from monitor.read.formats.tiff_scale import number, scale_of, tag
+from monitor.read.formats.about import About
+from monitor.read.formats.tiff_scale import ORIGINS, number, scale_of, tag
 from monitor.read.scale import plausible
 from monitor.read.signals import LARGEST_PIXELS, Details, Signal, within
 from monitor.read.times import parse_time
@@ -36,6 +37,18 @@ _EXPORT = (
 )
 #: PhotometricInterpretation: the pixels are indices in a table of colours.
 _PALETTE = 3
+
+
+ABOUT = About(
+    "TIFF",
+    versions="TIFF and BigTIFF, OME-TIFF, ImageJ, one page or many, strips or tiles; EER is refused",
+    cameras="every camera whose program exports TIFF; DigitalMicrograph, FEI, TVIPS and Olympus SIS with their tags",
+    types="every type of integer and float that tifffile and imagecodecs read",
+    pixel_size=", else ".join(ORIGINS)
+    + ", else `PixelSpacing` of the .mdoc beside it; dots per inch are none",
+    time="`DateTime` of the .mdoc beside it, else the tag DateTime",
+    more="Reduced pages, pyramids and thumbnails are left out.",
+)
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:

@@ -166,6 +166,10 @@ _TELLERS = {
 }
 
 
+#: In words, for those who ask from where a pixel size may be.
+ORIGINS = tuple(_TELLERS.values())
+
+
 def tag(page: Any, code: int) -> Any:
     """The value of a page's tag with this code, None where it has none."""
     found = page.tags.get(code)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from monitor.errors import IncompleteFile, UnreadableFrame
+from monitor.read.formats.about import About, types_of
 from monitor.read.signals import LARGEST_PIXELS, Axis, Details, Signal, within
 from monitor.read.times import plausible_time
 
@@ -30,6 +31,17 @@ _FRAME = np.dtype(
 _DIFFRACTION = 2
 #: Frame headers of version 1 end after the milliseconds.
 _SHORT = 12
+
+
+ABOUT = About(
+    "TVIPS film",
+    versions="1 and 2, in parts",
+    cameras="TVIPS (TemCam, XF, F) with EM-MENU",
+    types=types_of(["<u1", "<u2", "<u4"]),
+    pixel_size="the camera's pixel over the magnification, where the frame is not binned",
+    time="the frame's own header (s since 1970, ms)",
+    more="The header of all parts is in part `_000` beside them.",
+)
 
 
 def open_signals(path: Path, stack: contextlib.ExitStack) -> list[Signal]:

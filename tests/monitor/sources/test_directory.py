@@ -291,3 +291,26 @@ def test_what_is_no_directory_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "file.tif").touch()
     with pytest.raises(InputError, match=name):
         DirectorySource(tmp_path / name, WatchSettings()).open([])
+
+
+@pytest.mark.parametrize(("movie", "count"), [(None, 1), ("sum", 1), ("first", 1), ("frames", 3)])
+def test_a_movie_of_one_field_is_one_frame(
+    movie: str | None, count: int, wait_for: WaitFor, tmp_path: Path
+) -> None:
+    coarse = np.random.default_rng(3).normal(100, 25, (64, 64)).clip(10)
+    rng = np.random.default_rng(4)
+    exposures = rng.poisson(np.kron(coarse, np.ones((4, 4))), (3, 256, 256)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "movie.tif", exposures, photometric="minisblack")
+    fields = rng.poisson(100, (2, 256, 256)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "stack.tif", fields, photometric="minisblack")
+    watched = Watched(DirectorySource(tmp_path, WatchSettings(movie=movie, **QUICK)), [])
+    try:
+        wait_for(lambda: len(watched.refs) == count + 2)
+        wait_for(watched.idle)
+    finally:
+        watched.close()
+    assert sorted((ref.path.name, ref.index) for ref in watched.refs) == [
+        *(("movie.tif", index) for index in range(count)),
+        ("stack.tif", 0),
+        ("stack.tif", 1),
+    ]

@@ -215,3 +215,45 @@ def test_the_shipped_bundle_judges(frames):
 def test_an_unknown_material_is_told_before_anything_is_read():
     with pytest.raises(CannotAnalyse, match="unobtainium"):
         Models(None, "unobtainium", "cpu")
+
+
+def _movie(path):
+    """Four exposures of one field."""
+    coarse = np.random.default_rng(3).normal(100, 25, (64, 64)).clip(10)
+    exposures = (
+        np.random.default_rng(4).poisson(np.kron(coarse, np.ones((4, 4))), (4, 256, 256)).astype(np.uint16)
+    )
+    tifffile.imwrite(path, exposures, photometric="minisblack")
+    return exposures
+
+
+def test_a_movie_of_one_field_is_one_frame(tmp_path):
+    exposures = _movie(tmp_path / "movie.tif")
+    _, lines, _ = _run([tmp_path / "movie.tif"])
+    (line,) = lines
+    assert (line["index"], line["shape"]) == (0, [256, 256])
+    assert line["quality"]["exposures"] == 4
+    assert "4 exposures of one field were aligned and summed" in line["quality"]["notes"]
+    _, lines, _ = _run([tmp_path / "movie.tif"], Options(0.05, movie="frames"))
+    assert [line["index"] for line in lines] == [0, 1, 2, 3]
+    assert all("exposures" not in line["quality"] for line in lines)
+    means = []
+
+    def noted(pixels: np.ndarray, pixel_size_nm: float) -> Analysis:
+        means.append(float(pixels.mean()))
+        return judge(pixels, pixel_size_nm)
+
+    _run([tmp_path / "movie.tif"], Options(0.05, movie="first"), noted)
+    _run([tmp_path / "movie.tif"], Options(0.05), noted)
+    assert means == pytest.approx([exposures[0].mean(), exposures.sum(axis=0).mean()], rel=0.01)
+
+
+def test_the_share_that_is_not_judged_is_said(frames):
+    def half(pixels: np.ndarray, pixel_size_nm: float) -> Analysis:
+        found = judge(pixels, pixel_size_nm)
+        return replace(found, quality={**found.quality, "unjudged_share": 0.4})
+
+    _, (line,), _ = _run([frames / "one.npy"], how=half)
+    assert line["quality"]["unjudged_share"] == 0.4
+    _, lines, _ = _run([frames / "one.npy"], how=half, as_json=False)
+    assert "  40% of it is dark or filled in and was not judged" in lines
