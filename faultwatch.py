@@ -115,7 +115,9 @@ SESSION = (
     PORT,
     flag("--latest-first", "analyse the newest frame first", None),
     option("--keep", keep, "all|none|GB", "how much of what sockets brought stays on disk (all)"),
-    option("--publish", str, "ADDRESS", "publish what is found as JSON on this ZeroMQ address (tcp://HOST:PORT)"),
+    option(
+        "--publish", str, "ADDRESS", "publish what is found as JSON on this ZeroMQ address (tcp://HOST:PORT)"
+    ),
     option("--on-alarm", str, "COMMAND|URL", "call it when an alarm is raised or cleared"),
     option("--until-idle", not_negative, "S", "end after S seconds with nothing to do (never)"),
 )
@@ -255,15 +257,23 @@ def analyse(options: argparse.Namespace) -> int:
     return run(options.files, how, judges.judge, as_json=options.json, explain=judges.explain)
 
 
-@command("summary", RECORDED, JSON)
+@command(
+    "summary",
+    RECORDED,
+    JSON,
+    option("--compare", Path, "SESSION", "also the difference of its fraction to that of another session"),
+)
 def summary(options: argparse.Namespace) -> int:
-    """Sum a session up: ledger, counts and fraction.
+    """Sum a session up: ledger, counts, fractions and alarms.
 
     The session may still be running.
     """
-    from monitor.record.summary import as_text, summarise
+    from monitor.record.summary import compared, summarise
+    from monitor.record.summary_text import as_text
 
-    return tell(summarise(options.recorded), as_text, options.json)
+    other = options.compare
+    found = summarise(options.recorded) if other is None else compared(options.recorded, other)
+    return tell(found, as_text, options.json)
 
 
 @command(
