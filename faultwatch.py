@@ -293,6 +293,23 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
+@command(
+    "report",
+    RECORDED,
+    option("--to", Path, "F.html", "the page; one that is there is replaced", required=True),
+)
+def report(options: argparse.Namespace) -> int:
+    """Write a session as one page with plots, tables and how each number was computed.
+
+    The page needs nothing beside itself, and the browser prints it. The session may still be running.
+    """
+    from dashboard.report.write import write_report
+
+    size = write_report(options.recorded, options.to)
+    print(f"the report is at {options.to.resolve()} ({size / 1e6:.1f} MB)")
+    return 0
+
+
 @command("verify", RECORDED, JSON, *MODEL)
 def verify(options: argparse.Namespace) -> int:
     """Analyse a session's kept frames again and compare with what was recorded.

@@ -66,6 +66,12 @@ class RecordReader:
         finally:
             self._db.execute("COMMIT")
 
+    def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        """What a query of one's own finds; tables and columns are those of docs/record.md."""
+        cursor = self._db.cursor()
+        cursor.row_factory = sqlite3.Row
+        return cursor.execute(query, values).fetchall()
+
     def ledger(self) -> dict[str, int]:
         """`arrived` and what it is made of: `analysed` + `queued` + `rejected` + `dropped`."""
         return ledger(self._db)
