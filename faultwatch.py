@@ -271,15 +271,23 @@ def analyse(options: argparse.Namespace) -> int:
     return run(options.files, how, judges.judge, as_json=options.json, explain=judges.explain)
 
 
-@command("summary", RECORDED, JSON)
+@command(
+    "summary",
+    RECORDED,
+    JSON,
+    option("--compare", Path, "SESSION", "also the difference of its fraction to that of another session"),
+)
 def summary(options: argparse.Namespace) -> int:
-    """Sum a session up: ledger, counts and fraction.
+    """Sum a session up: ledger, counts, fractions and alarms.
 
     The session may still be running.
     """
-    from monitor.record.summary import as_text, summarise
+    from monitor.record.summary import compared, summarise
+    from monitor.record.summary_text import as_text
 
-    return tell(summarise(options.recorded), as_text, options.json)
+    other = options.compare
+    found = summarise(options.recorded) if other is None else compared(options.recorded, other)
+    return tell(found, as_text, options.json)
 
 
 @command(
@@ -296,6 +304,23 @@ def export(options: argparse.Namespace) -> int:
     from monitor.record.export import export as run
 
     run(options.recorded, options.to, options.tracks)
+    return 0
+
+
+@command(
+    "report",
+    RECORDED,
+    option("--to", Path, "F.html", "the page; one that is there is replaced", required=True),
+)
+def report(options: argparse.Namespace) -> int:
+    """Write a session as one page with plots, tables and how each number was computed.
+
+    The page needs nothing beside itself, and the browser prints it. The session may still be running.
+    """
+    from dashboard.report.write import write_report
+
+    size = write_report(options.recorded, options.to)
+    print(f"the report is at {options.to.resolve()} ({size / 1e6:.1f} MB)")
     return 0
 
 

@@ -11,18 +11,22 @@ from typing import Any
 
 from models.results import CLASSES
 from monitor.record.database import open_for_reading
+from monitor.record.labels import labelled, observers_agree
 from monitor.record.migrations import version_of
 from monitor.record.queries import (
     FRAME_COLUMNS,
     PARTICLE_COLUMNS,
     frame_row,
+    from_json,
     ledger,
     particle_row,
     source_row,
     statistics_row,
 )
-from monitor.record.rows import FrameRow, Recorded, SourceRow
+from monitor.record.rows import AlarmRow, CountedTrack, FrameRow, Recorded, SourceRow
+from monitor.statistics.audit import Agreement
 from monitor.statistics.course import StatisticsRow
+from monitor.statistics.tally import Vote
 
 
 class RecordReader:
@@ -62,6 +66,12 @@ class RecordReader:
         finally:
             self._db.execute("COMMIT")
 
+    def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        """What a query of one's own finds; tables and columns are those of docs/record.md."""
+        cursor = self._db.cursor()
+        cursor.row_factory = sqlite3.Row
+        return cursor.execute(query, values).fetchall()
+
     def ledger(self) -> dict[str, int]:
         """`arrived` and what it is made of: `analysed` + `queued` + `rejected` + `dropped`."""
         return ledger(self._db)
@@ -93,6 +103,54 @@ class RecordReader:
             "FROM tracks t JOIN frames f ON f.id = t.first_frame JOIN results r ON r.frame_id = f.id "
             "JOIN sources s ON s.id = f.source_id ORDER BY t.id"
         )
+
+    def counted_tracks(self) -> list[CountedTrack]:
+        """Every track that counts, in order of the tracks' numbers; none before version 4."""
+        if not self.has_tracks:
+            return []
+        return [
+            CountedTrack(number, Vote(field, name, bool(sure), weight), diameter_nm)
+            for number, field, name, sure, weight, diameter_nm in self._db.execute(
+                "SELECT id, field, class, sure, weight, diameter_nm FROM tracks WHERE seen > 0 ORDER BY id"
+            )
+        ]
+
+    def labelled(self) -> dict[int, str]:
+        """The class that an observer gave each labelled track that counts, by its number."""
+        return {number: name for number, (name, _) in labelled(self._db).items()} if self.has_tracks else {}
+
+    def labels_waiting(self) -> int:
+        """Tracks that an audit drew and nobody labelled yet."""
+        if not self.has_tracks:
+            return 0
+        query = "SELECT count(DISTINCT particle) FROM labels WHERE class IS NULL"
+        return int(self._db.execute(query).fetchone()[0])
+
+    def observers_agree(self) -> Agreement | None:
+        """How two observers agree on the tracks that both labelled; None where there are no such tracks."""
+        return observers_agree(self._db) if self.has_tracks else None
+
+    def alarms(self) -> list[AlarmRow]:
+        """Every alarm in the order in which they began; none before version 4."""
+        if not self.has_tracks:
+            return []
+        rows = self._db.execute(
+            "SELECT kind, severity, cause, action, since_frame, since, last_frame, frames, until_frame, until, "
+            "acknowledged FROM alarms ORDER BY ifnull(since, 0), id"
+        )
+        return [AlarmRow(*row) for row in rows]
+
+    def unlike_training(self) -> bool:
+        """Whether the last frames are unlike those that the model was trained on."""
+        return any(
+            alarm.kind == "model unlike these frames" and alarm.until is None for alarm in self.alarms()
+        )
+
+    def bundle_details(self) -> dict[str, Any]:
+        """The manifest of the model that judged last, empty before any was loaded."""
+        row = self._db.execute("SELECT details FROM bundles WHERE id = ?", (self.bundle(),)).fetchone()
+        details = None if row is None else from_json(row[0])
+        return details if isinstance(details, dict) else {}
 
     @property
     def has_tracks(self) -> bool:

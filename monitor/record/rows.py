@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.results import Particle
+from models.results import CLASSES, Particle
 from monitor.frames import FrameRef
+from monitor.statistics.tally import Vote
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,35 @@ class Recorded:
     """That was used."""
     particles: tuple[Particle, ...]
     """In the order of their labels."""
+
+
+@dataclass(frozen=True)
+class CountedTrack:
+    """One physical particle that counts."""
+
+    id: int
+    vote: Vote
+    diameter_nm: float
+
+    @property
+    def class_index(self) -> int:
+        """Of its class in `models.results.CLASSES`."""
+        return CLASSES.index(self.vote.particle_class)
+
+
+@dataclass(frozen=True)
+class AlarmRow:
+    """One alarm as the record knows it. Frames are `frames.id`, times are seconds since 1970 UTC."""
+
+    kind: str
+    severity: str
+    cause: str
+    action: str
+    since_frame: int | None
+    since: float | None
+    last_frame: int | None
+    frames: int
+    until_frame: int | None
+    until: float | None
+    """None: it lasts."""
+    acknowledged: float | None

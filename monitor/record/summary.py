@@ -1,4 +1,4 @@
-"""The summary of a session, as JSON and as text."""
+"""The summary of a session as plain data; `monitor.record.summary_text` makes lines of text of it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from models.results import CLASSES
-from monitor.record import RecordReader
+from monitor.record.reader import RecordReader
+from monitor.record.strata import Strata, Stratum
+from monitor.statistics.compare import difference
+from monitor.statistics.course import StatisticsRow
 from monitor.statistics.estimate_course import ESTIMAND
 from monitor.statistics.fraction import LEVEL
 
 
 def summarise(session: Path) -> dict[str, Any]:
-    """The session's ledger, counts and fraction, running or finished.
+    """The session's ledger, counts, fractions, alarms and labels, running or finished.
 
     Raises
     ------
@@ -22,55 +25,78 @@ def summarise(session: Path) -> dict[str, Any]:
         There is no session in that folder.
     """
     with RecordReader(session) as record, record.glance():
-        sources = record.sources()
-        numbered = record.arrived_by_source()
-        sightings = record.sightings()
-        last = record.last_statistics()
-        latencies = record.latencies_ms()
-        interval = None if last is None or last.low is None else [last.low, last.high]
-        places = record.places()
-        counts = None if last is None else last.tracks
-        tracks = dict(zip(CLASSES, counts, strict=True)) if counts is not None else dict(sightings)
-        return {
-            "ledger": record.ledger(),
-            "reasons": record.reasons(),
-            "sightings": sightings,
-            "tracks": tracks,
-            "tracks_are_sightings": last is not None and counts is None,
-            "fields": places["fields"],
-            "uncounted": places["uncounted"],
-            "fraction": {
-                "counted": None if last is None else last.counted,
-                "corrected": None if last is None else last.corrected,
-                "interval": interval,
-                "level": LEVEL,
-                "tracks": tracks["yes"] + tracks["no"],
-                "effective": None if last is None else last.effective,
-                "estimand": ESTIMAND,
-            },
-            "ignored": sum(source.ignored for source in sources),
-            "lost": sum(source.lost for source in sources),
-            "duplicates": sum(source.duplicates for source in sources),
-            "latency_ms": {
-                name: percentile(latencies, q) for name, q in (("p50", 50), ("p95", 95), ("p99", 99))
-            },
-            "bundle": record.bundle(),
-            "sources": [
-                {
-                    "kind": source.kind,
-                    "address": source.address,
-                    "state": source.state,
-                    "message": source.message,
-                    # By the senders' own numbers: sent = arrived + lost. Null where nothing is numbered.
-                    "sent": numbered[source.id] + source.lost if source.id in numbered else None,
-                    "arrived": numbered.get(source.id),
-                    "lost": source.lost,
-                    "duplicates": source.duplicates,
-                    "ignored": source.ignored,
-                }
-                for source in sources
-            ],
-        }
+        return summary_of(record)
+
+
+def summary_of(record: RecordReader) -> dict[str, Any]:
+    """The same of a record that is open."""
+    sightings, last, places = record.sightings(), record.last_statistics(), record.places()
+    counts = None if last is None else last.tracks
+    tracks = dict(zip(CLASSES, counts, strict=True)) if counts is not None else dict(sightings)
+    latencies, strata = record.latencies_ms(), Strata(record)
+    sources = _sources(record)
+    always = None if last is None or last.always_low is None else [last.always_low, last.always_high]
+    return {
+        "ledger": record.ledger(),
+        "reasons": record.reasons(),
+        "sightings": sightings,
+        "tracks": tracks,
+        "tracks_are_sightings": last is not None and counts is None,
+        "fields": places["fields"],
+        "uncounted": places["uncounted"],
+        "fraction": _fraction(last, tracks["yes"] + tracks["no"]),
+        "always": always,
+        "by_size": [
+            {"from_nm": low, "to_nm": None if math.isinf(high) else high, **_stratum(stratum)}
+            for (low, high), stratum in strata.sizes()
+        ],
+        "by_field": [
+            {"field": None if s.key < 0 else s.key, "fields": s.parts, **_stratum(s)} for s in strata.fields()
+        ],
+        "labels": _labels(record),
+        "alarms": [
+            {
+                "kind": alarm.kind,
+                "since": alarm.since,
+                "until": alarm.until,
+                "frames": alarm.frames,
+                "cause": alarm.cause,
+                "severity": alarm.severity,
+                "acknowledged": alarm.acknowledged,
+            }
+            for alarm in record.alarms()
+        ],
+        **{name: sum(source[name] for source in sources) for name in ("ignored", "lost", "duplicates")},
+        "latency_ms": {name: percentile(latencies, q) for name, q in (("p50", 50), ("p95", 95), ("p99", 99))},
+        "bundle": record.bundle(),
+        "sources": sources,
+    }
+
+
+def compared(session: Path, other: Path) -> dict[str, Any]:
+    """The summary of a session with `compare` in it: its fraction less that of another session, with interval.
+
+    `difference` and `interval` are None where one of the two has no interval, and `reason` says which.
+
+    Raises
+    ------
+    NoSession
+        There is no session in one of the folders.
+    """
+    first, second = summarise(session), summarise(other)
+    ours, theirs = first["fraction"], second["fraction"]
+    said: dict[str, Any] = {
+        "session": str(other), "fraction": theirs, "bundle": second["bundle"],
+        "difference": None, "interval": None, "apart": None, "reason": None,
+    }  # fmt: skip
+    for path, fraction in ((session, ours), (other, theirs)):
+        if fraction["interval"] is None:
+            said["reason"] = f"{path} has no interval: {fraction['reason'] or 'none was recorded'}"
+    if said["reason"] is None:
+        ends = tuple(ours["interval"]), tuple(theirs["interval"])
+        found = difference(ours["corrected"], ends[0], theirs["corrected"], ends[1])
+        said |= {"difference": found.value, "interval": list(found.interval), "apart": found.apart}
+    return {**first, "compare": said}
 
 
 def percentile(ordered: list[float], q: float) -> float | None:
@@ -83,47 +109,57 @@ def as_json(summary: dict[str, Any]) -> str:
     return json.dumps(summary, ensure_ascii=False, allow_nan=False)
 
 
-def as_text(summary: dict[str, Any]) -> str:
-    """Lines of text."""
-    ledger, fraction, latency = summary["ledger"], summary["fraction"], summary["latency_ms"]
-    lines = [
-        "ledger      {arrived} arrived = {analysed} analysed + {queued} queued + {rejected} rejected "
-        "+ {dropped} dropped".format(**ledger),
-        "beside it   {ignored} ignored, {lost} lost, {duplicates} duplicates".format(**summary),
+def _fraction(last: StatisticsRow | None, judged: int) -> dict[str, Any]:
+    interval = None if last is None or last.low is None else [last.low, last.high]
+    return {
+        "counted": None if last is None else last.counted,
+        "corrected": None if last is None else last.corrected,
+        "interval": interval,
+        "level": LEVEL,
+        "tracks": judged,
+        "effective": None if last is None else last.effective,
+        "estimand": ESTIMAND,
+        "reason": None if last is None else last.reason,
+    }
+
+
+def _stratum(stratum: Stratum) -> dict[str, Any]:
+    found = stratum.estimate
+    return {
+        "tracks": dict(zip(CLASSES, stratum.tracks, strict=True)),
+        "counted": found.counted,
+        "corrected": found.corrected,
+        "interval": None if found.interval is None else list(found.interval),
+        "labels": found.labels,
+        "reason": found.reason,
+    }
+
+
+def _labels(record: RecordReader) -> dict[str, Any]:
+    agreement = record.observers_agree()
+    return {
+        "count": len(record.labelled()),
+        "waiting": record.labels_waiting(),
+        "kappa": None if agreement is None else agreement.kappa,
+        "kappa_interval": None if agreement is None else list(agreement.interval),
+        "by_two": 0 if agreement is None else agreement.n,
+    }
+
+
+def _sources(record: RecordReader) -> list[dict[str, Any]]:
+    numbered = record.arrived_by_source()
+    return [
+        {
+            "kind": source.kind,
+            "address": source.address,
+            "state": source.state,
+            "message": source.message,
+            # By the senders' own numbers: sent = arrived + lost. Null where nothing is numbered.
+            "sent": numbered[source.id] + source.lost if source.id in numbered else None,
+            "arrived": numbered.get(source.id),
+            "lost": source.lost,
+            "duplicates": source.duplicates,
+            "ignored": source.ignored,
+        }
+        for source in record.sources()
     ]
-    lines += [f"  {count:6d} × {reason}" for reason, count in summary["reasons"].items()]
-    for source in summary["sources"]:
-        message = f" ({source['message']})" if source["message"] else ""
-        lines.append(f"source      {source['address']}: {source['state']}{message}")
-        if source["sent"] is not None:
-            lines.append("            {sent} sent = {arrived} arrived + {lost} lost".format(**source))
-    counts = ", ".join(f"{count} {name}" for name, count in summary["sightings"].items())
-    lines.append(f"sightings   {counts}")
-    if summary["tracks_are_sightings"]:
-        lines.append("tracks      not followed: an older version wrote this record, and each sighting counts")
-    else:
-        counts = ", ".join(f"{count} {name}" for name, count in summary["tracks"].items())
-        lines.append(f"tracks      {counts} (each particle once), in {summary['fields'] or 0} fields")
-    lines += [f"  {count:6d} frames not counted: {why}" for why, count in summary["uncounted"].items()]
-    lines.append(f"fraction    {fraction_text(fraction)}")
-    lines.append(f"            {fraction['estimand']}")
-    if latency["p50"] is not None:
-        lines.append("delay       {p50:.0f} ms median, {p95:.0f} ms p95, {p99:.0f} ms p99".format(**latency))
-    lines.append(f"bundle      {summary['bundle'] or 'none was loaded'}")
-    return "\n".join(lines)
-
-
-def fraction_text(fraction: dict[str, Any]) -> str:
-    """The fraction of visible faults in a sentence."""
-    if fraction["counted"] is None:
-        return "none yet: no particle in which a fault could be seen"
-    text = f"{fraction['counted']:.1%} counted, of {fraction['tracks']} tracks in which a fault could be seen"
-    if fraction["effective"] is not None and round(fraction["effective"]) < fraction["tracks"]:
-        text += f" (worth {fraction['effective']:.0f} independent ones)"
-    if fraction["corrected"] is None:
-        return text + "; not corrected, the bundle does not say how often it errs"
-    text += f"; {fraction['corrected']:.1%} corrected for how often the bundle errs"
-    if fraction["interval"] is not None:
-        low, high = fraction["interval"]
-        text += f", {fraction['level']:.0%} interval {low:.1%} to {high:.1%}"
-    return text

@@ -19,7 +19,8 @@ from monitor.errors import InputError, NoSession
 from monitor.record import RecordReader, RecordWriter
 from monitor.record.export import COLUMNS, TRACK_COLUMNS, export
 from monitor.record.settling import RunningStatistics
-from monitor.record.summary import as_json, as_text, percentile, summarise
+from monitor.record.summary import as_json, percentile, summarise
+from monitor.record.summary_text import as_text
 from monitor.settings import WatchSettings, load_settings
 from monitor.sources.choose import choose_source
 from monitor.statistics.estimate_course import ESTIMAND, Estimator
@@ -254,7 +255,11 @@ def test_the_summary_of_nothing(record: RecordWriter) -> None:
         "tracks": 0,
         "effective": None,
         "estimand": ESTIMAND,
+        "reason": None,
     }
+    assert said["alarms"] == said["by_size"] == said["by_field"] == []
+    assert said["always"] is None
+    assert said["labels"] == {"count": 0, "waiting": 0, "kappa": None, "kappa_interval": None, "by_two": 0}
     assert said["latency_ms"] == {"p50": None, "p95": None, "p99": None}
     assert json.loads(as_json(said)) == said
     assert "none yet" in as_text(said)

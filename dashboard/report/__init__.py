@@ -1,0 +1,1 @@
+"""A session as one page that needs nothing beside itself: read, drawn and written."""

@@ -1,0 +1,44 @@
+"""`faultwatch report`: a session as one HTML file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from dashboard.report.facts import read_facts
+from dashboard.report.montage import montage
+from dashboard.report.page import render
+from monitor.errors import InputError
+from monitor.record import RecordReader
+
+
+def write_report(session: Path, to: Path) -> int:
+    """Write the report of a session, running or finished; returns its size [bytes].
+
+    A file that is there already is replaced when the new one is whole.
+
+    Raises
+    ------
+    NoSession
+        There is no session in that folder, or its record is damaged.
+    InputError
+        The name does not end in .html, or the file can't be written.
+    """
+    if to.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{to}: a report is written as .html", path=to)
+    with RecordReader(session) as record, record.glance():
+        facts = read_facts(record)
+        shown = montage(record, facts.particles, facts.counts_tracks)
+    # A name from a file system may hold half characters, which no text can.
+    page = render(facts, shown).encode("utf-8", "replace")
+    part = to.with_name(f"{to.name}.part")
+    try:
+        part.write_bytes(page)
+        os.replace(part, to)
+    except OSError as error:
+        raise InputError(f"{to} can't be written: {error.strerror or error}", path=to) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+    return len(page)
