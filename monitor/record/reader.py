@@ -24,7 +24,9 @@ from monitor.record.queries import (
     statistics_row,
 )
 from monitor.record.rows import AlarmRow, CountedTrack, FrameRow, Recorded, SourceRow
+from monitor.record.spacings import pixel_size_check
 from monitor.statistics.audit import Agreement
+from monitor.statistics.calibration import Spacings
 from monitor.statistics.course import StatisticsRow
 from monitor.statistics.tally import Vote
 
@@ -167,6 +169,10 @@ class RecordReader:
             "GROUP BY uncounted ORDER BY n DESC, uncounted"
         )
         return {"fields": fields, "frames": frames, "uncounted": dict(reasons)}
+
+    def pixel_size_check(self) -> tuple[Spacings, float] | None:
+        """What the lattice spacings say of the pixel size, and that size [nm]; None: nothing certain."""
+        return pixel_size_check(self._db, self.meta().get("material") or None)
 
     def sources(self) -> list[SourceRow]:
         """Where frames came from."""

@@ -66,6 +66,7 @@ def summary_of(record: RecordReader) -> dict[str, Any]:
             }
             for alarm in record.alarms()
         ],
+        "pixel_size": _pixel_size(record),
         **{name: sum(source[name] for source in sources) for name in ("ignored", "lost", "duplicates")},
         "latency_ms": {name: percentile(latencies, q) for name, q in (("p50", 50), ("p95", 95), ("p99", 99))},
         "bundle": record.bundle(),
@@ -143,6 +144,22 @@ def _labels(record: RecordReader) -> dict[str, Any]:
         "kappa": None if agreement is None else agreement.kappa,
         "kappa_interval": None if agreement is None else list(agreement.interval),
         "by_two": 0 if agreement is None else agreement.n,
+    }
+
+
+def _pixel_size(record: RecordReader) -> dict[str, Any] | None:
+    """Whether the lattice spacings agree with the pixel size; None where they are too few to tell."""
+    check = record.pixel_size_check()
+    if check is None:
+        return None
+    found, used = check
+    return {
+        "used_nm": used,
+        "by_spacings_nm": used / found.factor,
+        "material": found.material,
+        "particles": found.particles,
+        "agrees": found.agrees,
+        "sentence": found.sentence(used),
     }
 
 

@@ -24,6 +24,8 @@ def as_text(summary: dict[str, Any]) -> str:
     if "compare" in summary:
         lines += _compared(summary["compare"])
     lines += [_alarm(alarm) for alarm in summary["alarms"]]
+    if summary["pixel_size"] is not None:
+        lines.append(f"pixel size  {summary['pixel_size']['sentence']}")
     if latency["p50"] is not None:
         lines.append("delay       {p50:.0f} ms median, {p95:.0f} ms p95, {p99:.0f} ms p99".format(**latency))
     lines.append(f"bundle      {summary['bundle'] or 'none was loaded'}")
