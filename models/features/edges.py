@@ -10,12 +10,22 @@ from models.features.spectrum import Image
 
 BLUR_PX = 1.0
 """Blur before the edges are taken [px]."""
+STRIP = 128
+"""A frame is taken in strips of so many rows: what is between two steps then stays in the processor's cache [px]."""
+REACH = 5
+"""Blur and gradient together reach so far [px]."""
 
 
 def strength(image: Image) -> Image:
     """Magnitude (h, w) of the Sobel gradient of a slightly blurred image (h, w)."""
-    smooth = cv2.GaussianBlur(image, (0, 0), BLUR_PX)
-    return np.asarray(cv2.magnitude(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)))
+    found = np.empty_like(image)
+    for top in range(0, len(image), STRIP):
+        above = min(top, REACH)
+        smooth = cv2.GaussianBlur(image[top - above : top + STRIP + REACH], (0, 0), BLUR_PX)
+        down, right = (cv2.Sobel(smooth, cv2.CV_32F, *order) for order in ((0, 1), (1, 0)))
+        strip = found[top : top + STRIP]
+        strip[:] = cv2.magnitude(right, down)[above : above + len(strip)]
+    return found
 
 
 def median_outside(magnitude: Image, taken: npt.NDArray[np.bool_]) -> float:
@@ -25,9 +35,10 @@ def median_outside(magnitude: Image, taken: npt.NDArray[np.bool_]) -> float:
     if count == 0:
         count = values.size
     else:
-        values[taken] = np.inf
+        np.copyto(values, np.inf, where=taken)
+    ordered = values.ravel()
     # One place in the order is found much faster than the two that NumPy's median asks for at once.
-    ordered = np.partition(values.ravel(), count // 2)
+    ordered.partition(count // 2)
     upper = float(ordered[count // 2])
     return upper if count % 2 else (float(ordered[: count // 2].max()) + upper) / 2
 

@@ -34,8 +34,6 @@ class Ground:
     """One over the background at each of the bins."""
     templates: Templates
     """Of the layer frequencies that may be there."""
-    wide: Image
-    """The frame with a mirrored border, as wide as the kernel of the slow variation reaches."""
     edges: Image
     """(h, w) strength of the Sobel edges."""
     outside_edges: float
@@ -47,10 +45,16 @@ class Ground:
         Both passes of the blur are products with a matrix that has the kernel in every row, of the crop alone.
         """
         kernel = _kernel_rows(self.pixel_size_nm)
-        h, w = region.soft.shape
-        reach = kernel.shape[1] - kernel.shape[0]
-        cut = self.wide[region.top : region.top + h + reach, region.left : region.left + w + reach]
-        return np.asarray(kernel[:h, : h + reach] @ cut @ kernel[:w, : w + reach].T)
+        reach = (kernel.shape[1] - kernel.shape[0]) // 2
+        (top, bottom), (left, right) = ((side.start - reach, side.stop + reach) for side in region.here)
+        cut = self.image[max(0, top) : bottom, max(0, left) : right]
+        # Where it would reach beyond the frame, the frame is mirrored.
+        h, w = self.image.shape
+        above, below, before, after = (max(0, n) for n in (-top, bottom - h, -left, right - w))
+        if above or below or before or after:
+            cut = cv2.copyMakeBorder(cut, above, below, before, after, cv2.BORDER_REFLECT_101)
+        rows, cols = (kernel[: n - 2 * reach, :n] for n in cut.shape)
+        return np.asarray(rows @ cut @ cols.T)
 
 
 @lru_cache(maxsize=4)
@@ -79,7 +83,6 @@ def ground_of(image: Image, labels: Labels, pixel_size_nm: float, frequencies: S
     strength, taken = edges.strength(image), labels > 0
     background = background_profile(image, labels, pixel_size_nm)
     here = bins(pixel_size_nm)
-    reach = _taps(SLOW_NM / pixel_size_nm) // 2
     return Ground(
         image,
         labels,
@@ -88,7 +91,6 @@ def ground_of(image: Image, labels: Labels, pixel_size_nm: float, frequencies: S
         here,
         here.over(background),
         templates(tuple(frequencies), 1 / (TRANSFORM * pixel_size_nm), here.reach),
-        cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REFLECT_101),
         strength,
         edges.median_outside(strength, taken),
     )

@@ -34,3 +34,11 @@ def test_the_median_of_the_edges_outside(shape: tuple[int, int], taken: float) -
     expected = np.median(strength if taken == 1.0 else strength[~inside])
     assert edges.median_outside(strength, inside) == pytest.approx(float(expected))
     assert strength.min() >= 0  # the image that was given has not been written to
+
+
+@pytest.mark.parametrize("rows", [40, edges.STRIP, edges.STRIP + 3, 3 * edges.STRIP + 50])
+def test_edges_have_no_seam_between_strips(rows: int) -> None:
+    image = np.random.default_rng(rows).standard_normal((rows, 90)).astype(np.float32)
+    smooth = cv2.GaussianBlur(image, (0, 0), edges.BLUR_PX)
+    down, right = cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
+    np.testing.assert_allclose(edges.strength(image), np.hypot(down, right), atol=1e-5)

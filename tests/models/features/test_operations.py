@@ -6,6 +6,7 @@ counted; and passes over the whole frame, of which there must be no more for man
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from inspect import isbuiltin
 from types import FrameType
 
@@ -15,6 +16,7 @@ import pytest
 from scipy import fft
 
 from models.features.measure import measure
+from models.features.spectrum import TILE, TILES
 from models.segment import Segmentation, regions
 
 STEP = 0.05
@@ -23,11 +25,10 @@ CALLS = 480
 """Calls of functions written in Python, a particle: 405 when this was written."""
 BUILT_IN = 700
 """Calls of built-in functions, NumPy's and OpenCV's among them, a particle: 591."""
-WHOLE_FRAME = {
-    "measure": {"GaussianBlur": 1, "Sobel": 2, "magnitude": 1, "copyMakeBorder": 1},
-    "regions": {"findContours": 1},
-}
-"""Passes of OpenCV over the whole frame; no transform of the whole frame is among them."""
+PIXELS = 220_000
+"""Pixels that OpenCV and SciPy's transforms are given for each particle of 4 nm, all their calls together: 177,000."""
+PASSES = {"GaussianBlur": 1, "Sobel": 2, "magnitude": 1}
+"""How often OpenCV goes over the whole frame for measuring, whatever the number of particles: the Sobel edges."""
 
 
 def frame(side: int, particles: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,15 +68,14 @@ def test_a_particle_takes_no_more_calls_than_its_budget() -> None:
     assert 50 < a_particle["c_call"] < BUILT_IN
 
 
-def passes(monkeypatch: pytest.MonkeyPatch, size: int) -> Counter[str]:
-    """Counts, from now on, the calls of OpenCV and of SciPy's transforms that are given so many pixels or more."""
+def given(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts, from now on, the pixels that OpenCV's functions and SciPy's transforms are given."""
     counted: Counter[str] = Counter()
 
-    def watched(name: str, real: object) -> object:
+    def watched(name: str, real: Callable[..., object]) -> Callable[..., object]:
         def call(*arguments: object, **named: object) -> object:
-            given = [a for a in arguments if isinstance(a, np.ndarray)]
-            counted[name] += any(a.size >= size for a in given)
-            return real(*arguments, **named)  # type: ignore[operator]
+            counted[name] += max((a.size for a in arguments if isinstance(a, np.ndarray)), default=0)
+            return real(*arguments, **named)
 
         return call
 
@@ -87,15 +87,29 @@ def passes(monkeypatch: pytest.MonkeyPatch, size: int) -> Counter[str]:
     return counted
 
 
-@pytest.mark.parametrize("particles", [1, 12])
-def test_the_whole_frame_is_passed_over_no_more_for_many_particles(
-    monkeypatch: pytest.MonkeyPatch, particles: int
-) -> None:
-    image, labels = frame(SIDE, particles)
-    maps = np.stack([labels > 0, labels > 0]).astype(np.float32) * 0.9
-    counted = passes(monkeypatch, SIDE * SIDE)
-    measure(image, labels, STEP)
-    assert +counted == WHOLE_FRAME["measure"]
+def test_measuring_goes_over_the_frame_no_oftener_for_many_particles(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = frame(SIDE, 4), frame(SIDE, 12)
+    counted = given(monkeypatch)
+    measure(*few, STEP)
+    before = +counted
     counted.clear()
+    measure(*many, STEP)
+    assert 0.5 * PIXELS < (counted.total() - before.total()) / 8 < PIXELS
+    for name in set(before) - {"copyMakeBorder"}:  # only of those near the frame's border
+        for_the_frame = (3 * before[name] - counted[name]) / 2
+        if name == "rfft2":
+            assert before[name] <= TILES * TILE**2
+        else:  # strips overlap a little
+            assert for_the_frame / SIDE**2 == pytest.approx(PASSES.get(name, 0), abs=0.15), name
+    assert PASSES.keys() <= before.keys()
+
+
+@pytest.mark.parametrize("particles", [1, 12])
+def test_regions_go_over_the_frame_once(monkeypatch: pytest.MonkeyPatch, particles: int) -> None:
+    _, labels = frame(SIDE, particles)
+    maps = np.stack([labels > 0, labels > 0]).astype(np.float32) * 0.9
+    counted = given(monkeypatch)
     assert regions(maps, STEP, Segmentation()).max() == particles
-    assert +counted == WHOLE_FRAME["regions"]
+    assert counted.pop("findContours") == SIDE**2
+    box = 79**2  # of each particle: filled, its parts, its cores
+    assert counted.total() <= particles * (3 * box + 1000)
