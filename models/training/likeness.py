@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.bundle import Bundle, load_bundle
+from models.errors import ModelError
 from models.examples.rows import load_rows, rows_file
 from models.examples.shards import examples_by_split
 from models.features.measure import measure
@@ -111,11 +112,20 @@ def make(
     ----------
     data : labelled data set with all three splits.
     most : images that are taken of each split.
+
+    Raises
+    ------
+    ModelError
+        A split has no image, or none that is large enough to be compared.
     """
     bundle = load_bundle(bundle_path, "cpu")
     learn, check, test = (
         list(judged(bundle, data, [split], most, seed)) for split in ("train", "validation", "test")
     )
+    if not (learn and check):
+        raise ModelError(
+            f"{data} has no image that is large enough to be compared, in its train or validation split"
+        )
     names = list(learn[0].statistics)
     tables = [np.array([[each.statistics[n] for n in names] for each in part]) for part in (learn, check)]
     frames = reference(names, *tables)

@@ -6,23 +6,42 @@ import json
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from models.analysis import analyse
 from models.bundle import SHIPPED, load_bundle
-from models.errors import BundleRefused
+from models.errors import BundleRefused, ModelError
 from models.quality.likeness import Likeness
 from models.training.likeness import main, make
 
 
 @pytest.fixture(scope="module")
-def with_reference(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def large(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The discs, four images in one: 256²."""
+    folder = tmp_path_factory.mktemp("large")
+    for path in discs.glob("*.h5"):
+        with h5py.File(path) as small, h5py.File(folder / path.name, "w") as shard:
+            shard.attrs.update(small.attrs)
+            shard["images"] = np.tile(small["images"], (1, 2, 2))
+            shard["labels"] = np.tile(small["labels"], (1, 2, 2))
+            small.copy("about", shard)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def with_reference(large: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the shipped bundle with a reference made of discs on noise."""
     copy = tmp_path_factory.mktemp("likeness") / "copy"
     shutil.copytree(SHIPPED, copy)
-    assert main([str(copy), "--data", str(discs), "--most", "40"]) == 0
+    assert main([str(copy), "--data", str(large), "--most", "40"]) == 0
     return copy
+
+
+def test_images_that_are_too_small_are_refused(discs: Path) -> None:
+    with pytest.raises(ModelError, match="large enough"):
+        make(SHIPPED, discs, most=4)
 
 
 def test_the_reference_changes_no_result_and_no_identity(with_reference: Path) -> None:
@@ -41,8 +60,8 @@ def test_a_frame_of_another_kind_is_unlike_and_says_by_what(with_reference: Path
     assert quality["unlike_by"] in (*bundle.details["likeness"]["frames"]["names"], "the particles' features")
 
 
-def test_the_same_data_give_the_same_reference(with_reference: Path, discs: Path) -> None:
-    again, _ = make(with_reference, discs, most=40)
+def test_the_same_data_give_the_same_reference(with_reference: Path, large: Path) -> None:
+    again, _ = make(with_reference, large, most=40)
     assert again == load_bundle(with_reference, "cpu").details["likeness"]
     assert Likeness.read(again) is not None
 
