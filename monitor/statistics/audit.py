@@ -10,8 +10,11 @@ import numpy.typing as npt
 
 from monitor.statistics.fraction import Z, wilson
 
-LIKELIHOOD = (0.10, 0.15, 0.40, 0.35, 0.50)
+LIKELIHOOD = (0.25, 0.25, 0.40, 0.35, 0.45)
 """By `CALLED`: how likely a track is to be drawn, beside the others. Doubtful ones tell most, `other` ones least."""
+
+MOST_OTHER = 0.5
+"""Share of the labels that tracks called `other` get at most, however many they are."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def draw(called: npt.ArrayLike, labelled: npt.ArrayLike, number: int, seed: int)
     """
     index, free = np.asarray(called, int), ~np.asarray(labelled, bool)
     there = np.bincount(index[free], minlength=5)
-    chosen = _allocated(there, number)
+    chosen = allocated(there, number)
     rng = np.random.default_rng(seed)
     tracks = np.concatenate(
         [
@@ -56,10 +59,11 @@ def draw(called: npt.ArrayLike, labelled: npt.ArrayLike, number: int, seed: int)
     return Audit(tuple(tracks.tolist()), tuple(probabilities.tolist()))
 
 
-def _allocated(there: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int64]:
+def allocated(there: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int64]:
     """How many of each call: one each, then one by one where the share drawn lags most behind `LIKELIHOOD`."""
     chosen = np.zeros(5, int)
     aim = np.array(LIKELIHOOD) * there
+    aim[0] = min(aim[0], MOST_OTHER / (1 - MOST_OTHER) * aim[1:].sum()) if aim[1:].any() else aim[0]
     for _ in range(min(max(number, 0), int(there.sum()))):
         lag = np.where(chosen < there, np.where(chosen == 0, 1e9, 1) * aim / (chosen + 0.5), -1)
         chosen[int(lag.argmax())] += 1
@@ -76,10 +80,11 @@ class Agreement:
 
 
 def agreement(table: npt.ArrayLike) -> Agreement | None:
-    """Cohen's κ (Educ. Psychol. Meas. 20, 1960, 37) with the interval of Fleiss, Cohen and Everitt (Psychol. Bull. 72, 1969, 323).
+    """Cohen's κ (Educ. Psychol. Meas. 20, 1960, 37) with its interval.
 
-    Where the observers agree on all, that interval has no width: Wilson's lower end of the agreement stands for it.
-    None without any track, or where both observers always gave one and the same label.
+    The variance is that of Fleiss, Cohen and Everitt (Psychol. Bull. 72, 1969, 323). Where the observers agree on all,
+    it is 0; Wilson's lower end of the agreement stands for the interval's then. None without any track, or where both
+    observers gave one and the same label to all.
 
     Parameters
     ----------

@@ -14,9 +14,9 @@ WORTH = 8.0
 def design_effect(yes: npt.ArrayLike, judged: npt.ArrayLike) -> float:
     """By which fields widen the variance of the fraction of yes, at least 1.
 
-    The variance of the ratio Σ yes / Σ judged between fields, by linearisation (Cochran, Sampling Techniques, 1977, equation
-    6.13; Kish 1965, section 5.4), over that of as many independent tracks. Few fields say little of it: their value is
-    averaged with that of `CORRELATION`, as if that came from `WORTH` fields.
+    The variance of the ratio Σ yes / Σ judged between fields, by linearisation (Cochran, Sampling Techniques, 1977,
+    chapter 6; Kish, Survey Sampling, 1965), over that of as many independent tracks. Few fields say little of it: their
+    value is averaged with that of `CORRELATION`, as if that came from `WORTH` fields.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The fraction of a session: as counted, corrected, and with its interval, from tracks, labels and the bundle's confusion.
+"""The fraction of a session: as counted, corrected, and with its interval.
 
 Of the particles whose stacking is resolved, in a stated range of sizes, the share that holds at least one planar fault.
 """
@@ -16,14 +16,14 @@ from monitor.statistics.posterior import Posterior, mixture, posterior
 
 Array = npt.NDArray[np.float64]
 
-CONDITIONS = (100.0, 15.0)
-"""Particles that a row of the confusion is worth at most beside labelled tracks of the session: where its conditions are
-like the bundle's, and where they are not. The rates of a session differ from the bundle's as Dirichlet draws of this
-concentration would, however many particles the bundle was measured on: a power prior (Ibrahim and Chen, Stat. Sci. 15,
-2000, 46) of weight c / (c + particles)."""
-LIKELY = (0.8, 0.2)
-"""Of the two, before the session is seen; calls and labels move it. A robust mixture prior (Schmidli et al., Biometrics 70,
-2014, 1023): the bundle counts for much until the session contradicts it."""
+CONDITIONS = (80.0, 15.0)
+"""Particles that a row of the confusion is worth at most beside labelled tracks of the session: where its conditions
+are like the bundle's, and where they are not. The rates of a session differ from the bundle's as Dirichlet draws of
+this concentration would, however many particles the bundle was measured on: a power prior (Ibrahim and Chen, Stat.
+Sci. 15, 2000, 46) of weight c / (c + particles)."""
+LIKELY = (0.7, 0.3)
+"""Of the two, before the session is seen; calls and labels move it. A robust mixture prior (Schmidli et al.,
+Biometrics 70, 2014, 1023): the bundle counts for much until the session contradicts it."""
 ENOUGH_LABELS = 20
 """Labels without which a session unlike the training, or a bundle without confusion, gets no interval."""
 LARGEST_MISFIT = 16.0
@@ -31,7 +31,7 @@ LARGEST_MISFIT = 16.0
 SHARES = (0.5, 0.5, 0.5)
 """Dirichlet parameters of the shares of `TRUE`: Jeffreys' for the fraction."""
 
-#: What is assumed of the rows before any bundle or label: a call is more often right than wrong. Worth 2 particles a row.
+#: What is assumed of the rows before any bundle or label: a call is right more often than wrong. Worth 2 particles.
 WEAKEST = np.array([[1.0, 0.2, 0.3, 0.2, 0.3], [0.3, 0.7, 0.5, 0.2, 0.3], [0.3, 0.2, 0.3, 0.7, 0.5]])
 
 
@@ -64,6 +64,7 @@ def estimate(
     *,
     unlike_training: bool = False,
     shares: tuple[float, float, float] = SHARES,
+    elsewhere: npt.ArrayLike | None = None,
 ) -> Estimate:
     """The fraction with its interval; the same every time for the same arguments, in about 10 ms.
 
@@ -74,46 +75,54 @@ def estimate(
     confusion
         Of the bundle; None where it has none.
     labels
-        (3, 5) audited tracks by `TRUE` and `CALLED`. Which tracks are labelled may depend on their call, not on anything
-        else that tells of their truth: a correction that somebody made because the call looked wrong is no label.
+        (3, 5) audited tracks by `TRUE` and `CALLED`. Which tracks are labelled may depend on their call, not on
+        anything else that tells of their truth: a correction that somebody made because the call looked wrong is no
+        label.
     design_effect
         By which fields make the tracks worth less than as many independent ones; see `design_effect`.
     unlike_training
         The frames are unlike the bundle's training.
     shares
         Dirichlet parameters of the shares of `TRUE`.
+    elsewhere
+        (3, 5) labels of other tracks, which tell how the classifier errs, but not of these tracks' fraction.
     """
-    unlabelled, labelled = _checked(counts, labels, design_effect)
+    unlabelled, labelled = checked(counts, labels, design_effect)
     every = unlabelled + labelled.sum(axis=0)
     judged, number = float(every[1:].sum()), round(float(labelled.sum()))
     counted = float(every[3:].sum() / judged) if judged > 0 else None
 
-    def result(
-        corrected: float | None,
-        interval: tuple[float, float] | None,
-        sequence: tuple[float, float] | None,
-        reason: str | None,
-    ) -> Estimate:
-        return Estimate(
-            counted, corrected, interval, sequence, judged, judged / design_effect, number, reason
-        )
-
-    if judged == 0 and not number:
-        return result(None, None, None, "no track is called yes or no yet")
-    if number < ENOUGH_LABELS and confusion is None:
-        return result(None, None, None, f"the bundle has no confusion matrix: {_ask(number)}")
-    if number < ENOUGH_LABELS and unlike_training:
-        return result(None, None, None, f"these frames are unlike the training: {_ask(number)}")
+    given = counted, judged, judged / design_effect, number
+    reason = _silent(judged, number, confusion, unlike_training)
+    if reason is not None:
+        return _without(*given, reason)
     rows, weights = prior_rows(confusion, unlike_training)
+    if elsewhere is not None:
+        rows = rows + np.asarray(elsewhere, np.float64)
     found = posterior_of(
         unlabelled[None], labelled[None], rows[None], weights, np.array([design_effect]), np.array([shares])
     )
-    if number < ENOUGH_LABELS and found.misfit[0] > LARGEST_MISFIT:
-        return result(
-            None, None, None, f"the calls are unlike those that the bundle was measured on: {_ask(number)}"
-        )
+    if not enough_known(found, number)[0]:
+        why = "the calls are unlike those that the bundle was measured on"
+        return _without(*given, f"{why}: {ask(number)}")
     low, middle, high = (float(found.quantile(p)[0]) for p in ((1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2))
-    return result(middle, (low, high), confidence_sequence(found)[0], None)
+    sequence = confidence_sequence(found)[0]
+    return Estimate(counted, middle, (low, high), sequence, judged, judged / design_effect, number, None)
+
+
+def _silent(judged: float, labels: int, confusion: Confusion | None, unlike_training: bool) -> str | None:
+    """Why nothing can be said before anything is computed."""
+    if judged == 0 and not labels:
+        return "no track is called yes or no yet"
+    if labels < ENOUGH_LABELS and confusion is None:
+        return f"the bundle has no confusion matrix: {ask(labels)}"
+    if labels < ENOUGH_LABELS and unlike_training:
+        return f"these frames are unlike the training: {ask(labels)}"
+    return None
+
+
+def _without(counted: float | None, n: float, effective_n: float, labels: int, reason: str) -> Estimate:
+    return Estimate(counted, None, None, None, n, effective_n, labels, reason)
 
 
 def prior_rows(confusion: Confusion | None, unlike_training: bool = False) -> tuple[Array, Array]:
@@ -135,7 +144,7 @@ def posterior_of(
     """The posterior of B sessions, their counts deflated by the design effect of each.
 
     Labelled tracks are fewer in a field, so their own effect is smaller: 1 + (effect − 1) × the share labelled, for an
-    effect is 1 + (tracks a field − 1) × correlation (Kish, Survey Sampling, 1965, section 5.4).
+    effect is 1 + (tracks a field − 1) × correlation (Kish, Survey Sampling, 1965).
 
     Parameters
     ----------
@@ -152,16 +161,21 @@ def posterior_of(
     given = unlabelled / effect[:, None], labelled / of_labels[:, None, None]
     counts, labels = (np.repeat(a, len(weights), axis=0) for a in given)
     parts = posterior(counts, labels, rows.reshape(-1, 3, 5), np.repeat(shares, len(weights), axis=0))
-    return mixture(parts, weights)
+    return mixture(parts, weights, shares)
+
+
+def enough_known(found: Posterior, labels: float | Array) -> npt.NDArray[np.bool_]:
+    """(B,) whether the calls are such as the bundle's rates could give, or there are labels enough to do without."""
+    return np.asarray((found.misfit <= LARGEST_MISFIT) | (labels >= ENOUGH_LABELS))
 
 
 def confidence_sequence(found: Posterior, level: float = LEVEL) -> list[tuple[float, float]]:
     """Where the posterior is above (1 − level) × the prior, for each session: valid at every look.
 
-    Prior over posterior at the true fraction is the ratio of a mixture's likelihood to the truth's, a martingale from 1;
-    it ever exceeds 1 / (1 − level) with probability 1 − level at most (Ville's inequality). This is the method of mixtures
-    (Robbins, Ann. Math. Stat. 41, 1970, 1397; Howard et al., Ann. Stat. 49, 2021, 1055) in the form of Waudby-Smith and
-    Ramdas (NeurIPS 33, 2020, theorem 2; their J. R. Stat. Soc. B 86, 2024, 1 has the wider family).
+    Prior over posterior at the true fraction is the ratio of a mixture's likelihood to the truth's, a martingale from
+    1; it ever exceeds 1 / (1 − level) with probability 1 − level at most (Ville's inequality). This is the method of
+    mixtures (Robbins, Ann. Math. Stat. 41, 1970, 1397; Howard et al., Ann. Stat. 49, 2021, 1055) in the form of
+    Waudby-Smith and Ramdas (NeurIPS 33, 2020; their J. R. Stat. Soc. B 86, 2024, 1 has the wider family).
     """
     evidence = found.log_density - found.log_prior - np.log(1 - level)
     result = []
@@ -179,9 +193,14 @@ def confidence_sequence(found: Posterior, level: float = LEVEL) -> list[tuple[fl
     return result
 
 
-def _checked(
-    counts: npt.ArrayLike, labels: npt.ArrayLike | None, design_effect: float
-) -> tuple[Array, Array]:
+def checked(counts: npt.ArrayLike, labels: npt.ArrayLike | None, design_effect: float) -> tuple[Array, Array]:
+    """Counts (5,) and labels (3, 5) as arrays.
+
+    Raises
+    ------
+    ValueError
+        Where they have another shape, are negative or no numbers, or the design effect is below 1.
+    """
     unlabelled = np.asarray(counts, np.float64)
     labelled = np.zeros((3, 5)) if labels is None else np.asarray(labels, np.float64)
     if unlabelled.shape != (5,) or labelled.shape != (3, 5):
@@ -193,5 +212,6 @@ def _checked(
     return unlabelled, labelled
 
 
-def _ask(labels: int) -> str:
+def ask(labels: int) -> str:
+    """What to ask the operator for, with so many labels there."""
     return f"audit {ENOUGH_LABELS - labels} tracks"

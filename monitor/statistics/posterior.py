@@ -7,7 +7,7 @@ by both, with θ_t C_tc. The rows of C have Dirichlet priors, θ too. This is th
 Assoc. 65, 1970, 1350). Where they draw samples (Gibbs), Laplace's method is used here.
 
 The density of logit φ, φ = θ_yes / (θ_no + θ_yes), is found on a grid; at each point everything else is integrated by
-Laplace's method (Tierney and Kadane, J. Am. Stat. Assoc. 81, 1986, 82, equation 4.1). A Dirichlet row is a row of gamma
+Laplace's method (Tierney and Kadane, J. Am. Stat. Assoc. 81, 1986, 82). A Dirichlet row is a row of gamma
 variables over their sum; their 15 logarithms x and ψ = logit θ_other are the coordinates, so that the mode is inside.
 """
 
@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float64]
 WIDEST = 14.7
 """Of logit φ: fractions below 4e-7 and above 1 − 4e-7 are not told apart."""
 POINTS, LAST_POINTS = 13, 25
-"""Of the grid: first over everything, then closer and closer to where the density is; and of the last, which is drawn."""
+"""Of the grid: first over everything, then closer and closer to where the density is; and of the last one."""
 CLOSER = 4
 """So many grids at most before the last."""
 STEPS = 12
@@ -34,6 +34,9 @@ SETTLED = 0.02
 """No further step where the last one promised a rise of the log density by less."""
 DEEP = 14.0
 """Densities below exp(−DEEP) of the highest are left out."""
+LEAST = 0.2
+"""Of the eigenvalues of the information relative to the prior's. Where the modes divide in two, one of them falls to 0,
+and Laplace's integral would be far too large; the prior keeps the true one small."""
 LONGEST_STEP = 2.0
 """In x and ψ."""
 MIXED_POINTS = 361
@@ -88,13 +91,14 @@ def posterior(counts: Array, labels: Array, prior: Array, shares: Array) -> Post
     counts = counts * np.minimum(1, MOST / np.maximum(counts.sum(axis=1, keepdims=True), 1))
     given = counts, prior + labels, shares + labels.sum(axis=2)
     grid = np.tile(np.linspace(-WIDEST, WIDEST, POINTS), (len(counts), 1))
-    modes = _climb(_begin(grid, *given))
+    modes = _climb(_begin(grid, *given), POINTS)
+    height = modes.log_integral().reshape(grid.shape)
     for _ in range(CLOSER):
-        height = modes.log_integral().reshape(grid.shape)
         if (height > height.max(axis=1, keepdims=True) - DEEP).sum(axis=1).min() > POINTS // 2:
             break
         grid, modes = _closer(grid, height, modes, POINTS)
-    grid, modes = _closer(grid, modes.log_integral().reshape(grid.shape), modes, LAST_POINTS)
+        height = modes.log_integral().reshape(grid.shape)
+    grid, modes = _closer(grid, height, modes, LAST_POINTS)
     height = modes.log_integral().reshape(grid.shape)
     best = height.argmax(axis=1) + LAST_POINTS * np.arange(len(grid))
     logit, log_density, log_area = _smooth(grid, height)
@@ -109,7 +113,7 @@ def posterior(counts: Array, labels: Array, prior: Array, shares: Array) -> Post
     )
 
 
-def mixture(parts: Posterior, weights: Array) -> Posterior:
+def mixture(parts: Posterior, weights: Array, shares: Array) -> Posterior:
     """One posterior of each session under a mixture of M priors, which differ in the rows of the confusion alone.
 
     Parameters
@@ -118,6 +122,8 @@ def mixture(parts: Posterior, weights: Array) -> Posterior:
         Of B x M sessions, the M priors of one session in succession.
     weights
         (M,) of the priors. The posterior's are these times the evidence.
+    shares
+        (B, 3) Dirichlet parameters of the shares of the truths.
     """
     m = len(weights)
     if m == 1:
@@ -132,21 +138,16 @@ def mixture(parts: Posterior, weights: Array) -> Posterior:
     density = np.empty((sessions, m, MIXED_POINTS))
     for i, (x, known) in enumerate(zip(parts.logit, parts.log_density, strict=True)):
         density[i // m, i % m] = log_weight[i] + np.interp(logit[i // m], x, known, -4 * DEEP, -4 * DEEP)
-    prior = [
-        np.interp(x, a, b)
-        for x, a, b in zip(
-            logit, ends.reshape(sessions, -1), parts.log_prior.reshape(sessions, -1), strict=True
-        )
-    ]
     log_density = np.logaddexp.reduce(density, axis=1)
     misfit = parts.misfit.reshape(sessions, m).min(axis=1)
+    log_prior = log_beta(logit, shares[:, 2:], shares[:, 1:2])
     return Posterior(
-        logit, log_density, np.array(prior), parts.truth_of_call[best], misfit, parts.log_evidence[best]
+        logit, log_density, log_prior, parts.truth_of_call[best], misfit, parts.log_evidence[best]
     )
 
 
 def _smooth(grid: Array, height: Array, points: int = 241) -> tuple[Array, Array, Array]:
-    """The log density between the points of the grid by cubic splines, normalised, and the log of what it was divided by."""
+    """The normalised log density between the points by cubic splines, and the log of what it was divided by."""
     top = height.max(axis=1, keepdims=True)
     fine = grid[:, :1] + (grid[:, -1:] - grid[:, :1]) * np.linspace(0, 1, points)
     height = np.maximum(height - top, -4 * DEEP)
@@ -180,24 +181,30 @@ def _closer(grid: Array, height: Array, modes: _Modes, points: int) -> tuple[Arr
     psi = modes.psi[flat] + part_ * (modes.psi[flat + 1] - modes.psi[flat])
     closer = grid[session, left] + part * (grid[session, left + 1] - grid[session, left])
     given = modes.u[flat], modes.rows[flat], modes.truths[flat]
-    return closer, _climb(_Modes(x, psi, np.asarray(expit(closer.ravel())), *given))
+    return closer, _climb(_Modes(x, psi, np.asarray(expit(closer.ravel())), *given), points)
 
 
-def _climb(now: _Modes) -> _Modes:
-    """The modes, by Newton's steps; a step that leads downhill is not made, and the next one is more careful."""
-    caution = np.full(len(now.psi), 0.1)
+def _climb(now: _Modes, points: int) -> _Modes:
+    """The modes, by Newton's steps; a step that leads downhill is not made, and the next one is more careful.
+
+    A point takes no further step when it is settled, or so far below the highest of its session's `points` that it is
+    of no account.
+    """
+    x, psi, caution = now.x.copy(), now.psi.copy(), np.full(len(now.psi), 0.1)
+    height = now.at_phi()
+    moving, part = np.arange(len(psi)), now
     for _ in range(STEPS):
-        then, promised = now.moved(caution)
-        better = then.height >= now.height - 1e-9 * np.abs(now.height)
-        caution = np.where(better, 0.1 * caution, np.minimum(1, 4 * caution + 0.1))
-        if better.all():
-            now = then
-        else:
-            x = np.where(better[:, None, None], then.x, now.x)
-            now = _Modes(x, np.where(better, then.psi, now.psi), now.phi, now.u, now.rows, now.truths)
-        if promised.max() < SETTLED:
+        then, promised = part.moved(caution[moving])
+        better = then.height >= part.height - 1e-9 * np.abs(part.height)
+        caution[moving] = np.where(better, 0.1 * caution[moving], np.minimum(1, 4 * caution[moving] + 0.1))
+        x[moving[better]], psi[moving[better]] = then.x[better], then.psi[better]
+        height[moving[better]] = then.at_phi()[better]
+        top = np.repeat(height.reshape(-1, points).max(axis=1), points)[moving]
+        moving = moving[(promised > SETTLED) & (height[moving] + promised > top - 2 * DEEP)]
+        if not len(moving):
             break
-    return now
+        part = _Modes(x[moving], psi[moving], *(a[moving] for a in (now.phi, now.u, now.rows, now.truths)))
+    return _Modes(x, psi, now.phi, now.u, now.rows, now.truths)
 
 
 def _begin(grid: Array, counts: Array, rows: Array, truths: Array, steps: int = 6) -> _Modes:
@@ -241,7 +248,7 @@ class _Modes:
         )
 
     def moved(self, caution: Array) -> tuple[_Modes, Array]:
-        """A step by Newton's method (caution 0) to the step of expectation and maximisation (1); the rise it promises."""
+        """A step, Newton's (caution 0) to that of expectation and maximisation (1), and the rise it promises."""
         gradient, information = self._local(caution)
         step = np.linalg.solve(information, gradient[:, :, None])[:, :, 0]
         promised = np.abs((step * gradient).sum(axis=1))
@@ -253,10 +260,18 @@ class _Modes:
     def log_integral(self) -> Array:
         """(P,) log density of logit φ up to a constant."""
         _, information = self._local(np.zeros(len(self.psi)))
-        sign, log_det = np.linalg.slogdet(information)
-        log_det = np.where(sign > 0, log_det, np.inf)  # no maximum found here: far from where the density is
+        beside = np.empty((len(self.psi), 16))
+        beside[:, :15] = self.gamma.reshape(-1, 15)
+        beside[:, 15] = self.other * (1 - self.other) * self.truths.sum(axis=1)
+        relative = information / np.sqrt(beside[:, :, None] * beside[:, None, :])
+        values = np.maximum(np.linalg.eigvalsh(relative), LEAST)
+        log_det = np.log(values).sum(axis=1) + np.log(beside).sum(axis=1)
+        return np.asarray(self.at_phi() - 0.5 * log_det)
+
+    def at_phi(self) -> Array:
+        """(P,) height with what φ itself adds."""
         fraction = self.truths[:, 2] * np.log(self.phi) + self.truths[:, 1] * np.log1p(-self.phi)
-        return np.asarray(self.height + fraction - 0.5 * log_det)
+        return np.asarray(self.height + fraction)
 
     def misfit(self) -> Array:
         """(P,) see `Posterior.misfit`."""

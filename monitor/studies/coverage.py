@@ -1,8 +1,8 @@
 """How often the intervals of the fraction cover the truth: `python -m monitor.studies.coverage`.
 
-Sessions are drawn from a confusion matrix: fields of tracks, the truth of each, its call, audits. The bundle's own sample
-is drawn anew for every session, so that what it does not know of its rates is in the figures. The estimate sees what it
-would see in a session: calls by field, labels, and the drawn confusion.
+Sessions are drawn from a confusion matrix: fields of tracks, the truth of each, its call, audits. The bundle's own
+sample is drawn anew for every session, so that what it does not know of its rates is in the figures. The estimate
+sees what it would see in a session: calls by field, labels, and the drawn confusion.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from monitor.statistics.audit import draw
 from monitor.statistics.confusion import Confusion
 from monitor.statistics.design import design_effect
 from monitor.statistics.estimate import (
-    ENOUGH_LABELS,
-    LARGEST_MISFIT,
     SHARES,
     confidence_sequence,
+    enough_known,
     posterior_of,
     prior_rows,
 )
+from monitor.statistics.strata import by_stratum
 
 Array = npt.NDArray[np.float64]
 
-#: Particles by truth and call, held out: the first shipped bundle that recorded them (rounded), and its overview microscope.
+#: Particles by truth and call that a shipped bundle never saw (rounded), and those of its overview microscope alone.
 TRAINING = np.array([[687, 4, 6, 13, 8], [28, 62, 24, 5, 15], [29, 18, 11, 102, 23]], float)
 OVERVIEW = np.array([[264, 0.5, 2.5, 1.5, 2], [10.5, 8.5, 3, 1, 0.5], [10, 1, 5, 20, 8]], float)
 ANOTHER = 60.0
@@ -144,8 +144,7 @@ def judge(sessions: Sessions, fields: int, labels: int, seed: int) -> Figures:
     rows, weights = np.array([rows for rows, _ in priors]), priors[0][1]
     found = posterior_of(np.array(counts), np.array(labelled), rows, weights, np.array(effects), shares)
     interval = np.stack([found.quantile(0.025), found.quantile(0.975)], axis=1)
-    given = (found.misfit <= LARGEST_MISFIT) | (labels >= ENOUGH_LABELS)
-    return Figures(interval, np.array(confidence_sequence(found)), given)
+    return Figures(interval, np.array(confidence_sequence(found)), enough_known(found, labels))
 
 
 def _hit(ends: Array, fraction: float) -> npt.NDArray[np.bool_]:
@@ -186,6 +185,31 @@ def every_look(scenario: Scenario, fraction: float, sessions: int, seed: int) ->
     return f" {sequence:.3f} ({interval:.3f}) |"
 
 
+def by_sizes(scenario: Scenario, fraction: float, sessions: int, seed: int) -> str:
+    """Cells of the table for three sizes with half, one, and one and a half times the fraction: coverages, width.
+
+    The sizes have a half, a third and a sixth of the tracks of a session.
+    """
+    rng = np.random.default_rng([seed, 9, round(1000 * fraction)])
+    truths = fraction * np.array([0.5, 1.0, 1.5])
+    hits, widths = [], []
+    for _ in range(sessions):
+        tables, labelled = np.zeros((3, 5)), np.zeros((3, 3, 5))
+        for size, (fields, true) in enumerate(zip((12, 8, 4), truths.tolist(), strict=True)):
+            drawn = simulate(scenario, true, 1, rng)
+            bundle = Confusion(drawn.bundle[0])
+            called, truth = drawn.called[0, :fields].ravel(), drawn.truth[0, :fields].ravel()
+            number = round(scenario.labels * fields / 24)
+            chosen = list(draw(called, np.zeros(len(called), bool), number, seed).tracks)
+            np.add.at(labelled[size], (truth[chosen], called[chosen]), 1)
+            tables[size] = np.bincount(called, minlength=5) - labelled[size].sum(axis=0)
+        found = [one.interval for one in by_stratum(tables, bundle, labelled)]
+        hits.append([e is None or e[0] <= t <= e[1] for e, t in zip(found, truths.tolist(), strict=True)])
+        widths.append([np.nan if e is None else e[1] - e[0] for e in found])
+    each = ", ".join(f"{share:.3f}" for share in np.mean(hits, axis=0))
+    return f" {each} ({np.nanmean(widths):.2f}) |"
+
+
 def scenarios() -> list[Scenario]:
     """Those of the first table."""
     start = Scenario()
@@ -195,10 +219,10 @@ def scenarios() -> list[Scenario]:
         replace(start, correlation=0.1),
         replace(start, sightings=5, others=4, correlation=0.1),
         *(replace(start, labels=n) for n in (20, 50, 100)),
-        *(replace(start, others=4, labels=n) for n in (20, 50, 100)),
+        replace(start, others=4, labels=50),
         *(replace(start, rates="another", labels=n) for n in (0, 20, 50, 100)),
         *(replace(start, rates="overview", labels=n) for n in (0, 20, 50, 100)),
-        *(replace(start, rates="overview", others=4, labels=n) for n in (0, 50)),
+        replace(start, rates="overview", others=4, labels=50),
     ]
 
 
@@ -209,28 +233,33 @@ def watched() -> list[Scenario]:
 
 
 HEAD = "| rates | other:scored | sightings | correlation | labels |" + "".join(f" {t:.0%} |" for t in TRUTHS)
-RULE = "|---|" * 1 + "---|" * (4 + len(TRUTHS))
+RULE = "|" + "---|" * (5 + len(TRUTHS))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print both tables in Markdown."""
+    """Print the tables in Markdown: one look, every look, by size; 0 sessions leave a table out."""
     parser = argparse.ArgumentParser(
         prog="python -m monitor.studies.coverage", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--sessions", type=int, default=2000, metavar="N", help="of each cell (2000)")
     parser.add_argument(
-        "--looked-at", type=int, metavar="N", help="of each cell of the second table (as --sessions)"
+        "--sessions", type=int, default=2000, metavar="N", help="of each cell of the first table (2000)"
+    )
+    parser.add_argument(
+        "--looked-at", type=int, default=2000, metavar="N", help="the same of the second table (2000)"
+    )
+    parser.add_argument(
+        "--by-size", type=int, default=500, metavar="N", help="the same of the third table (500)"
     )
     parser.add_argument("--seed", type=int, default=20261128, metavar="S", help="everything follows from it")
     options = parser.parse_args(arguments)
-    looked_at = options.sessions if options.looked_at is None else options.looked_at
-    with tqdm(total=(len(scenarios()) + len(watched())) * len(TRUTHS), unit="cell", disable=None) as bar:
-        for table, rows, number in (
-            (one_look, scenarios(), options.sessions),
-            (every_look, watched(), looked_at),
-        ):
-            if not number:
-                continue
+    tables = (
+        (one_look, scenarios(), options.sessions),
+        (every_look, watched(), options.looked_at),
+        (by_sizes, [Scenario(), Scenario(labels=50)], options.by_size),
+    )
+    asked = [table for table in tables if table[2]]
+    with tqdm(total=sum(len(rows) for _, rows, _ in asked) * len(TRUTHS), unit="cell", disable=None) as bar:
+        for table, rows, number in asked:
             tqdm.write(f"\n{HEAD}\n{RULE}")
             for scenario in rows:
                 line = scenario.title
