@@ -13,12 +13,16 @@ from bokeh.events import ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from dashboard.asking import Asking
+from dashboard.components.alarms import Alarms
+from dashboard.components.audit import AuditPanel
 from dashboard.components.counts import Counts
 from dashboard.components.fraction import Fraction
 from dashboard.components.ledger import LedgerPanel
 from dashboard.components.live_frame import LiveFrame
 from dashboard.components.pulse import Pulse
 from dashboard.components.sizes import SizeHistogram
+from dashboard.crops import Crops
 from dashboard.sessions import SessionList
 from dashboard.snapshot import Snapshot
 from dashboard.style import TEMPLATES, THEME, name_all
@@ -35,17 +39,29 @@ Clock = Callable[[], float]
 class SessionPage:
     """All components of one viewer over one session."""
 
-    def __init__(self, view: RecordView, *, address: str, clock: Clock = time.time) -> None:
+    def __init__(self, view: RecordView, *, name: str | None = None, clock: Clock = time.time) -> None:
+        """
+        Parameters
+        ----------
+        name : of the session in the folder that is served; None: it is the only one.
+        """
         self._view = view
         self._clock = clock
         self._seen: Snapshot | None = None
+        self.asking = Asking(view, clock)
         self.pulse = Pulse()
-        self.frame = LiveFrame(view, address)
-        self.fraction = Fraction()
+        self.frame = LiveFrame(view, picture_address("preview", "jpg", name))
+        self.fraction = Fraction(view.goal)
         self.counts = Counts()
         self.sizes = SizeHistogram()
+        self.alarms = Alarms(self.asking)
+        self.audit = AuditPanel(view, self.asking, picture_address("crop", "png", name))
         self.ledger = LedgerPanel()
-        parts = (self.pulse, self.frame, self.fraction, self.counts, self.sizes, self.ledger)
+        # Only what hangs on a root belongs to a Document and reaches the browser.
+        self.audit.root.tags = [self.asking.source]
+        parts = (
+            self.pulse, self.frame, self.fraction, self.counts, self.sizes, self.alarms, self.audit, self.ledger,
+        )  # fmt: skip
         self.roots: list[Any] = [part.root for part in parts]
         self.tick()
 
@@ -55,6 +71,8 @@ class SessionPage:
         # What looked like a session to come may turn out to be a folder of sessions: then it is another page.
         elsewhere = not snapshot.exists and find_session(self._view.directory, None) is None
         self.pulse.update(snapshot, now, reload=elsewhere)  # silence is news too
+        self.fraction.tick()
+        self.asking.tick()
         if snapshot is self._seen:
             return
         self._seen = snapshot
@@ -62,6 +80,8 @@ class SessionPage:
         self.fraction.update(snapshot)
         self.counts.update(snapshot)
         self.sizes.update(snapshot)
+        self.alarms.update(snapshot, now)
+        self.audit.update(snapshot)
         self.ledger.update(snapshot, now)
 
 
@@ -70,6 +90,7 @@ class Views:
 
     def __init__(self) -> None:
         self._views: dict[Path, tuple[RecordView, int]] = {}
+        self.crops = Crops()
 
     def acquire(self, directory: Path) -> RecordView:
         view, users = self._views.get(directory) or (RecordView(directory), 0)
@@ -88,10 +109,10 @@ class Views:
 
 
 def session_document(
-    doc: Any, views: Views, directory: Path, *, address: str, clock: Clock = time.time
+    doc: Any, views: Views, directory: Path, *, name: str | None = None, clock: Clock = time.time
 ) -> None:
     """Fill a Document with the page of the session in `directory`."""
-    page = SessionPage(views.acquire(directory), address=address, clock=clock)
+    page = SessionPage(views.acquire(directory), name=name, clock=clock)
     doc.on_session_destroyed(lambda _context: views.release(directory))
     source = page.pulse.source
     _furnish(doc, page.roots, "session.html", directory.name)
@@ -128,10 +149,10 @@ def sessions_in(directory: Path) -> list[Path]:
         return []
 
 
-def preview_address(name: str | None) -> str:
-    """Where a browser finds the previews of the session called `name` (None: the only one)."""
+def picture_address(kind: str, ending: str, name: str | None) -> str:
+    """Where a browser finds pictures (`preview`, `crop`) of the session called `name` (None: the only one)."""
     which = "" if name is None else f"&session={quote(name, safe='').replace('{', '%7B')}"
-    return f"/preview/{{id}}.jpg?v={{stamp}}{which}"
+    return f"/{kind}/{{id}}.{ending}?v={{stamp}}{which}"
 
 
 def _furnish(doc: Any, roots: list[Any], template: str, title: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,33 @@ class PreviewHandler(ViewHandler):
         self.write(jpeg)
 
 
+class CropHandler(ViewHandler):
+    """`/crop/<particle number>.png`: a particle that is to be labelled, out of its frame's file or its preview."""
+
+    async def get(self, number: str) -> None:
+        session = self.asked_session()
+        view = self.views.acquire(session)
+        try:
+            sighting = view.sighting(int(number))
+            preview = None if sighting is None else view.preview(sighting.frame_id)
+        except sqlite3.Error as error:
+            raise HTTPError(503, f"the record can't be read just now: {error}") from error
+        finally:
+            self.views.release(session)
+        if sighting is None:
+            raise HTTPError(404)
+        png = await asyncio.to_thread(  # reading a file may take long
+            self.views.crops.png, session, sighting, None if preview is None else preview[0]
+        )
+        if png is None:
+            raise HTTPError(404)
+        self.set_header(
+            "Cache-Control", "private, no-cache"
+        )  # the file may go, and the preview take its place
+        self.set_header("Content-Type", "image/png")
+        self.write(png)
+
+
 class HealthHandler(ViewHandler):
     """`/health`: the server is there; a page that lost it asks this until it may load itself anew."""
 
@@ -108,5 +136,6 @@ class HealthHandler(ViewHandler):
 #: Pattern and handler of every route that is not a page.
 EXTRA_ROUTES: dict[str, type[ViewHandler]] = {
     r"/preview/([0-9]{1,15})\.jpg": PreviewHandler,
+    r"/crop/([0-9]{1,15})\.png": CropHandler,
     r"/health": HealthHandler,
 }

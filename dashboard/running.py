@@ -31,7 +31,7 @@ SIZE_CHUNK = 50_000
 
 _FIGURES = "frame_id, position, at, n_empty, n_null, n_no, n_yes, counted, corrected, low, high"
 #: What version 4 of the record added.
-_TRACKS = "t_empty, t_null, t_no, t_yes, effective"
+_TRACKS = "t_empty, t_null, t_no, t_yes, effective, always_low, always_high, labels, reason"
 
 
 class SeriesReader:
@@ -68,12 +68,15 @@ class SeriesReader:
             (seen, step),
         )
         rows = self._kept if self._kept and self._kept[-1] == last else [*self._kept, last]
-        table = np.array([(row[1], row[2], *row[7:11]) for row in rows], dtype=np.float64)  # NULL becomes NaN
-        self._series = Series(*np.ascontiguousarray(table.T))
+        self._series = _series(rows)
         tracks = None if last[11] is None else last[11:15]
         _, position, at = last[:3]
         counted, corrected, low, high = last[7:11]
-        self._figures = Figures(position, at, last[3:7], counted, corrected, low, high, tracks, last[15])
+        effective, always_low, always_high, labels, reason = last[15:20]
+        self._figures = Figures(
+            position, at, last[3:7], counted, corrected, low, high, tracks, effective, always_low, always_high,
+            labels or 0, reason,
+        )  # fmt: skip
         self._last = last
         return self._series, self._figures
 
@@ -83,6 +86,16 @@ def figure_columns(db: sqlite3.Connection) -> str:
     names = {row[1] for row in db.execute("PRAGMA table_info(statistics)")}
     added = ", ".join(name if name in names else f"NULL AS {name}" for name in _TRACKS.split(", "))
     return f"{_FIGURES}, {added}"
+
+
+def _series(rows: list[tuple[Any, ...]]) -> Series:
+    """The course; of frames that were settled together only the last has an estimate, so the one before goes on."""
+    # NULL becomes NaN
+    table = np.array([(row[1], row[2], *row[7:11], *row[16:18]) for row in rows], dtype=np.float64)
+    together = np.array([row[8] is None and row[19] is None and row[11] is not None for row in rows])
+    before = np.maximum.accumulate(np.where(together, 0, np.arange(len(rows))))
+    table[:, 3:] = table[before, 3:]
+    return Series(*np.ascontiguousarray(table.T))
 
 
 class SizesReader:

@@ -1,4 +1,4 @@
-"""The web server of the page: one process that reads records and writes none."""
+"""The web server of the page: one process that reads records, and writes into them what viewers ask, nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 from tornado.routing import Rule, RuleRouter
 
-from dashboard.page import Clock, Views, find_session, list_document, preview_address, session_document
+from dashboard.page import Clock, Views, find_session, list_document, session_document
 from dashboard.routes import EXTRA_ROUTES, FromThisPage, refusal
 from monitor.errors import InputError
 
@@ -111,7 +111,7 @@ class DashboardServer:
             if session is None:
                 list_document(doc, self.directory, clock=clock)
             else:
-                session_document(doc, self.views, session, address=preview_address(None), clock=clock)
+                session_document(doc, self.views, session, name=None, clock=clock)
 
         return modify
 
@@ -123,7 +123,7 @@ class DashboardServer:
             if session is None:
                 list_document(doc, self.directory, clock=clock)
             else:
-                session_document(doc, self.views, session, address=preview_address(name), clock=clock)
+                session_document(doc, self.views, session, name=name, clock=clock)
 
         return modify
 

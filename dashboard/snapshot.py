@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from monitor.statistics.audit import Agreement
 from monitor.statistics.fraction import Rates
 
 Floats = npt.NDArray[np.float64]
@@ -75,6 +76,13 @@ class Figures:
     """Each physical particle once; None where an older version recorded it, which followed none."""
     effective: float | None = None
     """How many independent particles the judged tracks are worth."""
+    always_low: float | None = None
+    always_high: float | None = None
+    """Ends of the confidence sequence, which holds at every look."""
+    labels: int = 0
+    """Particles that an observer labelled."""
+    reason: str | None = None
+    """Why there is no interval."""
 
     @property
     def particles(self) -> tuple[int, int, int, int]:
@@ -97,10 +105,12 @@ class Series:
     corrected: Floats
     low: Floats
     high: Floats
+    always_low: Floats
+    always_high: Floats
 
     @classmethod
     def empty(cls) -> Series:
-        return cls(*(np.empty(0) for _ in range(6)))
+        return cls(*(np.empty(0) for _ in range(8)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +151,32 @@ class BundleState:
     """How many other bundles judged earlier frames of this session."""
 
 
+@dataclass(frozen=True)
+class ShownAlarm:
+    """An alarm that is on, or that was cleared lately."""
+
+    id: int
+    kind: str
+    severity: str
+    """notice, warning or critical"""
+    cause: str
+    action: str
+    """What to do."""
+    since_frame: int | None
+    since: float | None
+    last_frame: int | None
+    frames: int
+    until: float | None
+    """When it was cleared [s since 1970 UTC]; None while it lasts."""
+    acknowledged: float | None
+    """When a person did [s since 1970 UTC]."""
+
+    @property
+    def urgent(self) -> bool:
+        """It lasts, nobody has acknowledged it, and it is more than a notice."""
+        return self.until is None and self.acknowledged is None and self.severity != "notice"
+
+
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """Everything on the page except the frame that is looked at."""
@@ -165,6 +201,10 @@ class Snapshot:
     bundle: BundleState | None = None
     newest: int | None = None
     """The last frame, in order of arrival, that is analysed."""
+    alarms: tuple[ShownAlarm, ...] = ()
+    """Those that are on, the most severe first, then those cleared lately."""
+    drawn: int = 0
+    """Particles that audits drew to be labelled."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +220,18 @@ class ShownParticle:
     rows: Floats
     cols: Floats
     """Corners of the outline, in the frame's own pixels."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a frame lies on the specimen."""
+
+    field: int
+    """Number of the field's first frame."""
+    drift_nm: float | None
+    """From the frame before; None where the stage moved."""
+    uncounted: str | None
+    """Why its particles are not counted; None: they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,3 +253,39 @@ class ShownFrame:
     particles: tuple[ShownParticle, ...]
     hidden: int
     """Particles that are not drawn, because there are too many."""
+    place: Place | None = None
+    """None while it is not settled, and in older records."""
+
+
+@dataclass(frozen=True)
+class AuditState:
+    """How far one observer is with the particles that audits drew."""
+
+    drawn: int = 0
+    done: int = 0
+    """Labelled by this observer."""
+    waiting: tuple[int, ...] = ()
+    """`particles.id` of those to come."""
+    agreement: Agreement | None = None
+    """Of the two observers who labelled most."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A particle in its frame, as an observer is asked about it: nothing in it tells what the model said."""
+
+    particle: int
+    frame_id: int
+    path: str
+    """Of the frame's file."""
+    item: int | None
+    file_size: int | None
+    file_mtime_ns: int | None
+    """Of the file that was analysed, by which another under its name is known; None where that was not kept."""
+    height: int
+    width: int
+    pixel_size_nm: float
+    bbox: tuple[int, int, int, int]
+    outline: tuple[tuple[float, float], ...]
+    """(row, column) [px]"""
+    stamp: str

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dashboard.snapshot import Pace, Snapshot
+from dashboard.snapshot import Pace, ShownAlarm, Snapshot
 from dashboard.style import clock_time, percent
 
-StateWord = Literal["waiting", "starting", "live", "quiet", "stalled", "lost", "ended", "unreadable"]
+StateWord = Literal[
+    "waiting", "starting", "live", "quiet", "stalled", "warning", "alarm", "lost", "ended", "unreadable"
+]
 
 #: Shape besides colour: what stands before the word.
 MARKS: dict[StateWord, str] = {
@@ -17,6 +19,8 @@ MARKS: dict[StateWord, str] = {
     "live": "●",
     "quiet": "▲",
     "stalled": "▲",
+    "warning": "▲",
+    "alarm": "✕",
     "lost": "✕",
     "ended": "■",
     "unreadable": "✕",
@@ -42,7 +46,29 @@ def quiet_after(pace: Pace) -> float:
 
 
 def state_of(snapshot: Snapshot, now: float) -> State:
-    """The state of the session at time `now` [s since 1970 UTC], the most urgent first."""
+    """The state of the session at time `now` [s since 1970 UTC], the most urgent first.
+
+    A critical alarm that nobody has acknowledged comes before everything but a source that is lost, a warning before
+    a session that is well or quiet.
+    """
+    state = _flow(snapshot, now)
+    urgent = [alarm for alarm in snapshot.alarms if alarm.urgent]
+    critical = [alarm for alarm in urgent if alarm.severity == "critical"]
+    if critical and state.word in ("live", "quiet", "starting", "stalled", "waiting"):
+        return State("alarm", _alarmed(critical[0], len(urgent) - 1, now))
+    if urgent and state.word in ("live", "quiet", "starting"):
+        return State("warning", _alarmed(urgent[0], len(urgent) - 1, now))
+    return state
+
+
+def _alarmed(alarm: ShownAlarm, others: int, now: float) -> str:
+    more = "" if not others else f" {others} more alarm{'s' if others > 1 else ''}."
+    since = "" if alarm.since is None else f" since {clock_time(alarm.since, now)}"
+    return f"{alarm.kind[0].upper()}{alarm.kind[1:]}{since}: {alarm.cause}{more}"
+
+
+def _flow(snapshot: Snapshot, now: float) -> State:
+    """How frames come in and results go out."""
     ledger, pace = snapshot.ledger, snapshot.pace
     if snapshot.problem is not None:
         return State("unreadable", snapshot.problem)
@@ -105,6 +131,10 @@ def status_text(snapshot: Snapshot, state: State) -> str:
             f"Stacking-fault fraction {percent(figures.corrected)} (95 % interval {percent(figures.low)} to"
             f" {percent(figures.high)}) from {figures.judged:,} judged particles."
         )
+        if figures.always_low is not None:
+            parts.append(
+                f"Valid at every look: {percent(figures.always_low)} to {percent(figures.always_high)}."
+            )
     elif figures is not None and figures.counted is not None:
         parts.append(
             f"Stacking-fault fraction as counted {percent(figures.counted)} of {figures.judged:,} judged particles."

@@ -13,11 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from dashboard import running
-from dashboard.snapshot import Figures, Ledger, ShownFrame, ShownParticle, Snapshot
+from dashboard import asked, running
+from dashboard.asked import stamp_of
+from dashboard.goals import GoalReader
+from dashboard.snapshot import (
+    AuditState,
+    Figures,
+    Ledger,
+    Place,
+    ShownFrame,
+    ShownParticle,
+    Sighting,
+    Snapshot,
+)
 from models.results import CLASSES
 from monitor.errors import NoSession
 from monitor.record.database import DATABASE, open_for_reading
+from monitor.statistics.sequence import Goal
 
 #: How long a query may wait for a lock [ms]: one loop serves every viewer, and the next tick tries again.
 _BUSY_MS = 200
@@ -53,6 +65,8 @@ class RecordView:
         self._data_version: int | None = None
         self._snapshot = Snapshot(version=0, epoch=0, directory=directory)
         self._frames: OrderedDict[int, ShownFrame] = OrderedDict()
+        self._tables: set[str] = set()
+        self._goals = GoalReader()
         self._failures = 0
 
     def close(self) -> None:
@@ -129,7 +143,7 @@ class RecordView:
         with self._reading() as db:
             query = "SELECT committed FROM results WHERE frame_id = ?"
             row = None if db is None else db.execute(query, (frame_id,)).fetchone()
-        return None if row is None else _stamp(row[0])
+        return None if row is None else stamp_of(row[0])
 
     def preview(self, frame_id: int) -> tuple[bytes, str] | None:
         """The JPEG of one frame and its stamp; None where there is none.
@@ -147,7 +161,35 @@ class RecordView:
                 if db is not None
                 else None
             )
-        return None if row is None or row[0] is None else (row[0], _stamp(row[1]))
+        return None if row is None or row[0] is None else (row[0], stamp_of(row[1]))
+
+    def place(self, frame_id: int) -> Place | None:
+        """Where a frame lies on the specimen; None while it is not settled, and in older records."""
+        with self._reading() as db:
+            known = db is not None and "places" in self._tables
+            return asked.read_place(db, frame_id) if db is not None and known else None
+
+    def audit(self, observer: str) -> AuditState:
+        """How far an observer is with what audits drew."""
+        with self._reading() as db:
+            known = db is not None and "labels" in self._tables
+            return asked.read_audit(db, observer) if db is not None and known else AuditState()
+
+    def sighting(self, particle: int) -> Sighting | None:
+        """A particle in its frame; None where there is none by that number."""
+        with self._reading() as db:
+            return None if db is None else asked.read_sighting(db, particle)
+
+    def answer(self, command: int) -> tuple[bool, str] | None:
+        """The session's answer to a command; None while it has not looked."""
+        with self._reading() as db:
+            return None if db is None else asked.read_answer(db, command)
+
+    def goal(self, half_width: float) -> Goal | None:
+        """How far the fraction is from a goal, at most some seconds old; None where particles were not followed."""
+        with self._reading() as db:
+            known = db is not None and "tracks" in self._tables and self._snapshot.figures is not None
+            return self._goals.read(db, half_width) if db is not None and known else None
 
     def _look(self) -> tuple[int, int] | None:
         try:
@@ -163,6 +205,7 @@ class RecordView:
         self._series = running.SeriesReader()
         self._sizes = running.SizesReader()
         self._ledger = running.LedgerReader()
+        self._goals = GoalReader()
         self._pending = False
         self._snapshot = Snapshot(self._snapshot.version + 1, self._snapshot.epoch + 1, self.directory)
 
@@ -170,6 +213,7 @@ class RecordView:
         version = self._snapshot.version + 1
         with _moment(db):
             meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
+            self._tables = asked.tables(db)
             series, figures = self._series.read(db)
             ledger, refusals = self._ledger.read(db)
             sizes = self._sizes.read(db, _settled_particles(ledger, figures))
@@ -191,6 +235,8 @@ class RecordView:
                 pace=running.read_pace(db),
                 bundle=running.read_bundle(db, meta.get("bundle")),
                 newest=newest,
+                alarms=asked.read_alarms(db) if "alarms" in self._tables else (),
+                drawn=asked.read_drawn(db) if "labels" in self._tables else 0,
             )
 
     @contextmanager
@@ -234,7 +280,7 @@ def _read_frame(db: sqlite3.Connection, frame_id: int) -> ShownFrame | None:
         acquired=row[5],
         arrived=row[6],
         latency_ms=row[7],
-        stamp=_stamp(row[8]),
+        stamp=stamp_of(row[8]),
         has_preview=bool(row[9]),
         quality=json.loads(row[10]),
         particles=tuple(_particle(particle) for particle in particles),
@@ -262,7 +308,3 @@ def _settled_particles(ledger: Ledger, figures: Figures | None) -> int | None:
     """How many particles there are, where the running figures have caught up with the results."""
     settled = figures is not None and figures.position == ledger.analysed
     return sum(figures.counts) if figures is not None and settled else None
-
-
-def _stamp(committed: float) -> str:
-    return f"{round(committed * 1000):x}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -21,7 +22,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from dashboard.geometry import to_page
-from dashboard.snapshot import ShownFrame, Snapshot
+from dashboard.snapshot import Place, ShownFrame, Snapshot
 from dashboard.style import (
     BACK,
     CLASS_STYLES,
@@ -95,6 +96,10 @@ class LiveFrame:
         # A file that is written again is analysed again, under its old number.
         if self.shown is not None and self._view.stamp(self.shown.id) not in (None, self.shown.stamp):
             self._show(self.shown.id)
+        # Its place is settled a little after its result.
+        if self.shown is not None and (place := self._view.place(self.shown.id)) != self.shown.place:
+            self.shown = replace(self.shown, place=place)
+            self._describe()
         if snapshot.newest == self._newest:
             return
         self._newest = snapshot.newest
@@ -140,6 +145,8 @@ class LiveFrame:
 
     def _show(self, frame_id: int | None) -> None:
         frame = None if frame_id is None else self._view.frame(frame_id)
+        if frame is not None:
+            frame = replace(frame, place=self._view.place(frame.id))
         self.shown = frame
         self.outlines.data = outline_columns(frame)
         self.picture.data = picture_columns(frame, self._address)
@@ -247,6 +254,8 @@ def caption(frame: ShownFrame | None, newest: int | None, now: float) -> str:
     past = f'<span class="past">looking back · newest is {newest:,}</span>' if newest is not None else ""
     taken, what = (frame.acquired, "taken") if frame.acquired is not None else (frame.arrived, "arrived")
     about = f"{what} {clock_time(taken, now)} · {frame.width} × {frame.height} px · {frame.pixel_size_nm:.4g} nm/px"
+    if frame.place is not None:
+        about = f"{_where(frame.place)} · {about}"
     delay = f"result after {milliseconds(frame.latency_ms)}"
     counts = Counter(particle.particle_class for particle in frame.particles)
     classes = "".join(
@@ -264,7 +273,16 @@ def caption(frame: ShownFrame | None, newest: int | None, now: float) -> str:
     )
 
 
+def _where(place: Place) -> str:
+    drift = "" if place.drift_nm is None else f" · drift {place.drift_nm:.2f} nm"
+    return f"field {place.field:,}{drift}"
+
+
 def _flags(frame: ShownFrame) -> str:
     """The quality flags of the whole frame."""
     flags = [str(name).replace("_", " ") for name, value in frame.quality.items() if value is True]
-    return "".join(f'<span class="warn">▲ {escape(flag)}</span>' for flag in flags)
+    text = "".join(f'<span class="warn">▲ {escape(flag)}</span>' for flag in flags)
+    if frame.place is not None and frame.place.uncounted is not None:
+        why = escape(frame.place.uncounted)
+        text = f'<span class="uncounted clip" title="{why}">not counted: {why}</span>{text}'
+    return text

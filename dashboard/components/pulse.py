@@ -43,6 +43,7 @@ class Pulse:
             "last_frame_at": snapshot.pace.last_committed,
             "quiet_after": quiet_after(snapshot.pace),
             "title": _title(snapshot),
+            "alarms": " ".join(str(alarm.id) for alarm in snapshot.alarms if alarm.urgent),
             "reload": reload,
         }
         if row != self._sent:

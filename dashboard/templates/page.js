@@ -36,13 +36,100 @@ const faultwatch = (() => {
     setTimeout(knock, 1500);
   };
 
+  /* What is clicked in a block of text goes to the server by name and value. */
+  const ask = (...asked) => {
+    const source = Bokeh.documents[0]?.get_model_by_name("asked_source");
+    if (source) source.data = { what: asked.map(([what]) => what), value: asked.map(([, value]) => value) };
+  };
+
+  /* The first element for a selector, also in the shadow roots in which Bokeh draws. */
+  const find = (selector, root = document) => {
+    const found = root.querySelector(selector);
+    if (found) return found;
+    for (const element of root.querySelectorAll("*")) {
+      const inside = element.shadowRoot && find(selector, element.shadowRoot);
+      if (inside) return inside;
+    }
+    return null;
+  };
+
+  const audit = (open) => {
+    at("audit").hidden = !open;
+    at("page").classList.toggle("auditing", open);
+    if (open && !at("observer").value) at("observer").focus();
+    return ["audit-open", open ? "1" : "0"];
+  };
+
+  const kept = (name, value) => {
+    try {
+      if (value === undefined) return localStorage.getItem(name);
+      localStorage.setItem(name, value);
+    } catch { /* a browser that keeps nothing */ }
+    return null;
+  };
+
+  /* One beep for every alarm that is new, where the sound was switched on. */
+  let heard = null;
+  let speaker = null;
+  const sounding = () => at("sound")?.getAttribute("aria-pressed") === "true";
+  const beep = () => {
+    speaker ??= new AudioContext();
+    const tone = speaker.createOscillator(), volume = speaker.createGain();
+    tone.frequency.value = 880;
+    volume.gain.setValueAtTime(0.2, speaker.currentTime);
+    volume.gain.exponentialRampToValueAtTime(0.001, speaker.currentTime + 0.5);
+    tone.connect(volume).connect(speaker.destination);
+    tone.start();
+    tone.stop(speaker.currentTime + 0.5);
+  };
+  const listen = (alarms) => {
+    const now = alarms ? alarms.split(" ") : [];
+    if (heard !== null && sounding() && now.some((alarm) => !heard.includes(alarm))) beep();
+    heard = now;
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.composedPath().find((part) => part.dataset && (part.dataset.ask || part.dataset.open));
+    if (!button || button.disabled) return;
+    const asked = button.dataset.open ? [audit(true)] : [];
+    if (button.dataset.ask) asked.push([button.dataset.ask, button.dataset.value]);
+    ask(...asked);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (!at("audit") || at("audit").hidden || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === "Escape") return ask(audit(false));
+    if (event.target.tagName === "INPUT" || event.repeat) return;
+    const button = find(`[data-key="${CSS.escape(event.key)}"]`);
+    const picture = find(".crop img");
+    if (button && (!picture || picture.complete)) button.click(); // no label for a picture that is not there yet
+  });
+  document.addEventListener("DOMContentLoaded", () => {
+    if (!at("audit")) return; // the list of sessions has none
+    at("observer").value = kept("faultwatch-observer") ?? "";
+    at("observer").addEventListener("change", () => {
+      kept("faultwatch-observer", at("observer").value);
+      ask(["observer", at("observer").value]);
+    });
+    at("observer").addEventListener("keydown", (event) => event.key === "Enter" && at("observer").blur());
+    at("audit-close").addEventListener("click", () => ask(audit(false)));
+    at("sound").addEventListener("click", () => {
+      at("sound").setAttribute("aria-pressed", String(!sounding()));
+      put(at("sound"), sounding() ? "♪ sound is on" : "♪ sound is off");
+      if (sounding()) beep(); // how it sounds
+    });
+  });
+
   setInterval(show, 500);
+  let ready = false;
   return {
     pulse(data) {
       if (!data.state || !data.state.length) return;
       row = Object.fromEntries(Object.entries(data).map(([name, values]) => [name, values[0]]));
       if (row.reload) return location.reload();
       ahead = Date.now() / 1000 - row.now;
+      if (!ready && at("observer").value) ask(["observer", at("observer").value]);
+      ready = true;
+      listen(row.alarms);
       show();
     },
     lost() {

@@ -55,7 +55,7 @@ def design_effect_of_sums(
 
 
 def effective_number(weights: npt.ArrayLike) -> float:
-    """(Σ w)² / Σ w²: as many equal ones would be worth (Kish, Survey Sampling, 1965); 0 of none."""
+    """(Σ w)² / Σ w²: as many equal ones would be worth (Kish 1965, section 11.7); 0 of none."""
     w = np.asarray(weights, np.float64)
     return float(w.sum() ** 2 / (w**2).sum()) if w.size and (w > 0).any() else 0.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from monitor.statistics.confusion import CALLED, TRUE, confusion_of, true_category
 from monitor.statistics.course import Counts, StatisticsRow
@@ -58,16 +59,29 @@ class Estimator:
 
     def estimate(self, tally: Tally, *, unlike_training: bool = False) -> Estimate:
         """The fraction of all tracks."""
-        scale = tally.scale()
-        counts = np.array(tally.called) * scale
-        labels = np.zeros((len(TRUE), len(CALLED)))
-        for name, vote in self.labels.values():
-            labels[true_category(name), vote.called] += 1
-            counts[vote.called] -= vote.weight * scale
+        counts, labels = estimated_from(tally, self.labels)
         return estimate(
-            np.maximum(counts, 0.0),
+            counts,
             self._confusion,
             labels,
             tally.design_effect(),
             unlike_training=unlike_training,
         )
+
+
+def estimated_from(
+    tally: Tally, labelled: dict[int, tuple[str, Vote]]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Tracks without a label by call (5,), their weights scaled to their effective number, and labelled ones (3, 5).
+
+    Parameters
+    ----------
+    labelled : what an observer said of a track, and what the track counts for in the tally.
+    """
+    scale = tally.scale()
+    counts = np.array(tally.called) * scale
+    labels = np.zeros((len(TRUE), len(CALLED)))
+    for name, vote in labelled.values():
+        labels[true_category(name), vote.called] += 1
+        counts[vote.called] -= vote.weight * scale
+    return np.maximum(counts, 0.0), labels
