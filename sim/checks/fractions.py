@@ -89,7 +89,7 @@ def play(number: int, out: Path, options: argparse.Namespace) -> Played:
 def table(played: list[Played]) -> str:
     """Coverage and width for every ordered fraction, as Markdown."""
     lines = [
-        "| ordered | sessions | with interval | interval holds | sequence holds | width | corrected | counted | tracks |",
+        "| ordered | sessions | with interval | it holds | sequence holds | width | corrected | counted | tracks |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for ordered in sorted({one.ordered for one in played}):
