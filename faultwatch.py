@@ -115,7 +115,9 @@ SESSION = (
     PORT,
     flag("--latest-first", "analyse the newest frame first", None),
     option("--keep", keep, "all|none|GB", "how much of what sockets brought stays on disk (all)"),
-    option("--publish", str, "ADDRESS", "publish what is found as JSON on this ZeroMQ address (tcp://HOST:PORT)"),
+    option(
+        "--publish", str, "ADDRESS", "publish what is found as JSON on this ZeroMQ address (tcp://HOST:PORT)"
+    ),
     option("--on-alarm", str, "COMMAND|URL", "call it when an alarm is raised or cleared"),
     option("--until-idle", not_negative, "S", "end after S seconds with nothing to do (never)"),
 )
@@ -219,7 +221,7 @@ def replay(options: argparse.Namespace) -> int:
 def dashboard(options: argparse.Namespace) -> int:
     """Show the page over recorded sessions, or over one that runs.
 
-    Serves it on this computer until Ctrl-C. It only reads, so it can come and go.
+    Serves it on this computer until Ctrl-C. It can come and go: it reads, and writes only what is asked for on it.
     """
     from dashboard.server import serve
     from monitor.companions import end_with_input
