@@ -227,7 +227,7 @@ def replay(options: argparse.Namespace) -> int:
 def dashboard(options: argparse.Namespace) -> int:
     """Show the page over recorded sessions, or over one that runs.
 
-    Serves it on this computer until Ctrl-C. It only reads, so it can come and go.
+    Serves it on this computer until Ctrl-C. It can come and go: it reads, and writes only what is asked for on it.
     """
     from dashboard.server import serve
     from monitor.companions import end_with_input

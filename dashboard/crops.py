@@ -54,12 +54,10 @@ class Crops:
         if pixels is not None:
             cut = pixels[top:bottom, left:right]
         elif preview is not None:
-            small = np.asarray(Image.open(io.BytesIO(preview)).convert("L"))
-            y, x = small.shape[0] / sighting.height, small.shape[1] / sighting.width
-            cut = small[
-                int(top * y) : max(int(top * y) + 1, round(bottom * y)),
-                int(left * x) : max(int(left * x) + 1, round(right * x)),
-            ]
+            small = Image.open(io.BytesIO(preview)).convert("L")
+            y, x = small.height / sighting.height, small.width / sighting.width
+            box = (left * x, top * y, right * x, bottom * y)
+            cut = np.asarray(small.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box))
         else:
             return None
         return _png(cut)

@@ -27,6 +27,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 SANS = "'Inter', 'Segoe UI', 'Helvetica Neue', 'Liberation Sans', 'DejaVu Sans', Arial, sans-serif"
 
 
+#: What lies side by side comes one below the other in a narrow window.
+STACKED = "@media (max-width: 900px) { :host { flex-direction: column !important; } }"
+
+
 @dataclass(frozen=True)
 class ClassStyle:
     """How one class of particle is drawn: never by colour alone."""

@@ -77,9 +77,9 @@ def _on(alarm: ShownAlarm, answer: str | None, now: float) -> str:
         f'<div class="alarm {escape(alarm.severity)}{seen}">'
         f'<div class="top"><span class="icon" title="{escape(alarm.severity)}">{ICONS.get(alarm.severity, "▲")}</span>'
         f"<b>{escape(alarm.kind)}</b>"
-        f'<span class="dim">{escape(alarm.severity)} · since {clock_time(alarm.since, now)}{_concerned(alarm)}</span>'
+        f'<span class="dim">{escape(alarm.severity)} · since {clock_time(alarm.since, now)}</span>'
         f'<span class="state">{state}</span></div>'
-        f"<div>{escape(alarm.cause)}</div>"
+        f'<div>{escape(alarm.cause)}<span class="dim">{_concerned(alarm)}</span></div>'
         f'<div class="todo">→ {escape(alarm.action)}</div></div>'
     )
 

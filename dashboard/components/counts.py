@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from bokeh.models import ColumnDataSource, FactorRange, Range1d, Whisker
+from bokeh.models import ColumnDataSource, FactorRange, Range1d, Title, Whisker
 from bokeh.plotting import figure
 
 from dashboard.snapshot import Figures, Snapshot
-from dashboard.style import CLASS_STYLES, LINE, PANEL, SHOWN_ORDER, TEXT, percent
+from dashboard.style import CLASS_STYLES, DIM, LINE, PANEL, SANS, SHOWN_ORDER, TEXT, percent
 from models.results import CLASSES
 from monitor.statistics.fraction import wilson
+
+EACH_ONCE = "PARTICLES BY CLASS (EACH ONCE)"
+SIGHTINGS = "SIGHTINGS BY CLASS (AN OLDER RECORD)"
 
 
 class Counts:
@@ -27,6 +30,8 @@ class Counts:
             return
         self._figures = snapshot.figures
         self.source.data = _data(snapshot.figures)
+        once = snapshot.figures is None or snapshot.figures.tracks is not None
+        self.root.title.text = EACH_ONCE if once else SIGHTINGS
         # Room for the numbers, which stand behind the end of each bar and its whisker.
         self.root.x_range.end = max(1.0, 2.1 * max(self.source.data["high"]))
 
@@ -41,6 +46,11 @@ class Counts:
             tools="",
             toolbar_location=None,
         )
+        chart.title = Title(
+            text=EACH_ONCE, name="counts_title", align="left", text_color=DIM, text_font=SANS,
+            text_font_size="11px", text_font_style="normal",
+        )  # fmt: skip
+        chart.title_location = "above"
         chart.ygrid.visible = False
         chart.xaxis.visible = False
         chart.xgrid.visible = False

@@ -24,7 +24,7 @@ from bokeh.plotting import figure
 
 from dashboard.components.audit import NUMBER
 from dashboard.snapshot import BundleState, Figures, Series, Snapshot
-from dashboard.style import CLASS_STYLES, DIM, PANEL, TEXT, percent, text_sheet, widget_sheet
+from dashboard.style import CLASS_STYLES, DIM, PANEL, STACKED, TEXT, percent, text_sheet, widget_sheet
 from monitor.statistics.estimate_course import ESTIMAND
 from monitor.statistics.fraction import wilson
 from monitor.statistics.sequence import Goal
@@ -36,7 +36,6 @@ _AXES = {
 }
 #: Half width of the interval that a viewer aims at first [%].
 GOAL = 5
-_STACKED = "@media (max-width: 900px) { :host { flex-direction: column !important; } }"
 
 
 class Fraction:
@@ -83,7 +82,7 @@ class Fraction:
             drawn,
             name="fraction",
             sizing_mode="stretch_both",
-            stylesheets=[widget_sheet("fraction", _STACKED)],
+            stylesheets=[widget_sheet("fraction", STACKED)],
         )
         self._series = Series.empty()
         self._figures: Figures | None = None
@@ -198,7 +197,13 @@ def ceiling(series: Series) -> float:
     """The top of the chart: above the interval as it stands, whatever the first few frames looked like."""
     later = series.high[len(series.high) // 4 :]
     top = np.nanmax(
-        np.concatenate([later[np.isfinite(later)], series.corrected[-1:], series.counted[-1:], [0.0]])
+        np.concatenate(
+            [
+                later[np.isfinite(later)],
+                *(a[-1:] for a in (series.corrected, series.counted, series.always_high)),
+                [0.0],
+            ]
+        )
     )
     return min(1.0, max(0.1, math.ceil(float(top) * 10 + 0.5) / 10))
 
@@ -302,7 +307,7 @@ _SPINNER = """
 _CONTROLS = ":host { align-items: center; flex-wrap: wrap; }"
 _TEXT = """
 :host { width: 268px; height: 100%; }
-@media (max-width: 900px) { :host { width: 100%; height: auto; } }
+@media (max-width: 900px) { :host { width: 100% !important; height: 250px !important; flex: none; } }
 """
 _GOAL_LINE: dict[str, Any] = {
     "line_color": TEXT, "line_dash": [2, 6], "line_width": 1, "line_alpha": 0.8, "location": None,

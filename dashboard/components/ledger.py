@@ -8,7 +8,7 @@ from bokeh.layouts import row
 from bokeh.models import Div
 
 from dashboard.snapshot import Ledger, Refusal, Snapshot, SourceState
-from dashboard.style import clock_time, text_sheet
+from dashboard.style import STACKED, clock_time, text_sheet, widget_sheet
 
 #: Rows of a list that are sent; the panel shows as many as there is room for, and scrolls.
 _ROWS = 30
@@ -18,10 +18,13 @@ class LedgerPanel:
     """Where the frames went, in three blocks of text side by side."""
 
     def __init__(self) -> None:
-        self.balance = _block("ledger_balance", 32)
+        self.balance = _block("ledger_balance", 32, 322)
         self.refusals = _block("ledger_refusals", 42)
         self.sources = _block("ledger_sources", 26)
-        self.root = row(self.balance, self.refusals, self.sources, name="ledger", sizing_mode="stretch_both")
+        self.root = row(
+            self.balance, self.refusals, self.sources, name="ledger", sizing_mode="stretch_both",
+            stylesheets=[widget_sheet("ledger", STACKED)],
+        )  # fmt: skip
 
     def update(self, snapshot: Snapshot, now: float) -> None:
         """Show the ledger as it stands; sends nothing where nothing is different."""
@@ -34,9 +37,9 @@ class LedgerPanel:
                 block.text = text
 
 
-def _block(name: str, share: int) -> Div:
+def _block(name: str, share: int, least: int = 0) -> Div:
     css = f"""
-:host {{ flex: {share} 1 0 !important; min-width: 0; overflow: hidden auto; padding: 6px 14px; }}
+:host {{ flex: {share} 1 0 !important; min-width: {least}px; overflow: hidden auto; padding: 6px 14px; }}
 :host(:not(:last-child)) {{ border-right: 1px solid #252d37; }}
 """
     return Div(name=name, text="", sizing_mode="stretch_both", margin=0, stylesheets=[text_sheet(name, css)])

@@ -39,7 +39,7 @@ class SizeHistogram:
             tools="",
             toolbar_location=None,
             x_axis_label="diameter [nm]",
-            y_axis_label="particles",
+            y_axis_label="sightings",
         )
         chart.y_range.start = 0
         chart.x_range.range_padding = 0.02

@@ -20,6 +20,7 @@ from PIL import Image
 
 from dashboard.server import DashboardServer
 from models.results import CLASSES
+from monitor.record.commands import carry_out
 from monitor.statistics.fraction import fraction, rates_of
 
 BUNDLE = "cdse-test-1"
@@ -165,13 +166,58 @@ class MadeSession:
         for particle in particles:
             self.counts[CLASSES.index(particle.particle_class)] += 1
         now = fraction(self.counts[3], self.counts[2], rates_of(self.rates))
+        low, high = now.interval or (None, None)
         self.db.execute(
-            "INSERT INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+            "INSERT INTO statistics (frame_id, position, at, n_empty, n_null, n_no, n_yes, counted, corrected,"
+            " low, high, t_empty, t_null, t_no, t_yes, effective, always_low, always_high, labels)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             (
-                frame_id, self.position, self.clock(), *self.counts, now.counted, now.corrected,
-                *(now.interval or (None, None)), *self.counts, self.counts[2] + self.counts[3],
+                frame_id, self.position, self.clock(), *self.counts, now.counted, now.corrected, low, high,
+                *self.counts, self.counts[2] + self.counts[3],
+                low and low / 2, high and (1 + high) / 2,
             ),
         )  # fmt: skip
+
+    def place(
+        self, frame_id: int, field: int = 1, *, drift_nm: float | None = None, uncounted: str | None = None
+    ) -> None:
+        """Settle where a frame lies, and follow each of its particles as one of its own."""
+        self.db.execute(
+            "INSERT INTO places VALUES (?, ?, 1, 0, 0, ?, 'correlation', ?)",
+            (frame_id, field, drift_nm, uncounted),
+        )
+        self.db.execute("UPDATE particles SET track = id WHERE frame_id = ?", (frame_id,))
+        self.db.execute(
+            "INSERT INTO tracks SELECT id, ?, 1, class, p_empty, p_null, p_no, p_yes, 1, ?, frame_id, frame_id,"
+            " diameter_nm, 1, 0.8, 0, 0 FROM particles WHERE frame_id = ?",
+            (field, int(uncounted is None), frame_id),
+        )
+
+    def alarm(
+        self, kind: str, severity: str = "warning", *, cause: str = "It is so.", until: float | None = None
+    ) -> int:
+        cursor = self.db.execute(
+            "INSERT INTO alarms (kind, severity, cause, action, since_frame, since, last_frame, frames, until)"
+            " VALUES (?, ?, ?, 'Mend it.', 3, ?, 5, 3, ?)",
+            (kind, severity, cause, self.clock(), until),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def carry_out(self) -> list[str]:
+        """Answer what was asked, as a session that runs does."""
+        self.db.execute("BEGIN")
+        done = carry_out(self.db, self.clock())
+        self.db.execute("COMMIT")
+        return done
+
+    def asked(self) -> list[tuple[Any, ...]]:
+        """Every command: its name, its arguments, whether it was accepted."""
+        return [
+            (name, json.loads(arguments), accepted)
+            for name, arguments, accepted in self.db.execute(
+                "SELECT name, arguments, accepted FROM commands ORDER BY id"
+            )
+        ]
 
 
 class Hands:

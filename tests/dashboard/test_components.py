@@ -14,6 +14,7 @@ from dashboard.components.sizes import SizeHistogram, stacked
 from dashboard.snapshot import Figures, Ledger, Pace, Refusal, Series, Sizes, Snapshot, SourceState
 from dashboard.style import CLASS_STYLES, SHOWN_ORDER
 from dashboard.view import RecordView
+from monitor.statistics.sequence import Goal
 
 NOW = 1_760_000_000.0
 
@@ -128,6 +129,24 @@ def test_no_frame_no_preview_and_flags(session, view) -> None:
     assert "sharpness" not in frame.caption.text
 
 
+def test_where_a_frame_lies_and_why_it_is_not_counted(session, view) -> None:
+    frame = LiveFrame(view)
+    frame_id = session.analysed("yes")
+    frame.update(view.poll(), NOW)
+    assert "field" not in frame.caption.text
+    session.place(
+        frame_id, 1, drift_nm=0.42, uncounted="beam <lost>: no electrons"
+    )  # settled after its result
+    frame.update(view.poll(), NOW)
+    assert "field 1 · drift 0.42 nm" in frame.caption.text
+    assert "not counted: beam &lt;lost&gt;: no electrons" in frame.caption.text
+    session.place(session.analysed("no"), 2)
+    frame.update(view.poll(), NOW)
+    assert "field 2 ·" in frame.caption.text
+    assert "drift" not in frame.caption.text
+    assert "not counted" not in frame.caption.text
+
+
 def test_names_of_files_are_escaped(session, view) -> None:
     session.finish(session.arrive("/data/<img src=x onerror=alert(1)>.tif"))
     frame = LiveFrame(view)
@@ -150,7 +169,8 @@ def test_the_fraction_with_its_interval_and_what_it_is_made_of(session, view) ->
     assert f"{100 * snapshot.figures.low:.1f} – {100 * snapshot.figures.high:.1f} %" in text
     assert "counted <b>25.0 %</b>: 8 of 32 particles" in text
     assert "Of the particles whose stacking is resolved" in text
-    assert "sensitivity 0.92 (92/100)" in text
+    assert "sensitivity is 0.92 (92/100)" in text
+    assert f"valid at every look: {50 * snapshot.figures.low:.1f} – " in text
     assert fraction.source.data["x"].tolist() == list(range(1, 9))
     assert len({len(column) for column in fraction.source.data.values()}) == 1
 
@@ -166,14 +186,52 @@ def test_by_time_is_minutes_from_the_first_frame(session, view, clock) -> None:
     assert "minutes" in fraction.chart.xaxis[0].axis_label
 
 
-def test_without_rates_nothing_is_called_corrected(made) -> None:
+def test_in_an_older_record_without_rates_nothing_is_called_corrected(made) -> None:
     made.begin(rates=None)
     made.analysed("yes", "no")
+    made.db.execute("UPDATE statistics SET t_empty = NULL, t_null = NULL, t_no = NULL, t_yes = NULL")
     view, fraction = RecordView(made.directory), Fraction()
     fraction.update(view.poll())
-    assert "as counted, not corrected: 1 of 2" in fraction.headline.text
+    assert "as counted, not corrected: 1 of 2 sightings" in fraction.headline.text
     assert "9.5 – 90.5 %" in fraction.headline.text  # Wilson's interval of 1 in 2
+    assert "<button" not in fraction.headline.text  # nothing to draw from
     view.close()
+
+
+def test_without_an_interval_the_counts_the_reason_and_the_audit_stand_out(made) -> None:
+    made.begin(rates=None)
+    made.analysed("yes", "no", "no")
+    made.db.execute(
+        "UPDATE statistics SET reason = 'these frames are <b>unlike</b> the training: audit 20 tracks'"
+    )
+    view, fraction = RecordView(made.directory), Fraction()
+    fraction.update(view.poll())
+    text = fraction.headline.text
+    assert "1<small> of 3 yes" in text
+    assert "no interval: these frames are &lt;b&gt;unlike&lt;/b&gt; the training: audit 20 tracks" in text
+    assert 'class="urgent" data-open="audit" data-ask="audit" data-value="20"' in text
+    assert "95 %" not in text
+    view.close()
+
+
+def test_the_goal_is_asked_for_the_half_width_that_is_chosen(session, view) -> None:
+    asked = []
+
+    def goal(half_width: float) -> Goal:
+        asked.append(half_width)
+        return Goal(half_width, 0.1, half_width > 0.15, 120, 7.2, None)
+
+    fraction = Fraction(goal)
+    session.analysed("yes", "no", "no")
+    fraction.update(view.poll())
+    fraction.tick()
+    assert "± 5%: about 120 more particles, about 7 min" in fraction.goal_words.text
+    lines = fraction.goal_line.location, fraction.goal_line_above.location
+    assert lines[1] - lines[0] == pytest.approx(0.1)
+    fraction.goal.value = 20
+    assert "✓ ± 20% reached: you may stop" in fraction.goal_words.text
+    assert asked == [0.05, 0.2]
+    assert (fraction.goal_line_above.location or 0) - (fraction.goal_line.location or 0) > 0.3
 
 
 def test_without_judged_particles_there_is_no_number(session, view) -> None:
@@ -187,7 +245,7 @@ def test_without_judged_particles_there_is_no_number(session, view) -> None:
 def test_the_chart_is_as_high_as_the_interval_is_now() -> None:
     def series(high: list[float]) -> Series:
         x = np.arange(len(high), dtype=float)
-        return Series(x, x, 0 * x, 0 * x, 0 * x, np.array(high))
+        return Series(x, x, 0 * x, 0 * x, 0 * x, np.array(high), 0 * x, 0 * x)
 
     assert ceiling(series([1.0, *[0.32] * 9])) == 0.4
     assert ceiling(series([0.99] * 4)) == 1.0
@@ -210,6 +268,10 @@ def test_counts_with_numbers_shares_and_intervals(session, view) -> None:
         for low, count, high in zip(data["low"], data["count"], data["high"], strict=True)
     )
     assert counts.root.x_range.end > max(data["high"])
+    assert counts.root.title.text == "PARTICLES BY CLASS (EACH ONCE)"
+    session.db.execute("UPDATE statistics SET t_yes = NULL, t_no = NULL, t_null = NULL, t_empty = NULL")
+    counts.update(view.poll())
+    assert counts.root.title.text.startswith("SIGHTINGS")
 
 
 def test_bars_stand_on_one_another_and_nothing_is_lost() -> None:

@@ -10,7 +10,7 @@ from dashboard.page import (
     Views,
     find_session,
     list_document,
-    preview_address,
+    picture_address,
     session_document,
     sessions_in,
 )
@@ -36,26 +36,35 @@ def filled(session):
 def test_the_document_is_valid_and_every_model_has_a_name_of_its_own(filled, views, clock, caplog) -> None:
     doc = Document()
     with caplog.at_level(logging.WARNING):
-        session_document(doc, views, filled.directory, address=preview_address(None), clock=clock)
+        session_document(doc, views, filled.directory, clock=clock)
         doc.validate()
     assert caplog.records == []
     names = [model.name for model in doc.models]
     assert all(names)
     assert len(set(names)) == len(names)
-    assert {root.name for root in doc.roots} == {"pulse", "frame", "fraction", "counts", "sizes", "ledger"}
+    assert {root.name for root in doc.roots} == {
+        "pulse",
+        "frame",
+        "fraction",
+        "counts",
+        "sizes",
+        "alarms",
+        "audit",
+        "ledger",
+    }
     assert filled.directory.name in doc.title
 
 
 def test_a_page_without_a_record_is_valid_too(tmp_path, views, clock) -> None:
     doc = Document()
-    session_document(doc, views, tmp_path / "later", address=preview_address(None), clock=clock)
+    session_document(doc, views, tmp_path / "later", clock=clock)
     doc.validate()
     assert "no frame analysed yet" in doc.get_model_by_name("frame_caption").text
 
 
 def test_a_tick_without_news_touches_nothing(filled, clock) -> None:
     view = RecordView(filled.directory)
-    page = SessionPage(view, address=preview_address(None), clock=clock)
+    page = SessionPage(view, clock=clock)
     doc = Document()
     for root in page.roots:
         doc.add_root(root)
@@ -72,7 +81,7 @@ def test_a_tick_without_news_touches_nothing(filled, clock) -> None:
 
 def test_a_page_catches_up_with_a_session_that_begins_later(made, clock) -> None:
     view = RecordView(made.directory)
-    page = SessionPage(view, address=preview_address(None), clock=clock)
+    page = SessionPage(view, clock=clock)
     assert page.pulse.source.data["state"] == ["waiting"]
     made.begin()
     made.analysed("yes")
@@ -85,7 +94,7 @@ def test_a_page_catches_up_with_a_session_that_begins_later(made, clock) -> None
 def test_a_page_over_what_turns_out_to_be_a_folder_of_sessions_is_fetched_anew(
     tmp_path, make_session, clock
 ) -> None:
-    page = SessionPage(RecordView(tmp_path), address=preview_address(None), clock=clock)
+    page = SessionPage(RecordView(tmp_path), clock=clock)
     assert page.pulse.source.data["reload"] == [False]
     make_session(tmp_path / "first")
     page.tick()
@@ -115,9 +124,10 @@ def test_which_session_is_asked_for(tmp_path, make_session) -> None:
 
 
 def test_addresses_of_previews_survive_strange_names() -> None:
-    assert preview_address(None).format(id=3, stamp="ab") == "/preview/3.jpg?v=ab"
+    assert picture_address("preview", "jpg", None).format(id=3, stamp="ab") == "/preview/3.jpg?v=ab"
     assert (
-        preview_address("a&b {c}").format(id=3, stamp="ab") == "/preview/3.jpg?v=ab&session=a%26b%20%7Bc%7D"
+        picture_address("crop", "png", "a&b {c}").format(id=3, stamp="ab")
+        == "/crop/3.png?v=ab&session=a%26b%20%7Bc%7D"
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.snapshot import Figures, Ledger, Pace, Snapshot, SourceState
+from dashboard.snapshot import Figures, Ledger, Pace, ShownAlarm, Snapshot, SourceState
 from dashboard.state import MARKS, quiet_after, state_of, status_text
 
 NOW = 1_760_000_000.0
@@ -64,3 +64,30 @@ def test_the_text_twin_says_what_the_page_shows() -> None:
     assert "42.0 % (95 % interval 31.0 % to 53.0 %) from 100 judged particles." in text
     only_counted = replace(snapshot, figures=replace(figures, corrected=None, low=None, high=None))
     assert "as counted 40.0 % of 100" in status_text(only_counted, state_of(only_counted, NOW))
+
+
+def alarm(severity: str, *, acknowledged: float | None = None, until: float | None = None) -> ShownAlarm:
+    return ShownAlarm(1, "beam lost", severity, "It is dark.", "Look.", 3, NOW, 4, 2, until, acknowledged)
+
+
+@pytest.mark.parametrize(
+    ("word", "alarms", "snapshot", "later"),
+    [
+        ("alarm", [alarm("warning"), alarm("critical")], replace(BEGUN, ledger=Ledger(5), pace=FAST), 0),
+        ("alarm", [alarm("critical")], replace(BEGUN, ledger=Ledger(5, 1), pace=FAST), 11),  # stalled besides
+        ("warning", [alarm("warning")], replace(BEGUN, ledger=Ledger(5), pace=FAST), 0),
+        ("stalled", [alarm("warning")], replace(BEGUN, ledger=Ledger(5, 1), pace=FAST), 11),
+        ("live", [alarm("notice")], replace(BEGUN, ledger=Ledger(5), pace=FAST), 0),
+        ("live", [alarm("critical", acknowledged=NOW)], replace(BEGUN, ledger=Ledger(5), pace=FAST), 0),
+        ("live", [alarm("critical", until=NOW)], replace(BEGUN, ledger=Ledger(5), pace=FAST), 0),
+        ("lost", [alarm("critical")], replace(BEGUN, sources=LOST, ledger=Ledger(5), pace=FAST), 0),
+        ("ended", [alarm("critical")], replace(BEGUN, sources=CLOSED, ledger=Ledger(5), pace=FAST), 0),
+    ],
+)
+def test_alarms_turn_the_state(word: str, alarms: list[ShownAlarm], snapshot: Snapshot, later: float) -> None:
+    state = state_of(replace(snapshot, alarms=tuple(alarms)), NOW + later)
+    assert state.word == word
+    if word in ("alarm", "warning"):
+        assert state.sentence.startswith("Beam lost since ")
+        assert "It is dark." in state.sentence
+        assert ("1 more alarm." in state.sentence) == (len(alarms) == 2)

@@ -298,3 +298,50 @@ def test_reading_leaves_the_record_alone(session, view) -> None:
 )
 def test_what_a_frame_is_called(path: str, item: int | None, name: str) -> None:
     assert running.frame_name(path, item).replace("?", "\N{REPLACEMENT CHARACTER}") == name
+
+
+def test_of_frames_that_were_settled_together_the_estimate_before_goes_on(session, view) -> None:
+    for number in range(6):
+        session.analysed("yes", *["no"] * number)
+    columns = "corrected = NULL, low = NULL, high = NULL, always_low = NULL, always_high = NULL"
+    session.db.execute(f"UPDATE statistics SET {columns} WHERE position IN (1, 3, 4)")
+    series = view.poll().series
+    assert np.isnan(series.corrected[0])  # there is none before
+    for column in (series.corrected, series.low, series.high, series.always_low, series.always_high):
+        assert column[2] == column[3] == column[1]
+        assert column[4] != column[1]
+    assert np.isfinite(series.counted).all()
+
+
+def test_where_there_is_a_reason_there_is_a_gap(session, view) -> None:
+    for _ in range(3):
+        session.analysed("yes", "no")
+    session.db.execute("UPDATE statistics SET corrected = NULL, low = NULL, reason = 'so' WHERE position > 1")
+    snapshot = view.poll()
+    assert np.isnan(snapshot.series.corrected).tolist() == [False, True, True]
+    assert snapshot.figures.reason == "so"
+
+
+def test_alarms_that_are_on_come_first_the_most_severe_of_them_before(session, view, clock) -> None:
+    for kind, severity, until in (
+        ("blank field", "notice", None),
+        ("charging", "warning", clock.now),
+        ("drift too fast", "warning", None),
+        ("beam lost", "critical", None),
+    ):
+        session.alarm(kind, severity, until=until)
+    alarms = view.poll().alarms
+    assert [alarm.kind for alarm in alarms] == ["beam lost", "drift too fast", "blank field", "charging"]
+    assert [alarm.urgent for alarm in alarms] == [True, True, False, False]
+
+
+def test_an_older_record_has_no_alarms_no_audits_and_no_goal(session, view) -> None:
+    session.analysed("yes")
+    for table in ("alarms", "labels", "places", "tracks"):
+        session.db.execute(f"DROP TABLE {table}")
+    snapshot = view.poll()
+    assert snapshot.problem is None
+    assert (snapshot.alarms, snapshot.drawn) == ((), 0)
+    assert view.audit("Ada").drawn == 0
+    assert view.place(1) is None
+    assert view.goal(0.05) is None
