@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bokeh.models import ColumnDataSource
 
 from dashboard.view import RecordView
 from monitor.errors import InputError, NoSession
+from monitor.record.answering import answer
 from monitor.record.commands import ask
 
+log = logging.getLogger("faultwatch.dashboard")
+
+#: A session that runs answers sooner than this [s]; where none runs, this process answers in its place.
+UNANSWERED_S = 1.5
 #: A session that runs answers within this time [s].
 PATIENCE_S = 5.0
 NO_ANSWER = "no answer yet: the session answers when it runs"
@@ -26,6 +35,7 @@ class _Pending:
     command: int
     since: float
     then: Answered
+    handed_over: bool = False
     late: bool = False
 
 
@@ -41,6 +51,7 @@ class Asking:
         self._clock = clock
         self._handlers: dict[str, Clicked] = {}
         self._pending: list[_Pending] = []
+        self._answering: threading.Thread | None = None
         self.source = ColumnDataSource(name="asked_source", data={"what": [], "value": []})
         self.source.on_change("data", self._clicked)
 
@@ -66,12 +77,30 @@ class Asking:
             if answer is not None:
                 self._pending.remove(pending)
                 pending.then(*answer)
+            elif now - pending.since > UNANSWERED_S and not pending.handed_over:
+                pending.handed_over = True
+                self._answer_here()
             elif not pending.late and now - pending.since > PATIENCE_S:
                 pending.late = True
                 pending.then(None, NO_ANSWER)
+
+    def _answer_here(self) -> None:
+        """Answer in another thread, if no session runs that will: it takes a moment, and others look at the page."""
+        if self._answering is None or not self._answering.is_alive():
+            self._answering = threading.Thread(
+                target=_answered, args=(self._view.directory, self._clock()), daemon=True
+            )
+            self._answering.start()
 
     def _clicked(self, _attr: str, _old: object, new: dict[str, Any]) -> None:
         for what, value in zip(new.get("what", ()), new.get("value", ()), strict=False):
             handler = self._handlers.get(str(what))
             if handler is not None:
                 handler(str(value))
+
+
+def _answered(directory: Path, at: float) -> None:
+    try:
+        answer(directory, at)
+    except (InputError, sqlite3.Error) as error:
+        log.warning("event=not-answered session=%s reason=%r", directory, str(error))

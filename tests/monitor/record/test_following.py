@@ -14,6 +14,7 @@ from monitor.errors import InputError, NoSession
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
 from monitor.record import RecordReader, RecordWriter
+from monitor.record.answering import answer
 from monitor.record.commands import ask
 from monitor.record.course import STATES_KEPT
 from monitor.record.labels import observers_agree, to_label
@@ -286,6 +287,27 @@ def test_two_observers_agree_as_far_as_they_do(audited: tuple[RecordWriter, Runn
     assert 0.8 < found.kappa < 1
 
 
+def test_a_session_that_nobody_runs_is_answered_too(
+    audited: tuple[RecordWriter, RunningStatistics],
+) -> None:
+    record, _ = audited
+    record.add_bundle("test-bundle", record.folder, CONFUSION)
+    record.set_meta(bundle="test-bundle")
+    before = last(record)
+    shown = list(to_label(record._db, "Ada"))
+    for one in shown:
+        ask(record.folder, "label", {"particle": one.particle, "observer": "Ada", "class": "yes"}, 3.0)
+    assert answer(record.folder, 4.0) is None  # it runs, and will answer itself
+    record.close()
+    assert answer(record.folder, 5.0) == ["label"] * len(shown)
+    with RecordReader(record.folder) as reader:
+        row = reader.last_statistics()
+    assert row is not None
+    assert row.labels == len(shown)
+    assert row.corrected is not None
+    assert row.corrected > before[0]
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "why"),
     [
@@ -354,5 +376,8 @@ def test_an_old_record_is_read_and_says_that_it_followed_nothing(
     db.close()
     with RecordReader(record.folder) as reader:
         assert not reader.has_tracks
+    with pytest.raises(InputError, match="an older version recorded it"):
+        answer(record.folder, 1.0)
+    with RecordReader(record.folder) as reader:
         assert list(reader.tracks()) == []
         assert reader.places() == {"fields": None, "frames": 0, "uncounted": {}}
