@@ -117,9 +117,11 @@ def run(task: Task) -> Outcome:
 
 def _analysed(task: Task) -> FinishedFrame:
     from models.analysis import analyse
+    from models.quality.frame import USUAL_ENERGY_KEV
     from monitor.errors import UnreadableFrame
     from monitor.frames import pixels_hash
     from monitor.read import open_frames, resolve_pixel_size
+    from monitor.read.about import kilovolts
     from monitor.tracking.signature import signature, to_png
 
     assert _bundle is not None, "start comes first"
@@ -132,7 +134,8 @@ def _analysed(task: Task) -> FinishedFrame:
         frame, task.pixel_size_nm, task.force_pixel_size_nm, task.ref.pixel_size_nm
     )
     read_ms = (time.perf_counter() - began) * 1000
-    analysis = analyse(frame.pixels, pixel_size, _bundle, task.material)
+    energy = kilovolts(frame.metadata) or USUAL_ENERGY_KEV
+    analysis = analyse(frame.pixels, pixel_size, _bundle, task.material, energy_kev=energy)
     quality = {**analysis.quality, "scanning": frame.scanning}
     if frame.exposures > 1:
         quality["exposures"] = frame.exposures
