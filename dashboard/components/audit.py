@@ -221,7 +221,7 @@ def _crop(shown: Sighting, address: str) -> str:
     url = escape(address.format(id=shown.particle, stamp=shown.stamp))
     return (
         f'<div class="crop" style="aspect-ratio: {width} / {height}">'
-        f'<img src="{url}" alt="the particle, enlarged" draggable="false">'
+        f'<img src="{url}" alt="the particle; where no picture is seen, none is left: skip it" draggable="false">'
         f'<svg viewBox="0 0 {width} {height}" aria-hidden="true"><polygon points="{points}"/></svg>'
         f'<div class="bar" style="width: {100 * bar / across_nm:.2f}%">{bar:g} nm</div></div>'
     )

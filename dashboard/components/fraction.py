@@ -231,7 +231,7 @@ def headline(figures: Figures | None, bundle: BundleState | None, drawn: int) ->
         why = figures.reason or "the session has not worked it out yet"
         return (
             f'<div class="big counts">{yes:,}<small> of {judged:,} yes</small></div>'
-            f'<div class="interval">no interval: {escape(why)}</div>{_audit(figures, drawn, urgent=True)}'
+            f'<div class="why">no interval: {escape(why)}</div>{_audit(figures, drawn, urgent=True)}'
             f'<div class="counted">as counted <b>{percent(figures.counted)}</b>, not corrected</div>{note}'
         )
     counted = f"counted <b>{percent(figures.counted)}</b>: {yes:,} of {judged:,} {_unit(figures)}"

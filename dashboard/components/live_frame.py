@@ -269,7 +269,7 @@ def caption(frame: ShownFrame | None, newest: int | None, now: float) -> str:
         f'<div class="line"><span class="number">frame {frame.id:,}</span>{past}'
         f'<span class="name clip" title="{escape(frame.name)}">{escape(frame.name)}</span>'
         f'<span class="dim clip" title="{delay}">{about}</span></div>'
-        f'<div class="classes">{classes}{_flags(frame)}</div>'
+        f'<div class="classes">{_uncounted(frame.place)}{classes}{_flags(frame)}</div>'
     )
 
 
@@ -278,11 +278,15 @@ def _where(place: Place) -> str:
     return f"field {place.field:,}{drift}"
 
 
+def _uncounted(place: Place | None) -> str:
+    """What stands before the classes of a frame whose particles are not counted."""
+    if place is None or place.uncounted is None:
+        return ""
+    why = escape(place.uncounted)
+    return f'<span class="uncounted clip" title="{why}">not counted: {why}</span>'
+
+
 def _flags(frame: ShownFrame) -> str:
     """The quality flags of the whole frame."""
     flags = [str(name).replace("_", " ") for name, value in frame.quality.items() if value is True]
-    text = "".join(f'<span class="warn">▲ {escape(flag)}</span>' for flag in flags)
-    if frame.place is not None and frame.place.uncounted is not None:
-        why = escape(frame.place.uncounted)
-        text = f'<span class="uncounted clip" title="{why}">not counted: {why}</span>{text}'
-    return text
+    return "".join(f'<span class="warn">▲ {escape(flag)}</span>' for flag in flags)

@@ -101,7 +101,8 @@ const faultwatch = (() => {
     if (event.target.tagName === "INPUT" || event.repeat) return;
     const button = find(`[data-key="${CSS.escape(event.key)}"]`);
     const picture = find(".crop img");
-    if (button && (!picture || picture.complete)) button.click(); // no label for a picture that is not there yet
+    const seen = picture && picture.complete && picture.naturalWidth > 0;
+    if (button && (seen || button.dataset.ask !== "label")) button.click(); // no label for what is not seen yet
   });
   document.addEventListener("DOMContentLoaded", () => {
     if (!at("audit")) return; // the list of sessions has none

@@ -7,6 +7,7 @@ import io
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -307,3 +308,49 @@ def make_session(clock: Hands) -> Iterator[Callable[[Path], MadeSession]]:
 @pytest.fixture
 def particle() -> type[MadeParticle]:
     return MadeParticle
+
+
+_CHROMIUM_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's chromium, where Playwright is installed."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=_CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page of a common screen's size that fails the test for anything said in anger."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.set_default_timeout(15_000)
+    page.complaints = complaints  # for the one test that provokes some
+    yield page
+    seen = list(complaints)  # what a page that is being closed says reaches nobody
+    context.close()
+    assert seen == []
+
+
+@pytest.fixture
+def live(make_session: Callable[..., MadeSession], tmp_path: Path) -> MadeSession:
+    """A session whose clock is the real one, as the page's seconds are."""
+    session = make_session(tmp_path / "tonight", at=time.time)
+    session.analysed("yes", "no", "no", "null")
+    return session

@@ -152,7 +152,7 @@ def test_a_question_tells_nothing_of_what_the_model_said(audited, session) -> No
     for _ in range(6):
         text = audited.audit.root.text
         assert "0.85" not in text  # the model's probability of its class
-        texts.append(re.sub("[0-9]+", "", text.split("2 nm</div></div>")[1]))
+        texts.append(re.sub("[0-9]+", "", text.split(" nm</div></div>")[1]))
         label(audited, session, "no")
     assert len(set(texts[1:])) == 1  # before the first there is nothing to undo
 

@@ -70,10 +70,24 @@ def test_previews_are_the_records_bytes_and_may_be_kept(server, session) -> None
 
 
 @pytest.mark.parametrize(
-    "path", ["preview/2.jpg", "preview/x.jpg", "preview/1.png", "preview/1.jpg?session=.."]
+    "path",
+    [
+        "preview/2.jpg",
+        "preview/x.jpg",
+        "preview/1.png",
+        "preview/1.jpg?session=..",
+        "crop/9.png",
+        "crop/1.png?session=..",
+    ],
 )
 def test_what_is_not_there_is_404(server, path) -> None:
     assert fetch(server.url + path)[0] == 404
+
+
+def test_a_crop_is_a_picture_that_is_asked_for_each_time(server) -> None:
+    status, headers, body = fetch(f"{server.url}crop/1.png")
+    assert (status, headers["Content-Type"], body[:4]) == (200, "image/png", b"\x89PNG")
+    assert "no-cache" in headers["Cache-Control"]
 
 
 def test_health(server) -> None:
@@ -86,6 +100,7 @@ ROUTES = [
     "",
     "session",
     "preview/1.jpg",
+    "crop/1.png",
     "health",
     "autoload.js?bokeh-autoload-element=1",
     "metadata",
