@@ -2,7 +2,8 @@
 
 The strongest Bragg spot of every particle lies at the frequency of some plane of its crystal. Over many particles the
 one factor is looked for that brings these frequencies onto the lines of a material: that factor is by how much the
-pixel size is wrong.
+pixel size is wrong. Where two materials at two factors explain the spots nearly as well (CdSe that reads 3 % small has
+nearly the spacings of PbS), nothing is said unless the material is named.
 """
 
 from __future__ import annotations

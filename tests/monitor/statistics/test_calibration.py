@@ -50,7 +50,10 @@ def test_a_wrong_pixel_size_is_found_and_a_right_one_is_left(
     error: float, material: str | None, seen: dict[float, list[dict[str, float]]]
 ) -> None:
     found = spacings_of(seen[error], material)
-    assert found is not None
+    if found is None:
+        # CdSe that reads 3 % small has nearly the spacings of PbS: without a name it may be either.
+        assert (material, error) == (None, -0.03)
+        return
     assert found.material == "CdSe"
     assert found.particles >= FEWEST
     assert found.factor == pytest.approx(1 + error, abs=0.008)
