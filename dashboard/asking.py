@@ -23,7 +23,7 @@ log = logging.getLogger("faultwatch.dashboard")
 UNANSWERED_S = 1.5
 #: A session that runs answers within this time [s].
 PATIENCE_S = 5.0
-NO_ANSWER = "no answer yet: the session answers when it runs"
+NO_ANSWER = "no answer yet; what was asked stays in the record, and the session answers when it runs"
 
 Clicked = Callable[[str], None]
 Answered = Callable[[bool | None, str], None]
@@ -77,10 +77,11 @@ class Asking:
             if answer is not None:
                 self._pending.remove(pending)
                 pending.then(*answer)
-            elif now - pending.since > UNANSWERED_S and not pending.handed_over:
+                continue
+            if not pending.handed_over and now - pending.since > UNANSWERED_S:
                 pending.handed_over = True
                 self._answer_here()
-            elif not pending.late and now - pending.since > PATIENCE_S:
+            if not pending.late and now - pending.since > PATIENCE_S:
                 pending.late = True
                 pending.then(None, NO_ANSWER)
 
