@@ -15,6 +15,7 @@ import numpy as np
 
 from dashboard.snapshot import BundleState, Figures, Ledger, Pace, Refusal, Series, Sizes, SourceState
 from models.results import CLASSES
+from monitor.record.spacings import pixel_size_check
 from monitor.statistics.fraction import rates_of
 
 #: A chart of some 700 screen pixels needs no more points than this.
@@ -137,6 +138,26 @@ class SizesReader:
         if self._sizes is None or not self.pending or self._counts.sum() >= self._sizes.particles:
             self._sizes = Sizes(self._counts.copy(), SIZE_BIN_NM)
         return self._sizes
+
+
+class SpacingsReader:
+    """What the lattice spacings say of the pixel size; looked at again when enough particles are new."""
+
+    #: So many new particles can change what is said.
+    NEWS = 40
+
+    def __init__(self) -> None:
+        self._seen = -self.NEWS
+        self._said: tuple[bool, str] | None = None
+
+    def read(self, db: sqlite3.Connection, material: str | None) -> tuple[bool, str] | None:
+        """Whether they agree, and the sentence; None where they are too few to tell."""
+        (top,) = db.execute("SELECT ifnull(max(id), 0) FROM particles").fetchone()
+        if abs(top - self._seen) >= self.NEWS:
+            self._seen = top
+            found = pixel_size_check(db, material)
+            self._said = None if found is None else (found[0].agrees, found[0].sentence(found[1]))
+        return self._said
 
 
 class LedgerReader:

@@ -205,6 +205,8 @@ class Snapshot:
     """Those that are on, the most severe first, then those cleared lately."""
     drawn: int = 0
     """Particles that audits drew to be labelled."""
+    spacings: tuple[bool, str] | None = None
+    """Whether the lattice spacings agree with the pixel size, and the sentence; None where they do not tell."""
 
 
 @dataclass(frozen=True)

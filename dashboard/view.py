@@ -205,6 +205,7 @@ class RecordView:
         self._series = running.SeriesReader()
         self._sizes = running.SizesReader()
         self._ledger = running.LedgerReader()
+        self._spacings = running.SpacingsReader()
         self._goals = GoalReader()
         self._pending = False
         self._snapshot = Snapshot(self._snapshot.version + 1, self._snapshot.epoch + 1, self.directory)
@@ -237,6 +238,7 @@ class RecordView:
                 newest=newest,
                 alarms=asked.read_alarms(db) if "alarms" in self._tables else (),
                 drawn=asked.read_drawn(db) if "labels" in self._tables else 0,
+                spacings=self._spacings.read(db, meta.get("material") or None),
             )
 
     @contextmanager

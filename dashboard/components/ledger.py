@@ -31,7 +31,7 @@ class LedgerPanel:
         for block, text in (
             (self.balance, _balance(snapshot.ledger)),
             (self.refusals, _refusals(snapshot.refusals, now)),
-            (self.sources, _sources(snapshot.sources, now)),
+            (self.sources, _sources(snapshot.sources, now) + _spacings(snapshot.spacings)),
         ):
             if block.text != text:
                 block.text = text
@@ -82,6 +82,14 @@ def _refusals(refusals: tuple[Refusal, ...], now: float) -> str:
         for refusal in refusals[:_ROWS]
     )
     return f'{heading}<div class="list"><table>{rows}</table></div>'
+
+
+def _spacings(spacings: tuple[bool, str] | None) -> str:
+    if spacings is None:
+        return ""
+    agrees, sentence = spacings
+    css, mark = ("good", "●") if agrees else ("bad", "▲")
+    return f'<h3>pixel size</h3><div><span class="{css}">{mark}</span> {escape(sentence)}</div>'
 
 
 def _sources(sources: tuple[SourceState, ...], now: float) -> str:

@@ -49,6 +49,10 @@ _WIDGET_CSS = """
 """
 
 
+LEAST_BLIND = 0.005
+"""Share of a frame that is not judged from which it is said."""
+
+
 class LiveFrame:
     """The newest analysed frame while live, any other when looking back."""
 
@@ -289,4 +293,7 @@ def _uncounted(place: Place | None) -> str:
 def _flags(frame: ShownFrame) -> str:
     """The quality flags of the whole frame."""
     flags = [str(name).replace("_", " ") for name, value in frame.quality.items() if value is True]
+    blind = frame.quality.get("unjudged_share")
+    if isinstance(blind, int | float) and blind >= LEAST_BLIND:
+        flags.append(f"{blind:.0%} dark or filled in, not judged")
     return "".join(f'<span class="warn">▲ {escape(flag)}</span>' for flag in flags)
