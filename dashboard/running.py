@@ -16,6 +16,7 @@ import numpy as np
 from dashboard.snapshot import BundleState, Figures, Ledger, Pace, Refusal, Series, Sizes, SourceState
 from models.results import CLASSES
 from monitor.record.spacings import pixel_size_check
+from monitor.record.tracks import judged_sizes
 from monitor.statistics.fraction import rates_of
 
 #: A chart of some 700 screen pixels needs no more points than this.
@@ -76,7 +77,7 @@ class SeriesReader:
         effective, always_low, always_high, labels, reason = last[15:20]
         self._figures = Figures(
             position, at, last[3:7], counted, corrected, low, high, tracks, effective, always_low, always_high,
-            labels or 0, reason,
+            labels or 0, reason, None if tracks is None else judged_sizes(db),
         )  # fmt: skip
         self._last = last
         return self._series, self._figures

@@ -83,6 +83,8 @@ class Figures:
     """Particles that an observer labelled."""
     reason: str | None = None
     """Why there is no interval."""
+    sizes_nm: tuple[float, float] | None = None
+    """The smallest and the largest diameter of the particles behind the fraction; None where they are not known."""
 
     @property
     def particles(self) -> tuple[int, int, int, int]:

@@ -25,7 +25,7 @@ from bokeh.plotting import figure
 from dashboard.components.audit import NUMBER
 from dashboard.snapshot import BundleState, Figures, Series, Snapshot
 from dashboard.style import CLASS_STYLES, DIM, PANEL, STACKED, TEXT, percent, text_sheet, widget_sheet
-from monitor.statistics.estimate_course import ESTIMAND
+from monitor.statistics.estimate_course import estimand
 from monitor.statistics.fraction import wilson
 from monitor.statistics.sequence import Goal
 
@@ -222,7 +222,7 @@ def _goal_class(goal: Goal) -> str:
 
 def headline(figures: Figures | None, bundle: BundleState | None, drawn: int) -> str:
     """The fraction and what it stands on, or why there is no interval."""
-    note = f'<div class="note" title="{_corrected_by(bundle)}">{ESTIMAND[0].upper()}{ESTIMAND[1:]}.</div>'
+    note = f'<div class="note" title="{_corrected_by(bundle)}">{_meaning(figures)}</div>'
     if figures is None or (figures.counted is None and figures.corrected is None):
         why = "no frame yet" if figures is None else "no particle judged yes or no yet"
         return f'<div class="big none">—</div><div class="interval">{why}</div>{note}'
@@ -273,6 +273,11 @@ def _unit(figures: Figures) -> str:
     if figures.effective is not None and round(figures.effective) < figures.judged:
         return f"particles, worth {figures.effective:,.0f} independent ones"
     return "particles"
+
+
+def _meaning(figures: Figures | None) -> str:
+    text = estimand(None if figures is None else figures.sizes_nm)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _bare(value: float | None) -> str:

@@ -16,7 +16,6 @@ from dashboard.report.montage import EACH, Shown
 from dashboard.style import CLASS_STYLES, SHOWN_ORDER, TEMPLATES
 from monitor.record.strata import Stratum
 from monitor.record.summary_text import size_text
-from monitor.statistics.estimate_course import ESTIMAND
 
 MAPS = 12
 """Maps that are drawn, those with the most particles."""
@@ -62,7 +61,7 @@ def render(facts: Facts, shown: Mapping[str, Sequence[Shown]], *, now: float | N
         facts=facts,
         summary=facts.summary,
         fraction=facts.summary["fraction"],
-        estimand=ESTIMAND,
+        estimand=facts.summary["fraction"]["estimand"],
         sheet=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         patterns=Markup(f'<svg class="patterns" aria-hidden="true">{plots.hatches()}</svg>'),
         styles=[(name, CLASS_STYLES[name]) for name in SHOWN_ORDER],

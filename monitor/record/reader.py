@@ -25,6 +25,7 @@ from monitor.record.queries import (
 )
 from monitor.record.rows import AlarmRow, CountedTrack, FrameRow, Recorded, SourceRow
 from monitor.record.spacings import pixel_size_check
+from monitor.record.tracks import judged_sizes
 from monitor.statistics.audit import Agreement
 from monitor.statistics.calibration import Spacings
 from monitor.statistics.course import StatisticsRow
@@ -153,6 +154,10 @@ class RecordReader:
         row = self._db.execute("SELECT details FROM bundles WHERE id = ?", (self.bundle(),)).fetchone()
         details = None if row is None else from_json(row[0])
         return details if isinstance(details, dict) else {}
+
+    def judged_sizes(self) -> tuple[float, float] | None:
+        """The smallest and the largest diameter [nm] of the tracks behind the fraction; None where there is none."""
+        return judged_sizes(self._db) if self.has_tracks else None
 
     @property
     def has_tracks(self) -> bool:

@@ -126,6 +126,7 @@ CREATE TABLE tracks (             -- a row a physical particle
     col_nm      REAL NOT NULL
 );
 CREATE INDEX tracks_map ON tracks (map);
+CREATE INDEX tracks_size ON tracks (class, diameter_nm);
 
 CREATE TABLE alarms (             -- a row an alarm, from when it was raised
     id           INTEGER PRIMARY KEY,

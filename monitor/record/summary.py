@@ -12,7 +12,7 @@ from monitor.record.reader import RecordReader
 from monitor.record.strata import Strata, Stratum
 from monitor.statistics.compare import difference
 from monitor.statistics.course import StatisticsRow
-from monitor.statistics.estimate_course import ESTIMAND
+from monitor.statistics.estimate_course import estimand
 from monitor.statistics.fraction import LEVEL
 
 
@@ -44,7 +44,7 @@ def summary_of(record: RecordReader) -> dict[str, Any]:
         "tracks_are_sightings": last is not None and counts is None,
         "fields": places["fields"],
         "uncounted": places["uncounted"],
-        "fraction": _fraction(last, tracks["yes"] + tracks["no"]),
+        "fraction": _fraction(last, tracks["yes"] + tracks["no"], record.judged_sizes()),
         "always": always,
         "by_size": [
             {"from_nm": low, "to_nm": None if math.isinf(high) else high, **_stratum(stratum)}
@@ -110,7 +110,7 @@ def as_json(summary: dict[str, Any]) -> str:
     return json.dumps(summary, ensure_ascii=False, allow_nan=False)
 
 
-def _fraction(last: StatisticsRow | None, judged: int) -> dict[str, Any]:
+def _fraction(last: StatisticsRow | None, judged: int, sizes: tuple[float, float] | None) -> dict[str, Any]:
     interval = None if last is None or last.low is None else [last.low, last.high]
     return {
         "counted": None if last is None else last.counted,
@@ -119,7 +119,7 @@ def _fraction(last: StatisticsRow | None, judged: int) -> dict[str, Any]:
         "level": LEVEL,
         "tracks": judged,
         "effective": None if last is None else last.effective,
-        "estimand": ESTIMAND,
+        "estimand": estimand(sizes),
         "reason": None if last is None else last.reason,
     }
 

@@ -124,6 +124,19 @@ def votes(db: sqlite3.Connection) -> Iterator[tuple[int, Vote]]:
         yield number, Vote(field, name, bool(sure), weight)
 
 
+def judged_sizes(db: sqlite3.Connection) -> tuple[float, float] | None:
+    """The smallest and the largest diameter [nm] of the tracks called `no` or `yes`; None where there is none."""
+    found = [
+        db.execute(f"SELECT {end}(diameter_nm) FROM tracks WHERE class = ? AND seen > 0", (name,)).fetchone()[
+            0
+        ]
+        for name in ("no", "yes")
+        for end in ("min", "max")
+    ]
+    known = [size for size in found if size is not None]
+    return (min(known), max(known)) if known else None
+
+
 def truncate(db: sqlite3.Connection, position: int, maps: Iterable[int]) -> None:
     """Forget what was settled from a position on, and every track of maps that may change or come later."""
     frames = "SELECT frame_id FROM statistics WHERE position >= ?"

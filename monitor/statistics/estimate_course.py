@@ -13,9 +13,17 @@ from monitor.statistics.estimate import Estimate, estimate
 from monitor.statistics.tally import Tally, Vote
 
 ESTIMAND = "of the particles whose stacking is resolved, the share that holds at least one planar fault"
-"""What the fraction is of."""
+"""What the fraction is of, before any particle tells of which sizes."""
 SURE_FROM = 0.6
 """A call is sure from this probability on, where the bundle states no other."""
+
+
+def estimand(sizes_nm: tuple[float, float] | None) -> str:
+    """What the fraction is of, with the range of diameters [nm] of the particles behind it."""
+    if sizes_nm is None:
+        return ESTIMAND
+    low, high = sizes_nm
+    return ESTIMAND.replace("particles whose", f"particles of {low:.1f} to {high:.1f} nm whose", 1)
 
 
 class Estimator:
