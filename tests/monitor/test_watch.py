@@ -269,6 +269,7 @@ def test_the_summary_of_a_session(session: Path) -> None:
     said = summarise(session)
     assert said["sightings"] == {"empty": 0, "null": 1, "no": 1, "yes": 1}
     assert said["fraction"]["tracks"] == 2
+    assert "particles of 3.0 to 3.0 nm whose stacking is resolved" in said["fraction"]["estimand"]
     text = as_text(said)
     assert "2 arrived = 2 analysed + 0 queued + 0 rejected + 0 dropped" in text
     assert "each particle once" in text
