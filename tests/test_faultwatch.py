@@ -16,8 +16,8 @@ import faultwatch
 from monitor.errors import InputError
 
 COMMANDS = [
-    "watch", "demo", "replay", "dashboard", "analyse", "summary", "export", "microscope", "simulate", "train",
-    "evaluate",
+    "watch", "demo", "replay", "dashboard", "analyse", "summary", "export", "report", "microscope", "simulate",
+    "train", "evaluate",
 ]  # fmt: skip
 
 
@@ -103,6 +103,7 @@ def test_an_order_at_odds_with_itself_is_2(contradiction, tmp_path, monkeypatch,
     "arguments",
     [
         ["analyse", "none.tif"], ["analyse", "."], ["summary", "none"], ["export", "none", "--to", "a.csv"],
+        ["report", "none", "--to", "r.html"],
         ["replay", "none", "--no-dashboard"], ["watch", "none", "--no-dashboard"],
         ["analyse", "a.npy", "--bundle", "none"], ["analyse", "a.npy", "--material", "unobtainium"],
         ["watch", ".", "--session", "a.npy", "--no-dashboard"], ["demo", "--session", "a.npy", "--no-browser"],

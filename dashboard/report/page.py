@@ -60,6 +60,7 @@ def render(facts: Facts, shown: Mapping[str, Sequence[Shown]], *, now: float | N
     return template.render(
         facts=facts,
         summary=facts.summary,
+        meta={name: facts.meta.get(name) for name in ("created", "started", "material", "command")},
         fraction=facts.summary["fraction"],
         estimand=facts.summary["fraction"]["estimand"],
         sheet=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),

@@ -152,8 +152,16 @@ def map_plot(
     views : top, left, height and width of its frames [nm].
     """
     boxes = np.array(views, np.float64).reshape(-1, 4)
-    top, left = boxes[:, 0].min(), boxes[:, 1].min()
-    height, width = (boxes[:, 0] + boxes[:, 2]).max() - top, (boxes[:, 1] + boxes[:, 3]).max() - left
+    # A particle may reach beyond every frame that was taken.
+    rows, cols, radii = (
+        particles.rows_nm[chosen],
+        particles.cols_nm[chosen],
+        particles.diameters_nm[chosen] / 2,
+    )
+    top = min(boxes[:, 0].min(), (rows - radii).min())
+    left = min(boxes[:, 1].min(), (cols - radii).min())
+    height = max((boxes[:, 0] + boxes[:, 2]).max(), (rows + radii).max()) - top
+    width = max((boxes[:, 1] + boxes[:, 3]).max(), (cols + radii).max()) - left
     side, head = 228.0, 18.0
     zoom = (side - 4) / max(height, width, 1e-9)
     parts = [tag("text", escape(name), x=2, y=12, font_size=SIZE, fill=INK)]

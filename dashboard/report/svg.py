@@ -30,7 +30,7 @@ def share(value: float) -> str:
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """At most so many round numbers from `low` to `high`, in steps of 1, 2 or 5 times a power of ten."""
+    """Round numbers from `low` to `high`, at most so many steps of 1, 2 or 5 times a power of ten."""
     span = high - low
     if not (math.isfinite(span) and span > 0):
         return [low] if math.isfinite(low) else []

@@ -14,9 +14,13 @@ from dashboard.style import number, percent
 __all__ = ["card", "duration", "interval", "moment", "number", "percent", "settings_of", "version_of_program"]
 
 
-def moment(at: float | None) -> str:
-    """A time in UTC."""
-    if at is None or not math.isfinite(at):
+def moment(told: float | str | None) -> str:
+    """A time [s since 1970 UTC], as a number or its text, in UTC."""
+    try:
+        at = math.nan if told is None else float(told)
+    except ValueError:
+        at = math.nan
+    if not math.isfinite(at):
         return "—"
     try:
         return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
