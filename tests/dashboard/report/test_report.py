@@ -44,9 +44,7 @@ def test_it_tells_the_session(recorded: Record, tmp_path: Path) -> None:
     said, words = summarise(session), words_of(page)
     assert all(f"<h2>{name}</h2>" in page for name in SECTIONS)
     assert "Stacking faults in session night" in words
-    assert (
-        "of the particles whose stacking is resolved, the share that holds at least one planar fault" in words
-    )
+    assert "whose stacking is resolved, the share that holds at least one planar fault" in words
     fraction = said["fraction"]
     assert f"{100 * fraction['corrected']:.1f} %" in words
     assert f"{100 * fraction['interval'][0]:.1f} to {100 * fraction['interval'][1]:.1f} %" in words
