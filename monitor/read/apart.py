@@ -150,10 +150,12 @@ def signals_apart(reader: str, path: Path, stack: contextlib.ExitStack) -> list[
     def signal_of(position: int, told: dict[str, Any]) -> Signal:
         where = {"file": number, "signal": position}
         shape, dtype = tuple(int(side) for side in told["shape"]), np.dtype(told["dtype"])
-        limit_s = LIMIT_S + float(np.prod(shape)) * dtype.itemsize / _SLOWEST_BYTES_S
+        for_its_size_s = float(np.prod(shape)) * dtype.itemsize / _SLOWEST_BYTES_S
 
         def load(index: int) -> np.ndarray[Any, Any]:
-            answer, pixels, _ = _ask({"do": "load", **where, "index": index}, limit_s, process)
+            answer, pixels, _ = _ask(
+                {"do": "load", **where, "index": index}, LIMIT_S + for_its_size_s, process
+            )
             return np.frombuffer(pixels, np.dtype(answer["dtype"])).reshape(answer["shape"])
 
         def details(index: int) -> Details:
