@@ -68,7 +68,7 @@ class _Process:
             pixels = _take(stdout, raw)
         except (OSError, ValueError, _Gone) as error:
             self.close()
-            how = f"reading it had not ended after {limit_s:.4g} s" if self._late else "it ends what reads it"
+            how = f"reading it had not ended after {limit_s:.2g} s" if self._late else "it ends what reads it"
             raise _Gone(f"the file is damaged: {how}") from error
         finally:
             timer.cancel()
