@@ -6,12 +6,13 @@ import json
 import os
 import sqlite3
 
-from dashboard.snapshot import AuditState, Place, ShownAlarm, Sighting
+from dashboard.snapshot import AuditState, Place, Sighting
 from monitor.record.labels import observers_agree, to_label
+from monitor.record.rows import ALARM_COLUMNS, AlarmRow
 
 #: Of the alarms that are over, the last ones are shown.
 CLEARED = 12
-_ALARM = "id, kind, severity, cause, action, since_frame, since, last_frame, frames, until, acknowledged FROM alarms"
+_ALARM = f"{ALARM_COLUMNS} FROM alarms"
 
 
 def tables(db: sqlite3.Connection) -> set[str]:
@@ -19,7 +20,7 @@ def tables(db: sqlite3.Connection) -> set[str]:
     return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
-def read_alarms(db: sqlite3.Connection) -> tuple[ShownAlarm, ...]:
+def read_alarms(db: sqlite3.Connection) -> tuple[AlarmRow, ...]:
     """The alarms that are on, the most severe and newest first, then those cleared lately, newest first."""
     rows = db.execute(
         f"SELECT {_ALARM} WHERE until IS NULL ORDER BY acknowledged IS NOT NULL,"
@@ -28,7 +29,7 @@ def read_alarms(db: sqlite3.Connection) -> tuple[ShownAlarm, ...]:
     rows += db.execute(
         f"SELECT {_ALARM} WHERE until IS NOT NULL ORDER BY until DESC, id DESC LIMIT {CLEARED}"
     ).fetchall()
-    return tuple(ShownAlarm(*row) for row in rows)
+    return tuple(AlarmRow(*row) for row in rows)
 
 
 def read_drawn(db: sqlite3.Connection) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from monitor.record.rows import AlarmRow
 from monitor.statistics.audit import Agreement
 from monitor.statistics.fraction import Rates
 
@@ -153,32 +154,6 @@ class BundleState:
     """How many other bundles judged earlier frames of this session."""
 
 
-@dataclass(frozen=True)
-class ShownAlarm:
-    """An alarm that is on, or that was cleared lately."""
-
-    id: int
-    kind: str
-    severity: str
-    """notice, warning or critical"""
-    cause: str
-    action: str
-    """What to do."""
-    since_frame: int | None
-    since: float | None
-    last_frame: int | None
-    frames: int
-    until: float | None
-    """When it was cleared [s since 1970 UTC]; None while it lasts."""
-    acknowledged: float | None
-    """When a person did [s since 1970 UTC]."""
-
-    @property
-    def urgent(self) -> bool:
-        """It lasts, nobody has acknowledged it, and it is more than a notice."""
-        return self.until is None and self.acknowledged is None and self.severity != "notice"
-
-
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """Everything on the page except the frame that is looked at."""
@@ -203,7 +178,7 @@ class Snapshot:
     bundle: BundleState | None = None
     newest: int | None = None
     """The last frame, in order of arrival, that is analysed."""
-    alarms: tuple[ShownAlarm, ...] = ()
+    alarms: tuple[AlarmRow, ...] = ()
     """Those that are on, the most severe first, then those cleared lately."""
     drawn: int = 0
     """Particles that audits drew to be labelled."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dashboard.snapshot import Pace, ShownAlarm, Snapshot
+from dashboard.snapshot import Pace, Snapshot
 from dashboard.style import clock_time, percent
+from monitor.record.rows import AlarmRow
 
 StateWord = Literal[
     "waiting", "starting", "live", "quiet", "stalled", "warning", "alarm", "lost", "ended", "unreadable"
@@ -61,7 +62,7 @@ def state_of(snapshot: Snapshot, now: float) -> State:
     return state
 
 
-def _alarmed(alarm: ShownAlarm, others: int, now: float) -> str:
+def _alarmed(alarm: AlarmRow, others: int, now: float) -> str:
     more = "" if not others else f" {others} more alarm{'s' if others > 1 else ''}."
     since = "" if alarm.since is None else f" since {clock_time(alarm.since, now)}"
     return f"{alarm.kind[0].upper()}{alarm.kind[1:]}{since}: {alarm.cause}{more}"

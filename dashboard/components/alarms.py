@@ -7,8 +7,9 @@ from html import escape
 from bokeh.models import Div
 
 from dashboard.asking import Asking
-from dashboard.snapshot import ShownAlarm, Snapshot
+from dashboard.snapshot import Snapshot
 from dashboard.style import clock_time, text_sheet
+from monitor.record.rows import AlarmRow
 
 #: Shape besides colour, by severity.
 ICONS = {"critical": "✕", "warning": "▲", "notice": "ℹ"}
@@ -21,7 +22,7 @@ class Alarms:
         self._asking = asking
         self._answers: dict[int, str] = {}
         """What became of acknowledging an alarm, until the record itself shows it."""
-        self._alarms: tuple[ShownAlarm, ...] = ()
+        self._alarms: tuple[AlarmRow, ...] = ()
         self._now = 0.0
         self._begun = False
         asking.on("acknowledge", self._acknowledge)
@@ -62,7 +63,7 @@ class Alarms:
             self.root.text = text
 
 
-def _on(alarm: ShownAlarm, answer: str | None, now: float) -> str:
+def _on(alarm: AlarmRow, answer: str | None, now: float) -> str:
     if alarm.acknowledged is not None:
         state = f'<span class="dim">✓ acknowledged {clock_time(alarm.acknowledged, now)}</span>'
     else:
@@ -84,7 +85,7 @@ def _on(alarm: ShownAlarm, answer: str | None, now: float) -> str:
     )
 
 
-def _over(alarm: ShownAlarm, now: float) -> str:
+def _over(alarm: AlarmRow, now: float) -> str:
     until = clock_time(alarm.until, now)[-8:]
     return (
         f'<div class="over clip" title="{escape(alarm.cause)}">{ICONS.get(alarm.severity, "▲")} {escape(alarm.kind)}'
@@ -92,7 +93,7 @@ def _over(alarm: ShownAlarm, now: float) -> str:
     )
 
 
-def _concerned(alarm: ShownAlarm) -> str:
+def _concerned(alarm: AlarmRow) -> str:
     """Which frames."""
     if alarm.since_frame is None or not alarm.frames:
         return ""

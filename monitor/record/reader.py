@@ -23,7 +23,7 @@ from monitor.record.queries import (
     source_row,
     statistics_row,
 )
-from monitor.record.rows import AlarmRow, CountedTrack, FrameRow, Recorded, SourceRow
+from monitor.record.rows import ALARM_COLUMNS, AlarmRow, CountedTrack, FrameRow, Recorded, SourceRow
 from monitor.record.spacings import pixel_size_check
 from monitor.record.tracks import judged_sizes
 from monitor.statistics.audit import Agreement
@@ -137,17 +137,15 @@ class RecordReader:
         """Every alarm in the order in which they began; none before version 4."""
         if not self.has_tracks:
             return []
-        rows = self._db.execute(
-            "SELECT kind, severity, cause, action, since_frame, since, last_frame, frames, until_frame, until, "
-            "acknowledged FROM alarms ORDER BY ifnull(since, 0), id"
-        )
+        rows = self._db.execute(f"SELECT {ALARM_COLUMNS} FROM alarms ORDER BY ifnull(since, 0), id")
         return [AlarmRow(*row) for row in rows]
 
     def unlike_training(self) -> bool:
         """Whether the last frames are unlike those that the model was trained on."""
-        return any(
-            alarm.kind == "model unlike these frames" and alarm.until is None for alarm in self.alarms()
-        )
+        if not self.has_tracks:
+            return False
+        lasting = "SELECT EXISTS (SELECT 1 FROM alarms WHERE kind = ? AND until IS NULL)"
+        return bool(self._db.execute(lasting, ("model unlike these frames",)).fetchone()[0])
 
     def bundle_details(self) -> dict[str, Any]:
         """The manifest of the model that judged last, empty before any was loaded."""

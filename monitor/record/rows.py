@@ -100,19 +100,35 @@ class CountedTrack:
         return CLASSES.index(self.vote.particle_class)
 
 
+ALARM_COLUMNS = (
+    "id, kind, severity, cause, action, since_frame, since, last_frame, frames, "
+    "until_frame, until, acknowledged"
+)
+"""Those of `alarms`, in the order of `AlarmRow`."""
+
+
 @dataclass(frozen=True)
 class AlarmRow:
     """One alarm as the record knows it. Frames are `frames.id`, times are seconds since 1970 UTC."""
 
+    id: int
     kind: str
     severity: str
+    """notice, warning or critical"""
     cause: str
     action: str
+    """What to do."""
     since_frame: int | None
     since: float | None
     last_frame: int | None
     frames: int
     until_frame: int | None
     until: float | None
-    """None: it lasts."""
+    """When it was cleared; None: it lasts."""
     acknowledged: float | None
+    """When a person did."""
+
+    @property
+    def urgent(self) -> bool:
+        """It lasts, nobody has acknowledged it, and it is more than a notice."""
+        return self.until is None and self.acknowledged is None and self.severity != "notice"

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.snapshot import Figures, Ledger, Pace, ShownAlarm, Snapshot, SourceState
+from dashboard.snapshot import Figures, Ledger, Pace, Snapshot, SourceState
 from dashboard.state import MARKS, quiet_after, state_of, status_text
+from monitor.record.rows import AlarmRow
 
 NOW = 1_760_000_000.0
 NOTHING = Snapshot(1, 0, Path("sessions/tonight"))
@@ -66,8 +67,8 @@ def test_the_text_twin_says_what_the_page_shows() -> None:
     assert "as counted 40.0 % of 100" in status_text(only_counted, state_of(only_counted, NOW))
 
 
-def alarm(severity: str, *, acknowledged: float | None = None, until: float | None = None) -> ShownAlarm:
-    return ShownAlarm(1, "beam lost", severity, "It is dark.", "Look.", 3, NOW, 4, 2, until, acknowledged)
+def alarm(severity: str, *, acknowledged: float | None = None, until: float | None = None) -> AlarmRow:
+    return AlarmRow(1, "beam lost", severity, "It is dark.", "Look.", 3, NOW, 4, 2, None, until, acknowledged)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def alarm(severity: str, *, acknowledged: float | None = None, until: float | No
         ("ended", [alarm("critical")], replace(BEGUN, sources=CLOSED, ledger=Ledger(5), pace=FAST), 0),
     ],
 )
-def test_alarms_turn_the_state(word: str, alarms: list[ShownAlarm], snapshot: Snapshot, later: float) -> None:
+def test_alarms_turn_the_state(word: str, alarms: list[AlarmRow], snapshot: Snapshot, later: float) -> None:
     state = state_of(replace(snapshot, alarms=tuple(alarms)), NOW + later)
     assert state.word == word
     if word in ("alarm", "warning"):
