@@ -76,9 +76,11 @@ def analyse(
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise CannotAnalyse("the frame holds values that are not finite")
     frequencies = layer_frequencies(material)
+    began = time.perf_counter()
     image, unit = _within_reach(image)
     blind = unjudged(image)
     image = filled(image, blind)
+    light_ms = (time.perf_counter() - began) * 1e3
     blocks = blocks_of((image.shape[0], image.shape[1]), pixel_size_nm / bundle.preprocessing.pixel_size_nm)
     if len(blocks) == 1:
         result = _analyse_whole(image, pixel_size_nm, bundle, frequencies, keep, energy_kev)
@@ -88,6 +90,7 @@ def analyse(
             blocks,
             lambda part: _analyse_whole(part, pixel_size_nm, bundle, frequencies, keep, energy_kev),
         )
+    result.timings_ms["preprocess"] += light_ms
     result.quality["mean_counts"] = float(result.quality["mean_counts"]) * unit
     if "noise_power" in result.quality:
         result.quality["noise_power"] = float(result.quality["noise_power"]) * unit * unit

@@ -98,6 +98,18 @@ def start(how: Start) -> Ready:
     return Ready(os.getpid(), _bundle.id, Path(_bundle.path), dict(_bundle.details))
 
 
+def loaded() -> Bundle:
+    """The bundle that frames are judged with."""
+    assert _bundle is not None, "start comes first"
+    return _bundle
+
+
+def use(bundle: Bundle) -> None:
+    """Judge with this bundle from now on: the one that is loaded, say, with its network timed."""
+    global _bundle
+    _bundle = bundle
+
+
 def run(task: Task) -> Outcome:
     """Analyse one frame with the bundle that `start` loaded. Never raises for what is wrong with a frame."""
     from models.errors import CannotAnalyse
@@ -124,7 +136,7 @@ def _analysed(task: Task) -> FinishedFrame:
     from monitor.read.about import kilovolts
     from monitor.tracking.signature import signature, to_png
 
-    assert _bundle is not None, "start comes first"
+    bundle = loaded()
     began = time.perf_counter()
     with open_frames(task.ref.path, task.movie) as file:
         if task.ref.index is None and file.count > 1:
@@ -135,7 +147,7 @@ def _analysed(task: Task) -> FinishedFrame:
     )
     read_ms = (time.perf_counter() - began) * 1000
     energy = kilovolts(frame.metadata) or USUAL_ENERGY_KEV
-    analysis = analyse(frame.pixels, pixel_size, _bundle, task.material, energy_kev=energy)
+    analysis = analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy)
     quality = {**analysis.quality, "scanning": frame.scanning}
     if frame.exposures > 1:
         quality["exposures"] = frame.exposures
