@@ -94,7 +94,7 @@ def analyse(
     result.quality["mean_counts"] = float(result.quality["mean_counts"]) * unit
     if "noise_power" in result.quality:
         result.quality["noise_power"] = float(result.quality["noise_power"]) * unit * unit
-    result.quality["unjudged_share"] = float(blind.mean())
+    result.quality["unjudged_share"] = np.count_nonzero(blind) / blind.size
     return without(result, blind)
 
 

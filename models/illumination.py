@@ -39,6 +39,8 @@ _NARROWEST, _NARROWEST_PX = 0.01, 3
 _STRIPE_LEVEL, _STRIPE_SIGMAS = 0.25, 8.0
 #: Of a frame that is dark as a whole nothing is left to compare with.
 _LARGEST = 0.9
+#: The frame is gone through in strips of so many rows, which stay in the processor's cache [px].
+_STRIP = 64
 
 
 def unjudged(image: npt.NDArray[Any]) -> Mask:
@@ -49,8 +51,10 @@ def unjudged(image: npt.NDArray[Any]) -> Mask:
     image : (H, W) counts of any real type.
     """
     pixels = np.ascontiguousarray(image, dtype=np.float32)
-    mask = _shadows(pixels) | _stripes(pixels)
-    return mask if mask.mean() <= _LARGEST else np.zeros(mask.shape, np.bool_)
+    rough = _rough(pixels)
+    mask = _shadows(pixels, rough)
+    _mark_stripes(mask, pixels, rough)
+    return mask if np.count_nonzero(mask) <= _LARGEST * mask.size else np.zeros(mask.shape, np.bool_)
 
 
 def filled(image: npt.NDArray[Any], mask: Mask) -> npt.NDArray[Any]:
@@ -101,17 +105,23 @@ def without(result: Analysis, mask: Mask) -> Analysis:
     return replace(result, particles=tuple(kept), labels=labels)
 
 
-def _shadows(pixels: Image) -> Mask:
-    """Dark or flat areas that reach the border of the frame."""
+def _shadows(pixels: Image, rough: Image) -> Mask:
+    """Dark or flat areas that reach the border of the frame.
+
+    Parameters
+    ----------
+    rough : `_rough` of the pixels.
+    """
     h, w = pixels.shape
     side = max(_BLOCK_PX, max(h, w) // _BLOCKS)
     grid = (max(2, w // side), max(2, h // side))
     level = cv2.resize(pixels, grid, interpolation=cv2.INTER_AREA)
-    noise = np.sqrt(cv2.resize(_rough(pixels), grid, interpolation=cv2.INTER_AREA))
+    noise = np.sqrt(cv2.resize(rough, grid, interpolation=cv2.INTER_AREA))
     usual = float(np.percentile(noise, 75))
     if usual <= 0:
         return np.zeros(pixels.shape, np.bool_)
-    black = min(0.0, float(np.percentile(pixels[::4, ::4], 0.1)))
+    sample = pixels[::4, ::4]
+    black = min(0.0, float(np.percentile(sample, 0.1))) if float(sample.min()) < 0 else 0.0
     bright = float(np.percentile(level, 75)) - black
     quiet, share = noise / usual, (level - black) / max(bright, 1e-9)
     dark = (quiet < _SHADOW_NOISE) & (share < _SHADOW_LEVEL) | (quiet < _BLACK_NOISE) & (share < _BLACK_LEVEL)
@@ -126,18 +136,24 @@ def _shadows(pixels: Image) -> Mask:
     middle = 0.5 * (float(np.median(level[blocks])) + float(np.median(level[~blocks])))
     blurred = cv2.blur(pixels, (5, 5))
     side_of = blurred < middle if np.median(level[blocks]) < middle else blurred > middle
-    return np.asarray((within & ((_coarse_noise(pixels) < 0.8 * usual) | side_of)) | (area & side_of))
-
-
-def _coarse_noise(pixels: Image) -> Image:
-    return np.asarray(np.sqrt(cv2.blur(_rough(pixels), (9, 9))))
+    coarse_noise = np.sqrt(cv2.blur(rough, (9, 9)))
+    return np.asarray((within & ((coarse_noise < 0.8 * usual) | side_of)) | (area & side_of))
 
 
 def _rough(pixels: Image) -> Image:
     """The squared difference of each pixel from its neighbours across rows and columns, (H, W); 0 in any ramp."""
-    padded = cv2.copyMakeBorder(pixels, 0, 1, 0, 1, cv2.BORDER_REFLECT_101)
-    cross = padded[:-1, :-1] - padded[1:, :-1] - padded[:-1, 1:] + padded[1:, 1:]
-    return np.asarray(cross * cross)
+    rough = np.empty_like(pixels)
+    for top in range(0, len(pixels), _STRIP):
+        rows, cross = pixels[top : top + _STRIP], rough[top : top + _STRIP]
+        below = pixels[top + 1 : top + _STRIP + 1]
+        if len(below) < len(rows):  # beyond its border the frame is mirrored, about its last row and column
+            below = np.concatenate([below, pixels[-2:-1]])
+        step = rows - below
+        np.subtract(step[:, :-1], rows[:, 1:], out=cross[:, :-1])
+        cross[:, :-1] += below[:, 1:]
+        cross[:, -1] = step[:, -1] - rows[:, -2] + below[:, -2]
+        cross *= cross
+    return rough
 
 
 def _at_border(blocks: Mask, whole_side: bool = False) -> Mask:
@@ -154,10 +170,13 @@ def _at_border(blocks: Mask, whole_side: bool = False) -> Mask:
     return np.asarray(np.isin(parts, kept))
 
 
-def _stripes(pixels: Image) -> Mask:
-    """Stripes along the four sides: lines that a program filled, or far brighter or darker than the frame."""
-    mask = np.zeros(pixels.shape, np.bool_)
-    rough = _rough(pixels)
+def _mark_stripes(mask: Mask, pixels: Image, rough: Image) -> None:
+    """Mark stripes along the four sides: lines that a program filled, or far brighter or darker than the frame.
+
+    Parameters
+    ----------
+    rough : `_rough` of the pixels.
+    """
     for axis in (0, 1):
         noise, level = np.sqrt(rough.mean(axis=1 - axis)), pixels.mean(axis=1 - axis)
         for step in (1, -1):
