@@ -183,7 +183,6 @@ def _mark_stripes(mask: Mask, pixels: Image, rough: Image) -> None:
             wide = _stripe(noise[::step], level[::step])
             lines = slice(0, wide) if step == 1 else slice(len(level) - wide, None)
             mask[(lines, slice(None)) if axis == 0 else (slice(None), lines)] = True
-    return mask
 
 
 def _stripe(noise: npt.NDArray[np.float32], level: npt.NDArray[np.float32]) -> int:

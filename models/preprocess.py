@@ -109,11 +109,11 @@ def remove_outliers(image: Image, sigmas: float) -> Image:
     np.abs(residual, out=residual)
     spread = 1.4826 * float(median(residual[::4, ::4])) + 1e-12
     # The residual of a 3 × 3 median is narrower than the noise itself: white noise keeps about 0.85 of it.
-    far = np.flatnonzero(residual > sigmas * spread / 0.85)
+    far = np.unravel_index(np.flatnonzero(residual > sigmas * spread / 0.85), image.shape)
     found = residual  # its memory is used again
     np.copyto(found, image)
-    found.ravel()[far] = calm.ravel()[far]
-    return found
+    found[far] = calm[far]
+    return np.asarray(found)
 
 
 def resample(image: Image, factor: float) -> tuple[Image, tuple[float, float]]:
@@ -139,7 +139,7 @@ def resample(image: Image, factor: float) -> tuple[Image, tuple[float, float]]:
     resampled = fft.irfft2(out, s=sizes_out)
     exact = (sizes_out[0] / sizes_in[0], sizes_out[1] / sizes_in[1])
     kept = [max(2, round(n * e)) for n, e in zip(image.shape, exact, strict=True)]
-    return np.multiply(resampled[: kept[0], : kept[1]], gain, dtype=np.float32), exact
+    return np.asarray(resampled[: kept[0], : kept[1]] * np.float32(gain)), exact
 
 
 def polynomials(shape: tuple[int, int], order: int) -> npt.NDArray[np.float32]:

@@ -41,9 +41,8 @@ class Region:
 
     def places_nm(self, pixel_size_nm: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(P,) rows and columns of the region's pixels in the crop [nm]."""
-        rows, cols = np.ogrid[: self.mask.shape[0], : self.mask.shape[1]]
-        places = (np.broadcast_to(x * pixel_size_nm, self.mask.shape)[self.mask] for x in (rows, cols))
-        return next(places), next(places)
+        rows, cols = (np.asarray(at * pixel_size_nm, dtype=np.float64) for at in np.nonzero(self.mask))
+        return rows, cols
 
 
 def region_of(labels: Labels, label: int, box: tuple[slice, slice], pixel_size_nm: float) -> Region:

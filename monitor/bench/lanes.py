@@ -11,22 +11,10 @@ from concurrent.futures import ProcessPoolExecutor
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
-from monitor.settings import default_workers, processors
 from monitor.workers.worker import follow_session
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def threads() -> int:
-    """Threads of every measuring process: those of a worker of a session with the usual settings.
-
-    Libraries are told through the environment, which the processes begin with.
-    """
-    count = max(1, processors() // default_workers())
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(count)
-    return count
 
 
 class Lane:

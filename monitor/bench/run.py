@@ -18,11 +18,13 @@ from monitor.bench import machine, scripts, stages
 from monitor.bench.floors import floors
 from monitor.bench.found import Found, SizeFound, median
 from monitor.bench.frames import Drawn, draw
-from monitor.bench.lanes import Lane, threads
+from monitor.bench.lanes import Lane
 from monitor.bench.plan import PARTICLES, SCRIPT_ROUNDS, Plan
 from monitor.bench.sessions import give
 from monitor.frames import FrameRef
 from monitor.record import RecordWriter
+from monitor.settings import default_workers
+from monitor.workers.pool import share_processors
 from monitor.workers.worker import Start
 
 
@@ -65,7 +67,7 @@ class Bench:
         bundle_id, details = describe(bundle)
         about = {
             **machine.about_machine(),
-            "threads": threads(),
+            "threads": share_processors(default_workers()),
             "load_before": machine.load(),
             "load_after": None,
         }
