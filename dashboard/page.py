@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from bokeh.events import ConnectionLost, DocumentReady
@@ -32,8 +33,36 @@ from monitor.record.database import is_session
 #: How often each viewer looks for something new [ms].
 TICK_MS = 400
 LIST_TICK_MS = 2000
+NOW = "now"
+"""The tab that is open at first: the fraction, the counts, the sizes."""
 
 Clock = Callable[[], float]
+
+
+class Part(Protocol):
+    """A component in a tab of its own beside the frame."""
+
+    root: Any
+
+    def update(self, snapshot: Snapshot, now: float) -> None:
+        """Show what stands in `snapshot`; sends nothing where nothing is different."""
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A tab: the name of its root, the title on its button, and what makes its part.
+
+    `templates/tabs/<name>.css` and `templates/tabs/<name>.js` belong to it where they exist, and
+    `templates/blocks/<root>.css` to its blocks of text.
+    """
+
+    name: str
+    title: str
+    make: Callable[[SessionPage], Part]
+
+
+TABS: tuple[Tab, ...] = ()
+"""In the order of their buttons, after `now`. A part is brought up to date only while its tab is open."""
 
 
 class SessionPage:
@@ -59,11 +88,30 @@ class SessionPage:
         self.ledger = LedgerPanel()
         # Only what hangs on a root belongs to a Document and reaches the browser.
         self.audit.root.tags = [self.asking.source]
-        parts = (
+        self.tabs: dict[str, Part] = {tab.name: tab.make(self) for tab in TABS}
+        self._open = NOW
+        self.asking.on("tab", self.open)
+        parts: tuple[Any, ...] = (
             self.pulse, self.frame, self.fraction, self.counts, self.sizes, self.alarms, self.audit, self.ledger,
+            *self.tabs.values(),
         )  # fmt: skip
         self.roots: list[Any] = [part.root for part in parts]
         self.tick()
+
+    def open(self, name: str) -> None:
+        """Show another tab; one by a name that there is none of is `now`."""
+        self._open = name if name in self.tabs else NOW
+        if self._seen is not None:
+            self._beside(self._seen, self._clock())
+
+    def _beside(self, snapshot: Snapshot, now: float) -> None:
+        """Bring what stands beside the frame up to date."""
+        if self._open != NOW:
+            self.tabs[self._open].update(snapshot, now)
+            return
+        self.fraction.update(snapshot)
+        self.counts.update(snapshot)
+        self.sizes.update(snapshot)
 
     def tick(self) -> None:
         """Pull: bring every component up to date, or do nothing where the record has nothing new."""
@@ -77,9 +125,7 @@ class SessionPage:
             return
         self._seen = snapshot
         self.frame.update(snapshot, now)
-        self.fraction.update(snapshot)
-        self.counts.update(snapshot)
-        self.sizes.update(snapshot)
+        self._beside(snapshot, now)
         self.alarms.update(snapshot, now)
         self.audit.update(snapshot)
         self.ledger.update(snapshot, now)
@@ -163,7 +209,7 @@ def _furnish(doc: Any, roots: list[Any], template: str, title: str) -> None:
     doc.theme = THEME
     doc.title = f"{title} · faultwatch"
     doc.template = _template(template)
-    doc.template_variables["heading"] = title
+    doc.template_variables.update(heading=title, tabs=TABS)
     doc.config.name, doc.config.notifications.name = "document_config", "document_notifications"
     # The page says by itself that the server is gone, and comes back whole from the record when it is back.
     doc.config.update(reconnect_session=False, notify_connection_status=False)

@@ -93,8 +93,8 @@ THEME = Theme(
 
 
 def text_sheet(name: str, css: str = "") -> InlineStyleSheet:
-    """The style sheet of a block of text, with `css` added to what all of them share."""
-    return InlineStyleSheet(name=f"{name}_style", css=_shared_css() + css)
+    """The style sheet of a block of text: what all of them share, `templates/blocks/<name>.css`, and `css`."""
+    return InlineStyleSheet(name=f"{name}_style", css=_shared_css() + _own_css(name) + css)
 
 
 def widget_sheet(name: str, css: str) -> InlineStyleSheet:
@@ -105,6 +105,12 @@ def widget_sheet(name: str, css: str) -> InlineStyleSheet:
 @cache
 def _shared_css() -> str:
     return (TEMPLATES / "blocks.css").read_text(encoding="utf-8")
+
+
+@cache
+def _own_css(name: str) -> str:
+    sheet = TEMPLATES / "blocks" / f"{name}.css"
+    return sheet.read_text(encoding="utf-8") if sheet.exists() else ""
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -300,14 +300,14 @@ def _words(name: str, text: str, css: str) -> Div:
 
 
 _BUTTONS = f"""
-.bk-btn {{ background: {PANEL}; color: {DIM}; border-color: #35404c; padding: 2px 10px; font-size: 12px; }}
+.bk-btn {{ background: {PANEL}; color: {DIM}; border-color: var(--rim); padding: 2px 10px; font-size: 12px; }}
 .bk-btn.bk-active {{ background: #2a333d; color: #fff; border-color: #56616d; box-shadow: none; }}
 """
 _SPINNER = """
-.bk-input { background: #1a2129; color: #fff; border: 1px solid #35404c; }
+.bk-input { background: var(--button); color: var(--bright); border: 1px solid var(--rim); }
 .bk-input { font-size: 13px; padding: 0 4px; height: 26px; }
-.bk-spin-btn { background: #1a2129; border-color: #35404c; }
-.bk-spin-btn::before { border-top-color: #d5dce4 !important; border-bottom-color: #d5dce4 !important; }
+.bk-spin-btn { background: var(--button); border-color: var(--rim); }
+.bk-spin-btn::before { border-top-color: var(--text) !important; border-bottom-color: var(--text) !important; }
 """
 _CONTROLS = ":host { align-items: center; flex-wrap: wrap; }"
 _TEXT = """

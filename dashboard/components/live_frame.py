@@ -39,13 +39,13 @@ _PICTURE = ("url", "x", "y", "w", "h")
 _OUTLINES = ("xs", "ys", "colour", "dash", "label", "label_x", "label_y", "words", "diameter")
 _PROBABILITIES = tuple(f"p_{name}" for name in CLASSES)
 _WIDGET_CSS = """
-.bk-btn { background: #1a2129; color: #d5dce4; border: 1px solid #35404c; font-size: 14px; }
-.bk-btn:hover { background: #252d37; }
+.bk-btn { background: var(--button); color: var(--text); border: 1px solid var(--rim); font-size: 14px; }
+.bk-btn:hover { background: var(--line); }
 .bk-btn.bk-active, .bk-btn.bk-active:hover { background: #11694f; color: #fff; border-color: #2fbf91; }
 .bk-input-group { padding: 8px 10px 0; }
-.noUi-connect { background: #56616d !important; }
-.noUi-target { background: #252d37; border: none; box-shadow: none; }
-.noUi-handle { background: #d5dce4; border: none; box-shadow: none; }
+.noUi-connect { background: var(--edge) !important; }
+.noUi-target { background: var(--line); border: none; box-shadow: none; }
+.noUi-handle { background: var(--text); border: none; box-shadow: none; }
 """
 
 

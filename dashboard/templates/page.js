@@ -88,6 +88,35 @@ const faultwatch = (() => {
     heard = now;
   };
 
+  /* Tabs beside the frame: the server brings only the open one up to date. A tab's own script adds keys by `keys`. */
+  let open = "now";
+  const handlers = {};
+  const tab = (name) => {
+    const button = document.querySelector(`[data-tab="${CSS.escape(name)}"]`);
+    if (!button) return;
+    open = name;
+    for (const other of document.querySelectorAll("[data-tab]")) {
+      other.setAttribute("aria-selected", String(other === button));
+      other.tabIndex = other === button ? 0 : -1;
+    }
+    for (const panel of document.querySelectorAll("[data-tab-of]")) panel.hidden = panel.dataset.tabOf !== name;
+    history.replaceState(null, "", name === "now" ? location.pathname + location.search : `#${name}`);
+    ask(["tab", name]);
+  };
+  document.addEventListener("click", (event) => event.target.dataset?.tab && tab(event.target.dataset.tab));
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (event.target.dataset?.tab && step) {
+      const all = [...document.querySelectorAll("[data-tab]")];
+      const next = all[(all.indexOf(event.target) + step + all.length) % all.length];
+      next.focus();
+      return tab(next.dataset.tab);
+    }
+    const typing = event.composedPath().some((part) => /^(INPUT|TEXTAREA|SELECT)$/.test(part.tagName ?? ""));
+    if (!typing && at("audit")?.hidden) handlers[open]?.(event);
+  });
+
   document.addEventListener("click", (event) => {
     const button = event.composedPath().find((part) => part.dataset && (part.dataset.ask || part.dataset.open));
     if (!button || button.disabled) return;
@@ -123,12 +152,15 @@ const faultwatch = (() => {
   setInterval(show, 500);
   let ready = false;
   return {
+    at, put, find, ask, kept, tab,
+    keys(name, handler) { handlers[name] = handler; },
     pulse(data) {
       if (!data.state || !data.state.length) return;
       row = Object.fromEntries(Object.entries(data).map(([name, values]) => [name, values[0]]));
       if (row.reload) return location.reload();
       ahead = Date.now() / 1000 - row.now;
       if (!ready && at("observer").value) ask(["observer", at("observer").value]);
+      if (!ready && location.hash.length > 1) tab(location.hash.slice(1));
       ready = true;
       listen(row.alarms);
       show();
