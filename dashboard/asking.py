@@ -25,6 +25,8 @@ UNANSWERED_S = 1.5
 PATIENCE_S = 5.0
 NO_ANSWER = "no answer yet; what was asked stays in the record, and the session answers when it runs"
 
+LOOK_ONLY = "this link is for looking only; ask for the operator's link"
+
 Clicked = Callable[[str], None]
 Answered = Callable[[bool | None, str], None]
 """Told whether the session did it, None while that is not known, and its sentence."""
@@ -46,7 +48,13 @@ class Asking:
     it is clicked, and the handler for that name is called with the value.
     """
 
-    def __init__(self, view: RecordView, clock: Callable[[], float]) -> None:
+    def __init__(self, view: RecordView, clock: Callable[[], float], *, may_ask: bool = True) -> None:
+        """
+        Parameters
+        ----------
+        may_ask : whether this viewer may ask the session for something; all of it is refused otherwise.
+        """
+        self.may_ask = may_ask
         self._view = view
         self._clock = clock
         self._handlers: dict[str, Clicked] = {}
@@ -61,6 +69,9 @@ class Asking:
 
     def command(self, name: str, arguments: dict[str, Any], then: Answered) -> None:
         """Put a command into the record; `then` is called with the session's answer, at once where there is none."""
+        if not self.may_ask:
+            then(False, LOOK_ONLY)
+            return
         now = self._clock()
         try:
             number = ask(self._view.directory, name, arguments, now)

@@ -14,6 +14,7 @@ from bokeh.events import ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from dashboard.access import Role
 from dashboard.asking import Asking
 from dashboard.components.alarms import Alarms
 from dashboard.components.audit import AuditPanel
@@ -68,7 +69,14 @@ TABS: tuple[Tab, ...] = ()
 class SessionPage:
     """All components of one viewer over one session."""
 
-    def __init__(self, view: RecordView, *, name: str | None = None, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        view: RecordView,
+        *,
+        name: str | None = None,
+        clock: Clock = time.time,
+        role: Role = Role.OPERATOR,
+    ) -> None:
         """
         Parameters
         ----------
@@ -77,7 +85,7 @@ class SessionPage:
         self._view = view
         self._clock = clock
         self._seen: Snapshot | None = None
-        self.asking = Asking(view, clock)
+        self.asking = Asking(view, clock, may_ask=role is Role.OPERATOR)
         self.pulse = Pulse()
         self.frame = LiveFrame(view, picture_address("preview", "jpg", name))
         self.fraction = Fraction(view.goal)
@@ -155,13 +163,19 @@ class Views:
 
 
 def session_document(
-    doc: Any, views: Views, directory: Path, *, name: str | None = None, clock: Clock = time.time
+    doc: Any,
+    views: Views,
+    directory: Path,
+    *,
+    name: str | None = None,
+    clock: Clock = time.time,
+    role: Role = Role.OPERATOR,
 ) -> None:
     """Fill a Document with the page of the session in `directory`."""
-    page = SessionPage(views.acquire(directory), name=name, clock=clock)
+    page = SessionPage(views.acquire(directory), name=name, clock=clock, role=role)
     doc.on_session_destroyed(lambda _context: views.release(directory))
     source = page.pulse.source
-    _furnish(doc, page.roots, "session.html", directory.name)
+    _furnish(doc, page.roots, "session.html", directory.name, role=role)
     show = CustomJS(name="pulse_show", args={"source": source}, code="faultwatch.pulse(source.data)")
     source.js_on_change("data", show)
     doc.js_on_event(DocumentReady, show)
@@ -196,12 +210,15 @@ def sessions_in(directory: Path) -> list[Path]:
 
 
 def picture_address(kind: str, ending: str, name: str | None) -> str:
-    """Where a browser finds pictures (`preview`, `crop`) of the session called `name` (None: the only one)."""
+    """Where a browser finds pictures (`preview`, `crop`) of the session called `name` (None: the only one).
+
+    Like every address on the page it is relative, for a reverse proxy may have the page under a path.
+    """
     which = "" if name is None else f"&session={quote(name, safe='').replace('{', '%7B')}"
-    return f"/{kind}/{{id}}.{ending}?v={{stamp}}{which}"
+    return f"{kind}/{{id}}.{ending}?v={{stamp}}{which}"
 
 
-def _furnish(doc: Any, roots: list[Any], template: str, title: str) -> None:
+def _furnish(doc: Any, roots: list[Any], template: str, title: str, role: Role = Role.OPERATOR) -> None:
     name_all(roots)
     with doc.models.freeze():  # the Document looks through its models once, not once a root
         for root in roots:
@@ -209,7 +226,7 @@ def _furnish(doc: Any, roots: list[Any], template: str, title: str) -> None:
     doc.theme = THEME
     doc.title = f"{title} · faultwatch"
     doc.template = _template(template)
-    doc.template_variables.update(heading=title, tabs=TABS)
+    doc.template_variables.update(heading=title, tabs=TABS, role=str(role))
     doc.config.name, doc.config.notifications.name = "document_config", "document_notifications"
     # The page says by itself that the server is gone, and comes back whole from the record when it is back.
     doc.config.update(reconnect_session=False, notify_connection_status=False)

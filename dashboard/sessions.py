@@ -93,7 +93,7 @@ def _table(lines: list[SessionLine], now: float) -> str:
     if not lines:
         return '<p class="dim">There is no session in this folder yet.</p>'
     rows = "".join(
-        f'<tr><td><a href="/session?session={quote(line.name, safe="")}">{escape(line.name)}</a></td>'
+        f'<tr><td><a href="session?session={quote(line.name, safe="")}">{escape(line.name)}</a></td>'
         f"<td>{clock_time(line.modified, now)}</td>{_figures(line)}</tr>"
         for line in lines
     )

@@ -30,7 +30,7 @@ const faultwatch = (() => {
 
   const knock = async () => {
     try {
-      const reply = await fetch("/health", { cache: "no-store" });
+      const reply = await fetch("health", { cache: "no-store" });
       if (reply.ok) return location.reload();
     } catch { /* still away */ }
     setTimeout(knock, 1500);
