@@ -314,15 +314,23 @@ def summary(options: argparse.Namespace) -> int:
 @command(
     "export",
     RECORDED,
-    option("--to", Path, "F", "the table: .csv or .parquet", required=True),
+    option("--to", Path, "F", "a table, .csv or .parquet, or label images, .zip", required=True),
     flag("--tracks", "a row a track instead of a row a sighting"),
 )
 def export(options: argparse.Namespace) -> int:
-    """Write a session's particles as a table.
+    """Write a session's particles as a table, or its label images.
 
-    The ending of F tells the format.
+    The ending of F tells which: .csv and .parquet are tables, .zip holds a label image (int32 TIFF) of each frame.
     """
+    from monitor.errors import InputError
     from monitor.record.export import export as run
+    from monitor.record.label_images import export_label_images
+
+    if options.to.suffix.lower() == ".zip":
+        if options.tracks:
+            raise InputError("--tracks is for tables: a .zip holds label images")
+        export_label_images(options.recorded, options.to)
+        return 0
 
     run(options.recorded, options.to, options.tracks)
     return 0

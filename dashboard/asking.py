@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bokeh.models import ColumnDataSource
-
+from dashboard.clicks import Clicks
 from dashboard.view import RecordView
 from monitor.errors import InputError, NoSession
 from monitor.record.answering import answer
@@ -27,7 +26,6 @@ NO_ANSWER = "no answer yet; what was asked stays in the record, and the session 
 
 LOOK_ONLY = "this link is for looking only; ask for the operator's link"
 
-Clicked = Callable[[str], None]
 Answered = Callable[[bool | None, str], None]
 """Told whether the session did it, None while that is not known, and its sentence."""
 
@@ -41,12 +39,8 @@ class _Pending:
     late: bool = False
 
 
-class Asking:
-    """One viewer's way to the session.
-
-    A button in a block of text carries `data-ask` and `data-value`; the page's script puts both into `source` when
-    it is clicked, and the handler for that name is called with the value.
-    """
+class Asking(Clicks):
+    """One viewer's way to the session: clicks, commands, answers."""
 
     def __init__(self, view: RecordView, clock: Callable[[], float], *, may_ask: bool = True) -> None:
         """
@@ -54,18 +48,12 @@ class Asking:
         ----------
         may_ask : whether this viewer may ask the session for something; all of it is refused otherwise.
         """
+        super().__init__()
         self.may_ask = may_ask
         self._view = view
         self._clock = clock
-        self._handlers: dict[str, Clicked] = {}
         self._pending: list[_Pending] = []
         self._answering: threading.Thread | None = None
-        self.source = ColumnDataSource(name="asked_source", data={"what": [], "value": []})
-        self.source.on_change("data", self._clicked)
-
-    def on(self, what: str, handler: Clicked) -> None:
-        """Call `handler` with the value of every click on a button for `what`."""
-        self._handlers[what] = handler
 
     def command(self, name: str, arguments: dict[str, Any], then: Answered) -> None:
         """Put a command into the record; `then` is called with the session's answer, at once where there is none."""
@@ -103,12 +91,6 @@ class Asking:
                 target=_answered, args=(self._view.directory, self._clock()), daemon=True
             )
             self._answering.start()
-
-    def _clicked(self, _attr: str, _old: object, new: dict[str, Any]) -> None:
-        for what, value in zip(new.get("what", ()), new.get("value", ()), strict=False):
-            handler = self._handlers.get(str(what))
-            if handler is not None:
-                handler(str(value))
 
 
 def _answered(directory: Path, at: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from dashboard.components.counts import Counts
 from dashboard.components.fraction import Fraction
 from dashboard.components.ledger import LedgerPanel
 from dashboard.components.live_frame import LiveFrame
+from dashboard.components.notes import Notes
 from dashboard.components.pulse import Pulse
 from dashboard.components.sizes import SizeHistogram
 from dashboard.crops import Crops
@@ -53,7 +55,7 @@ class Part(Protocol):
 class Tab:
     """A tab: the name of its root, the title on its button, and what makes its part.
 
-    `templates/tabs/<name>.css` and `templates/tabs/<name>.js` belong to it where they exist, and
+    `templates/tabs/<name>.html` (before the root), `.css` and `.js` belong to it where they exist, and
     `templates/blocks/<root>.css` to its blocks of text.
     """
 
@@ -62,12 +64,18 @@ class Tab:
     make: Callable[[SessionPage], Part]
 
 
-TABS: tuple[Tab, ...] = ()
+TABS: tuple[Tab, ...] = (
+    Tab("notes", "notes & files", lambda page: Notes(page.view, page.asking, page.name)),
+)
 """In the order of their buttons, after `now`. A part is brought up to date only while its tab is open."""
 
 
 class SessionPage:
     """All components of one viewer over one session."""
+
+    view: RecordView
+    asking: Asking
+    name: str | None
 
     def __init__(
         self,
@@ -82,7 +90,8 @@ class SessionPage:
         ----------
         name : of the session in the folder that is served; None: it is the only one.
         """
-        self._view = view
+        self.view = view
+        self.name = name
         self._clock = clock
         self._seen: Snapshot | None = None
         self.asking = Asking(view, clock, may_ask=role is Role.OPERATOR)
@@ -123,9 +132,9 @@ class SessionPage:
 
     def tick(self) -> None:
         """Pull: bring every component up to date, or do nothing where the record has nothing new."""
-        snapshot, now = self._view.poll(), self._clock()
+        snapshot, now = self.view.poll(), self._clock()
         # What looked like a session to come may turn out to be a folder of sessions: then it is another page.
-        elsewhere = not snapshot.exists and find_session(self._view.directory, None) is None
+        elsewhere = not snapshot.exists and find_session(self.view.directory, None) is None
         self.pulse.update(snapshot, now, reload=elsewhere)  # silence is news too
         self.fraction.tick()
         self.asking.tick()
@@ -145,6 +154,8 @@ class Views:
     def __init__(self) -> None:
         self._views: dict[Path, tuple[RecordView, int]] = {}
         self.crops = Crops()
+        self.making = asyncio.Semaphore(1)
+        """Downloads are made one at a time: each takes a processor core, of which the session needs most."""
 
     def acquire(self, directory: Path) -> RecordView:
         view, users = self._views.get(directory) or (RecordView(directory), 0)
@@ -186,7 +197,7 @@ def list_document(doc: Any, directory: Path, *, clock: Clock = time.time) -> Non
     """Fill a Document with the list of the sessions in `directory`."""
     sessions = SessionList(directory)
     sessions.update(clock())
-    _furnish(doc, [sessions.root], "sessions.html", directory.name)
+    _furnish(doc, [sessions.comparison.root, sessions.root], "sessions.html", directory.name)
     doc.add_periodic_callback(lambda: sessions.update(clock()), LIST_TICK_MS)
 
 

@@ -97,11 +97,3 @@ class HealthHandler(ViewHandler):
     def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
         self.write({"faultwatch": "dashboard", "records_open": len(self.views)})
-
-
-#: Pattern and handler of every route that is not a page.
-EXTRA_ROUTES: dict[str, type[ViewHandler]] = {
-    r"/preview/([0-9]{1,15})\.jpg": PreviewHandler,
-    r"/crop/([0-9]{1,15})\.png": CropHandler,
-    r"/health": HealthHandler,
-}

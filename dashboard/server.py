@@ -37,7 +37,7 @@ from dashboard.access import (
 )
 from dashboard.door import door
 from dashboard.page import Clock, Views, find_session, list_document, session_document
-from dashboard.routes import EXTRA_ROUTES
+from dashboard.served import EXTRA_ROUTES
 from monitor.errors import InputError
 
 EVERYWHERE = "0.0.0.0"

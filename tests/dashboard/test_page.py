@@ -6,6 +6,7 @@ import pytest
 from bokeh.document import Document
 
 from dashboard.page import (
+    TABS,
     SessionPage,
     Views,
     find_session,
@@ -51,6 +52,7 @@ def test_the_document_is_valid_and_every_model_has_a_name_of_its_own(filled, vie
         "alarms",
         "audit",
         "ledger",
+        *(tab.name for tab in TABS),
     }
     assert filled.directory.name in doc.title
 
@@ -140,7 +142,7 @@ def test_the_list_names_every_session_with_its_figures(tmp_path, make_session, c
     sessions.update(clock())
     text = sessions.root.text
     assert 'href="session?session=a%20%3Cb%3E">a &lt;b&gt;</a>' in text
-    assert "50.0 %" in text or "%" in text.split("a &lt;b&gt;")[1]
+    assert "50.0 %" in text or "%" in text.split("a &lt;b&gt;</a>")[1]
     assert "no such table" in text
     assert "no session" not in text
     doc = Document()
