@@ -6,7 +6,6 @@ chain's stages as plainly as it can be written; their results are not compared. 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from models.bundle import Bundle, load_bundle
 
 Image = npt.NDArray[np.float32]
 Box = tuple[slice, slice]
+Clock = Callable[[], float]
 PARTS = {
     "read": "RosettaSciIO",
     "preprocess": "SciPy",
@@ -44,26 +44,31 @@ def _once(name: str, make: Callable[[], Any]) -> Any:
     return _kept[name]
 
 
-def obvious(path: Path, bundle: Path | None) -> dict[str, float | None]:
-    """Milliseconds of each of the `PARTS` for one file; `None` where its library is missing."""
+def obvious(path: Path, bundle: Path | None, clock: Clock) -> dict[str, float | None]:
+    """Milliseconds of each of the `PARTS` for one file; `None` where its library is missing.
+
+    Parameters
+    ----------
+    clock : what they are timed by [s].
+    """
     judged: Bundle = _once("bundle", lambda: load_bundle(bundle, "cpu"))
-    counts, read_ms = _read(path)
-    began = time.perf_counter()
+    counts, read_ms = _read(path, clock)
+    began = clock()
     image = _prepared(counts, 0.5)
-    prepare_ms = _since(began)
-    maps, network_ms = _maps(image, judged)
-    labels, boxes, regions_ms = _regions(maps)
-    rows, measure_ms = _measured(image, labels, boxes)
-    classify_ms = None if rows is None else _classified(rows, judged)
+    prepare_ms = _since(began, clock)
+    maps, network_ms = _maps(image, judged, clock)
+    labels, boxes, regions_ms = _regions(maps, clock)
+    rows, measure_ms = _measured(image, labels, boxes, clock)
+    classify_ms = None if rows is None else _classified(rows, judged, clock)
     times = (read_ms, prepare_ms, network_ms, regions_ms, measure_ms, classify_ms)
     return dict(zip(PARTS, times, strict=True))
 
 
-def _since(began: float) -> float:
-    return (time.perf_counter() - began) * 1e3
+def _since(began: float, clock: Clock) -> float:
+    return (clock() - began) * 1e3
 
 
-def _read(path: Path) -> tuple[npt.NDArray[Any], float | None]:
+def _read(path: Path, clock: Clock) -> tuple[npt.NDArray[Any], float | None]:
     try:
         from rsciio.mrc import file_reader
     except ImportError:
@@ -71,9 +76,9 @@ def _read(path: Path) -> tuple[npt.NDArray[Any], float | None]:
 
         with open_frames(path, "frames") as file:
             return file.frame(0).pixels, None
-    began = time.perf_counter()
+    began = clock()
     data = np.asarray(file_reader(str(path))[0]["data"])
-    return data, _since(began)
+    return data, _since(began, clock)
 
 
 def _prepared(counts: npt.NDArray[Any], zoom: float) -> Image:
@@ -87,7 +92,7 @@ def _prepared(counts: npt.NDArray[Any], zoom: float) -> Image:
     return np.asarray((small - small.mean()) / small.std(), dtype=np.float32)
 
 
-def _maps(image: Image, bundle: Bundle) -> tuple[Image, float | None]:
+def _maps(image: Image, bundle: Bundle, clock: Clock) -> tuple[Image, float | None]:
     """(2, h, w) probabilities by eager PyTorch; by the bundle's own network, not timed, where there is none."""
     from models.segment import logit_maps, probabilities
 
@@ -101,13 +106,13 @@ def _maps(image: Image, bundle: Bundle) -> tuple[Image, float | None]:
     architecture = architecture_of(bundle.details["unet"])
     net = _once("net", lambda: read_unet(bundle.path / "unet.safetensors", architecture).eval())
     high, wide = (n - n % architecture.stride for n in image.shape)
-    began = time.perf_counter()
+    began = clock()
     with torch.no_grad():
         torch.sigmoid(net(torch.from_numpy(image[:high, :wide])[None, None])).numpy()
-    return probabilities(logits), _since(began)
+    return probabilities(logits), _since(began, clock)
 
 
-def _regions(maps: Image) -> tuple[npt.NDArray[Any], list[Box], float | None]:
+def _regions(maps: Image, clock: Clock) -> tuple[npt.NDArray[Any], list[Box], float | None]:
     try:
         from skimage import measure, morphology
     except ImportError:
@@ -115,25 +120,25 @@ def _regions(maps: Image) -> tuple[npt.NDArray[Any], list[Box], float | None]:
 
         labels, _ = ndimage.label(maps[0] > 0.5)
         return labels, ndimage.find_objects(labels), None
-    began = time.perf_counter()
+    began = clock()
     mask = morphology.remove_small_objects(maps[0] > 0.5, max_size=250)
     labels = measure.label(mask)
     regions = measure.regionprops(labels)
     boxes = [region.slice for region in regions]
     for region in regions:
         measure.find_contours(np.pad(region.image, 1), 0.5)
-    return labels, boxes, _since(began)
+    return labels, boxes, _since(began, clock)
 
 
 def _measured(
-    image: Image, labels: npt.NDArray[Any], boxes: list[Box]
+    image: Image, labels: npt.NDArray[Any], boxes: list[Box], clock: Clock
 ) -> tuple[list[npt.NDArray[Any]] | None, float | None]:
     """The radial profile, the strongest spots, Sobel edges and contrast of each particle."""
     try:
         from skimage import feature, filters, morphology
     except ImportError:
         return None, None
-    began = time.perf_counter()
+    began = clock()
     rows = []
     for number, box in enumerate(boxes, start=1):
         here = (
@@ -151,10 +156,10 @@ def _measured(
         ring = morphology.dilation(inside, morphology.disk(MARGIN)) & (own == 0)
         around = crop[ring].mean() if ring.any() else 0.0
         rows.append(np.concatenate([profile, spots.ravel(), [edges, crop[inside].mean() - around]]))
-    return rows, _since(began)
+    return rows, _since(began, clock)
 
 
-def _classified(rows: list[npt.NDArray[Any]], bundle: Bundle) -> float | None:
+def _classified(rows: list[npt.NDArray[Any]], bundle: Bundle, clock: Clock) -> float | None:
     """scikit-learn's forest, one particle at a time; its rows are cut to as many features as it takes."""
     try:
         from models.forest import load_forest
@@ -163,13 +168,13 @@ def _classified(rows: list[npt.NDArray[Any]], bundle: Bundle) -> float | None:
     except ImportError:
         return None
     count = len(bundle.feature_names)
-    began = time.perf_counter()
+    began = clock()
     for row in rows:
         forest.predict_proba(np.resize(np.log1p(np.abs(row)), (1, count)).astype(np.float32))
-    return _since(began)
+    return _since(began, clock)
 
 
-def published_features(path: Path, boxes: list[tuple[int, int, int, int]]) -> float:
+def published_features(path: Path, boxes: list[tuple[int, int, int, int]], clock: Clock) -> float:
     """Milliseconds that the five features of the published recipe take for all of a frame's boxes.
 
     Mean and standard deviation of the ring sums of |FFT|, of the box, and a centre of mass (Groschner, Choi and
@@ -179,7 +184,7 @@ def published_features(path: Path, boxes: list[tuple[int, int, int, int]]) -> fl
 
     with open_frames(path, "frames") as file:
         pixels = file.frame(0).pixels.astype(np.float64)
-    began = time.perf_counter()
+    began = clock()
     for top, left, bottom, right in boxes:
         box = pixels[top:bottom, left:right]
         spectrum = np.abs(np.fft.fftshift(np.fft.fft2(box)))
@@ -188,4 +193,4 @@ def published_features(path: Path, boxes: list[tuple[int, int, int, int]]) -> fl
         sums = np.bincount(radius.ravel(), spectrum.ravel())
         centre = float((np.arange(len(sums)) * sums).sum() / (sums.sum() + 1e-12))
         np.array([sums.mean(), sums.std(), box.mean(), box.std(), centre])
-    return _since(began)
+    return _since(began, clock)

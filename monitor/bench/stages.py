@@ -35,24 +35,36 @@ class Judged:
     stages_ms: dict[str, float]
     """All of `STAGES` but the commit."""
     outcome: FinishedFrame
-    processor_ms: float
-    """Processor time of the whole, all threads together: other programs on the computer hardly change it."""
+    wall_ms: float
+    """Of the whole, by the clock on the wall."""
+
+
+def clock(threads: int) -> Callable[[], float]:
+    """What stages are timed by [s]: processor time of a process with one thread, which a busy computer hardly changes.
+
+    That of several threads is the sum of them, so there it is the clock on the wall.
+    """
+    return time.process_time if threads == 1 else time.perf_counter
 
 
 def _timed(name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The function, its time kept by this name [ms]."""
+    from models import analysis
 
     def run(given: Any) -> Any:
-        began = time.perf_counter()
+        began = analysis.clock()
         result = function(given)
-        _spent[name] = _spent.get(name, 0.0) + (time.perf_counter() - began) * 1e3
+        _spent[name] = _spent.get(name, 0.0) + (analysis.clock() - began) * 1e3
         return result
 
     return run
 
 
 def begin(how: Start) -> Ready:
-    """Load the bundle; network and forest are timed from now on."""
+    """Load the bundle; network and forest are timed from now on, and all by `clock`."""
+    from models import analysis
+
+    analysis.clock = clock(how.threads)
     ready = worker.start(how)
     bundle = worker.loaded()
     worker.use(
@@ -74,12 +86,13 @@ def judge(path: Path) -> Judged:
     InputError
         It was rejected.
     """
+    from models import analysis
+
     _spent.clear()
-    began, busy = time.perf_counter(), time.process_time()
+    on_wall, began = time.perf_counter(), analysis.clock()
     outcome = worker.run(task_of(path))
-    wall, busy = (
-        (now - then) * 1e3 for now, then in ((time.perf_counter(), began), (time.process_time(), busy))
-    )
+    spent = (analysis.clock() - began) * 1e3
+    wall = (time.perf_counter() - on_wall) * 1e3
     if not isinstance(outcome, FinishedFrame):
         raise InputError(outcome.reason, path=path)
     told = outcome.analysis.timings_ms
@@ -92,16 +105,14 @@ def judge(path: Path) -> Judged:
         "measure": told["measure"],
         "classify": forest,
         "labels": told["classify"] - forest,
-        "preview": wall - sum(told.values()),
+        "preview": spent - sum(told.values()),
     }
-    return Judged(stages, outcome, busy)
+    return Judged(stages, outcome, wall)
 
 
-def bare_network(path: Path) -> tuple[float, float]:
-    """The network alone on a frame that is prepared already: its time, and its processor time [ms].
-
-    It runs in tiles where the frame is judged in tiles.
-    """
+def bare_network(path: Path) -> float:
+    """The network alone on a frame that is prepared already [ms], in tiles where the frame is judged in tiles."""
+    from models import analysis
     from models.preprocess import canonical
     from models.segment import logit_maps
     from monitor.read import open_frames
@@ -112,9 +123,9 @@ def bare_network(path: Path) -> tuple[float, float]:
             frame = file.frame(0)
         assert frame.pixel_size_nm is not None
         _inputs[path] = canonical(frame.pixels, frame.pixel_size_nm, bundle.preprocessing).image
-    began, busy = time.perf_counter(), time.process_time()
+    began = analysis.clock()
     logit_maps(_inputs[path], bundle.network)
-    return (time.perf_counter() - began) * 1e3, (time.process_time() - busy) * 1e3
+    return (analysis.clock() - began) * 1e3
 
 
 def peak_memory() -> int | None:

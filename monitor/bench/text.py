@@ -51,6 +51,7 @@ def _head(told: Mapping[str, Any]) -> str:
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} thread(s) a process; "
         f"processes that wanted a core: {machine['load_before']} before, {machine['load_after']} after",
+        f"stages in {machine['clock']} time, sessions by the clock on the wall",
     ]
     if told["bundle"]:
         lines.append(f"bundle {told['bundle']['id']}, network by {told['bundle']['backend']}")
@@ -81,7 +82,7 @@ def _stages(told: Mapping[str, Any]) -> str:
         ("whole chain", "chain_ms"),
         ("bare network", "bare_network_ms"),
         ("chain of bare network", "chain_of_bare_network"),
-        ("the same, processor time", "chain_of_bare_network_by_processor_time"),
+        ("chain, on the wall", "chain_wall_ms"),
         ("particles", "particles"),
         ("ms a particle", "a_particle_ms"),
         ("published features", "published_features_ms"),

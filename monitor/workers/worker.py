@@ -128,7 +128,7 @@ def run(task: Task) -> Outcome:
 
 
 def _analysed(task: Task) -> FinishedFrame:
-    from models.analysis import analyse
+    from models import analysis as judging
     from models.quality.frame import USUAL_ENERGY_KEV
     from monitor.errors import UnreadableFrame
     from monitor.frames import pixels_hash
@@ -137,7 +137,7 @@ def _analysed(task: Task) -> FinishedFrame:
     from monitor.tracking.signature import signature, to_png
 
     bundle = loaded()
-    began = time.perf_counter()
+    began = judging.clock()
     with open_frames(task.ref.path, task.movie) as file:
         if task.ref.index is None and file.count > 1:
             raise UnreadableFrame(f"it was no frame when it was taken in, and has {file.count} now")
@@ -145,9 +145,9 @@ def _analysed(task: Task) -> FinishedFrame:
     pixel_size = resolve_pixel_size(
         frame, task.pixel_size_nm, task.force_pixel_size_nm, task.ref.pixel_size_nm
     )
-    read_ms = (time.perf_counter() - began) * 1000
+    read_ms = (judging.clock() - began) * 1000
     energy = kilovolts(frame.metadata) or USUAL_ENERGY_KEV
-    analysis = analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy)
+    analysis = judging.analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy)
     quality = {**analysis.quality, "scanning": frame.scanning}
     if frame.exposures > 1:
         quality["exposures"] = frame.exposures

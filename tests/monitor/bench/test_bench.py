@@ -112,9 +112,19 @@ def found_of(chain_ms: float, network_ms: float) -> Found:
     size = SizeFound(1024, floors(1024, 10, describe()[1]))
     for stage in STAGES:
         size.stages_ms[stage] = [network_ms if stage == "network" else 1.0] * 2
-    size.chain_ms, size.bare_ms, size.particles = [chain_ms] * 2, [network_ms] * 2, [10, 10]
+    size.chain_ms = size.wall_ms = [chain_ms] * 2
+    size.bare_ms, size.particles = [network_ms] * 2, [10, 10]
     size.delays_ms = {"directory": [100.0, 110.0], "socket": []}
-    found = Found({"processor": "one", "cores": 2, "threads": 1, "load_before": 0.1, "load_after": None})
+    found = Found(
+        {
+            "processor": "one",
+            "cores": 2,
+            "threads": 1,
+            "clock": "wall",
+            "load_before": 0.1,
+            "load_after": None,
+        }
+    )
     found.sizes, found.gemm, found.memory = [size], [2e11, 1e11], [1e10]
     return found
 
@@ -155,7 +165,7 @@ def test_a_script_without_its_libraries_is_told_as_not_installed(
         monkeypatch.setitem(sys.modules, name, None)
     path = tmp_path / "a.npy"
     np.save(path, np.random.default_rng(0).poisson(100, (128, 128)).astype(np.uint16))
-    times = obvious(path, None)
+    times = obvious(path, None, time.perf_counter)
     assert tuple(times) == tuple(PARTS)
     assert {part for part, ms in times.items() if ms is None} == {
         "read",
