@@ -50,12 +50,12 @@ def plan_of(
     rounds : in place of the usual number.
     """
     chosen = tuple(sorted(set(sides or (QUICK_SIDES if quick else SIDES))))
-    few, many = (3, 9) if quick else (9, 20)
+    turns = rounds or (3 if quick else 9)
     return Plan(
         chosen,
-        rounds or few,
+        turns,
         frames=1 if quick else 2,
-        delays=few if quick else many,
-        burst=few if quick else many,
+        delays=min(20, 3 * turns),
+        burst=min(20, 3 * turns),
         browser=browser,
     )
