@@ -135,10 +135,12 @@ def _analyse_whole(
 
     particles, masks = _particles(prepared, labels, measured, pixel_size_nm, bundle, keep)
     quality |= specimen_quality(masks)
+    lap("classify")
+
     if bundle.likeness is not None and spectrum is not None:
         statistics = frame_statistics(spectrum, prepared.image, maps[0])
         quality |= bundle.likeness.judge(statistics, [m.values for m in _inside(measured, labels)])
-    lap("classify")
+    lap("likeness")
     return Analysis(
         shape=(image.shape[0], image.shape[1]),
         pixel_size_nm=pixel_size_nm,

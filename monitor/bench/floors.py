@@ -80,6 +80,7 @@ def floors(side: int, particles: float, details: Mapping[str, Any]) -> dict[str,
         "measure": Floor(8 * seen, spectra + 20 * seen),
         "classify": Floor(particles * 4 * len(details["features"]), particles * 500 * 20),
         "labels": Floor(4 * seen + 4 * own, 0),
+        "likeness": Floor(8 * seen, 20 * seen),
         "preview": Floor(2 * own, 0),
         "commit": Floor(particles * 4000.0, 0),
     }

@@ -8,7 +8,18 @@ from typing import Any
 
 from monitor.bench.text import as_text
 
-COLOURS = ("#9aa5b1", "#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#eeca3b", "#2f3b47")
+COLOURS = (
+    "#9aa5b1",
+    "#4c78a8",
+    "#f58518",
+    "#54a24b",
+    "#e45756",
+    "#72b7b2",
+    "#b279a2",
+    "#eeca3b",
+    "#ff9da6",
+    "#2f3b47",
+)
 
 
 def draw_picture(told: Mapping[str, Any], path: Path) -> None:

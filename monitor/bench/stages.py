@@ -17,12 +17,24 @@ from monitor.outcomes import FinishedFrame
 from monitor.workers import worker
 from monitor.workers.worker import Ready, Start, Task
 
-STAGES = ("read", "preprocess", "network", "regions", "measure", "classify", "labels", "preview", "commit")
+STAGES = (
+    "read",
+    "preprocess",
+    "network",
+    "regions",
+    "measure",
+    "classify",
+    "labels",
+    "likeness",
+    "preview",
+    "commit",
+)
 """In the order in which a frame meets them.
 
 `preprocess` is everything before the network (what is not lit, standardisation, quality), `regions` is what is made of
-the maps, `classify` is the forest, `labels` is each region in the frame's own pixels with its outline, and the frame's
-likeness; `preview` has the pixels' hash and the signature with it. `commit` is the session's."""
+the maps, `classify` is the forest, `labels` is each region in the frame's own pixels with its outline, `likeness` tells
+whether the frame is like the training; `preview` has the pixels' hash and the signature with it. `commit` is what the
+session does."""
 
 _spent: dict[str, float] = {}
 _inputs: dict[Path, Any] = {}
@@ -105,6 +117,7 @@ def judge(path: Path) -> Judged:
         "measure": told["measure"],
         "classify": forest,
         "labels": told["classify"] - forest,
+        "likeness": told["likeness"],
         "preview": spent - sum(told.values()),
     }
     return Judged(stages, outcome, wall)
