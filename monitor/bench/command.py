@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 from monitor.bench.picture import draw_picture
 from monitor.bench.plan import Plan
@@ -15,7 +17,7 @@ INTERRUPTED = 130
 
 
 def bench(plan: Plan, *, as_json: bool, picture: Path | None = None, bundle: Path | None = None) -> int:
-    """Measure, and print what was found; returns the exit status, 130 where it was ended by Ctrl-C.
+    """Measure, and print what was found; returns the exit status, 130 where it was ended by Ctrl-C or SIGTERM.
 
     Parameters
     ----------
@@ -24,15 +26,20 @@ def bench(plan: Plan, *, as_json: bool, picture: Path | None = None, bundle: Pat
     Raises
     ------
     InputError
-        A part of the measurement failed.
+        A part of the measurement failed; what was found before that is printed all the same.
     """
     run, status = Bench(plan, bundle), 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run.measure()
     except KeyboardInterrupt:
         status = INTERRUPTED
-    told = run.found.told()
+    finally:
+        _tell(run.found.told(), as_json, picture)
+    return status
+
+
+def _tell(told: dict[str, Any], as_json: bool, picture: Path | None) -> None:
     print(json.dumps(told, allow_nan=False) if as_json else as_text(told), flush=True)
     if picture is not None:
         draw_picture(told, picture)
-    return status

@@ -67,7 +67,8 @@ def test_the_picture_and_the_text_are_of_the_same_run(ran: tuple[dict[str, Any],
     assert all(stage in text for stage in STAGES)
 
 
-def test_ctrl_c_tells_what_was_measured_and_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_ended_early_it_tells_what_was_measured_and_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [*COMMAND[:-1], "400", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
@@ -76,7 +77,7 @@ def test_ctrl_c_tells_what_was_measured_and_leaves_nothing_behind(tmp_path: Path
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.Signals[name])
         said, complaint = process.communicate(timeout=60)
     assert process.returncode == 130, complaint.decode()
     told = json.loads(said)
