@@ -33,7 +33,7 @@ class SizeFound:
     bare_ms: list[float] = field(default_factory=list)
     """The network alone, measured next to each of `chain_ms`."""
     wall_ms: list[float] = field(default_factory=list)
-    """Of `chain_ms`, by the clock on the wall: what delays are compared with."""
+    """The same by the clock on the wall."""
     particles: list[int] = field(default_factory=list)
     instead_ms: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in PARTS})
     """What would be written instead; empty where its library is not installed."""
@@ -41,6 +41,8 @@ class SizeFound:
     """The published features of all of a frame's particles."""
     peak_bytes: int | None = None
     delays_ms: dict[str, list[float]] = field(default_factory=dict)
+    compute_ms: dict[str, list[float]] = field(default_factory=dict)
+    """What the session's worker took over each of the same frames."""
     frames_per_s: float | None = None
     """Of a session with the usual number of workers."""
 
@@ -72,7 +74,8 @@ class SizeFound:
         if not delays:
             return None
         p50, p95, p99 = np.percentile(delays, (50, 95, 99)).tolist()
-        return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "frames": len(delays)}
+        compute = float(np.median(self.compute_ms[kind]))
+        return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "compute_ms": compute, "frames": len(delays)}
 
     def told(self, peaks: Peaks | None) -> dict[str, Any]:
         """As JSON."""
@@ -201,7 +204,7 @@ def bars(found: Found) -> list[Bar]:
         if size.side not in BARRED:
             continue
         network = size.typical("network")
-        chain, wall = median(size.chain_ms), median(size.wall_ms)
+        chain = median(size.chain_ms)
         operations = size.floors["network"].operations
         speed = None if network is None or peaks is None else operations / (network / 1e3) / peaks.flop_per_s
         told += [
@@ -232,9 +235,9 @@ def bars(found: Found) -> list[Bar]:
         ]
         for kind in ("directory", "socket"):
             delays = size.percentiles(kind)
-            p95 = None if delays is None else delays["p95_ms"]
+            p95, compute = (None, None) if delays is None else (delays["p95_ms"], delays["compute_ms"])
             told.append(
-                Bar(f"delay from a {kind}, p95, of the compute", size.side, _over(p95, wall), 1.5, False)
+                Bar(f"delay from a {kind}, p95, of the compute", size.side, _over(p95, compute), 1.5, False)
             )
         if size.side == 2048:
             peak = None if size.peak_bytes is None else size.peak_bytes / 1e9

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from models.bundle import describe
 from monitor.bench import machine, scripts, stages
 from monitor.bench.floors import floors
-from monitor.bench.found import Found, SizeFound, median
+from monitor.bench.found import Found, SizeFound
 from monitor.bench.frames import Drawn, draw
 from monitor.bench.lanes import Lane
 from monitor.bench.plan import PARTICLES, SCRIPT_ROUNDS, Plan
@@ -165,6 +165,9 @@ class Bench:
                     size.instead_ms[part].append(ms)
 
     def _session(self, size: SizeFound, drawn: Drawn, folder: Path) -> None:
-        pause = 0.3 + 2e-3 * (median(size.chain_ms) or 0.0)
-        given = give(drawn, folder, self.plan.delays, self.plan.burst, pause, self._bundle)
-        size.delays_ms, size.frames_per_s = given.delays_ms, given.frames_per_s
+        given = give(drawn, folder, self.plan.delays, self.plan.burst, self._bundle)
+        size.delays_ms, size.compute_ms, size.frames_per_s = (
+            given.delays_ms,
+            given.compute_ms,
+            given.frames_per_s,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import signal
 import subprocess
@@ -20,8 +21,10 @@ from monitor.record.reader import RecordReader
 
 BEGIN_S, DONE_S = 180.0, 300.0
 """A session that has not begun, or not committed its frames, after so long is given up [s]."""
-LOOK_S = 0.2
-"""Between two looks whether a burst is through [s]."""
+LOOK_S = 0.02
+"""Between two looks whether frames are committed [s]."""
+PAUSE_S = 0.1
+"""Between a committed frame and the next that is given [s]."""
 
 
 @dataclass
@@ -30,6 +33,8 @@ class Given:
 
     delays_ms: dict[str, list[float]] = field(default_factory=lambda: {"directory": [], "socket": []})
     """File closed, or sending begun, to committed, of frames given one by one."""
+    compute_ms: dict[str, list[float]] = field(default_factory=lambda: {"directory": [], "socket": []})
+    """What the worker took over the same frames, without the preview."""
     frames_per_s: float | None = None
     """Of frames that lay in the directory all at once."""
 
@@ -96,13 +101,17 @@ class Watching:
             self._process.kill()
         self._process.wait()
 
-    def committed(self) -> list[tuple[str, int | None, float]]:
-        """Of every committed frame its file's name, the sender's number, and when [s since 1970 UTC]."""
+    def committed(self) -> list[tuple[str, int | None, float, float]]:
+        """Of every committed frame its file, the sender's number, when [s since 1970 UTC], and the compute [ms]."""
         with RecordReader(self.record) as reader:
             rows = reader.rows(
-                "SELECT f.path, f.sequence, r.committed FROM frames f JOIN results r ON r.frame_id = f.id"
+                "SELECT f.path, f.sequence, r.committed, r.timings_ms "
+                "FROM frames f JOIN results r ON r.frame_id = f.id"
             )
-        return [(Path(str(path)).name, sequence, float(at)) for path, sequence, at in rows]
+        return [
+            (Path(str(path)).name, sequence, float(at), sum(json.loads(timings).values()))
+            for path, sequence, at, timings in rows
+        ]
 
     def wait_for(self, count: int) -> None:
         """Wait until so many frames are committed.
@@ -113,10 +122,11 @@ class Watching:
             They are not after `DONE_S`.
         """
         deadline = time.monotonic() + DONE_S
-        while len(self.committed()) < count:
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                raise InputError(f"the session did not commit {count} frames within {DONE_S:g} s")
-            time.sleep(LOOK_S)
+        with RecordReader(self.record) as reader:
+            while reader.ledger()["analysed"] < count:
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    raise InputError(f"the session did not commit {count} frames within {DONE_S:g} s")
+                time.sleep(LOOK_S)
 
 
 def closed(path: Path, data: bytes) -> float:
@@ -125,12 +135,8 @@ def closed(path: Path, data: bytes) -> float:
     return time.time()
 
 
-def give(drawn: Drawn, folder: Path, delays: int, burst: int, pause_s: float, bundle: Path | None) -> Given:
-    """Give a session `delays` frames one by one from each source in turn, then `burst` at once.
-
-    Parameters
-    ----------
-    pause_s : between two frames that are given one by one: longer than one takes.
+def give(drawn: Drawn, folder: Path, delays: int, burst: int, bundle: Path | None) -> Given:
+    """Give a session `delays` frames from each source, each when the one before is committed, then `burst` at once.
 
     Raises
     ------
@@ -143,23 +149,25 @@ def give(drawn: Drawn, folder: Path, delays: int, burst: int, pause_s: float, bu
         for number in range(delays):
             name, data = f"one-{number:05d}.mrc", drawn.copy(2 * number)
             began[name] = closed(session.frames / name, data)
-            time.sleep(pause_s)
+            session.wait_for(2 * number + 1)
+            time.sleep(PAUSE_S)
             pixels = drawn.pixels(2 * number + 1)
             at = time.time()
             began[sender.send(pixels, pixel_size_nm=PIXEL_NM)] = at
             sender.flush(timeout_s=60.0)
-            time.sleep(pause_s)
-        session.wait_for(2 * delays)
+            session.wait_for(2 * number + 2)
+            time.sleep(PAUSE_S)
         for number in range(burst):
             closed(session.frames / f"burst-{number:05d}.mrc", drawn.copy(2 * delays + number))
         session.wait_for(2 * delays + burst)
         rows = session.committed()
-    for name, sequence, at in rows:
+    for name, sequence, at, compute in rows:
         key: str | int = name if sequence is None else sequence
         if key in began:
             kind = "directory" if sequence is None else "socket"
             found.delays_ms[kind].append((at - began[key]) * 1e3)
-    times = sorted(at for name, _, at in rows if name.startswith("burst-"))
+            found.compute_ms[kind].append(compute)
+    times = sorted(at for name, _, at, _ in rows if name.startswith("burst-"))
     if len(times) > 2 and times[-1] > times[0]:
         found.frames_per_s = (len(times) - 1) / (times[-1] - times[0])
     return found

@@ -97,7 +97,7 @@ def _stages(told: Mapping[str, Any]) -> str:
 def _sessions(told: Mapping[str, Any]) -> str:
     rows = [["file closed to committed [ms]", *(f"{size['side']}²" for size in told["sizes"])]]
     for kind in ("directory", "socket"):
-        for key in ("p50_ms", "p95_ms", "p99_ms"):
+        for key in ("p50_ms", "p95_ms", "p99_ms", "compute_ms"):
             rows.append(
                 [
                     f"{kind}, {key.removesuffix('_ms')}",

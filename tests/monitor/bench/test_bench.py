@@ -51,6 +51,7 @@ def test_every_stage_is_told_beside_its_floor(ran: tuple[dict[str, Any], Path]) 
     assert tuple(size["instead_ms"]) == tuple(PARTS)
     assert size["delay"]["directory"]["frames"] == size["delay"]["socket"]["frames"] == plan_of(True).delays
     for delay in size["delay"].values():
+        assert 0 < delay["compute_ms"] < delay["p99_ms"]
         assert 0 < delay["p50_ms"] <= delay["p95_ms"] <= delay["p99_ms"]
     assert size["session_frames_per_s"] > 0
     assert told["bars"] == []  # none is meant for frames of this size
@@ -116,6 +117,7 @@ def found_of(chain_ms: float, network_ms: float) -> Found:
     size.chain_ms = size.wall_ms = [chain_ms] * 2
     size.bare_ms, size.particles = [network_ms] * 2, [10, 10]
     size.delays_ms = {"directory": [100.0, 110.0], "socket": []}
+    size.compute_ms = {"directory": [chain_ms] * 2, "socket": []}
     found = Found(
         {
             "processor": "one",
