@@ -14,6 +14,7 @@ from bokeh.events import ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from dashboard.answers import Answers
 from dashboard.asking import Asking
 from dashboard.components.alarms import Alarms
 from dashboard.components.audit import AuditPanel
@@ -21,9 +22,12 @@ from dashboard.components.counts import Counts
 from dashboard.components.fraction import Fraction
 from dashboard.components.ledger import LedgerPanel
 from dashboard.components.live_frame import LiveFrame
+from dashboard.components.particle import ParticlePanel
 from dashboard.components.pulse import Pulse
 from dashboard.components.sizes import SizeHistogram
 from dashboard.crops import Crops
+from dashboard.explaining import Explaining
+from dashboard.frame_files import FrameFiles
 from dashboard.sessions import SessionList
 from dashboard.snapshot import Snapshot
 from dashboard.style import TEMPLATES, THEME, name_all
@@ -61,25 +65,43 @@ class Tab:
     make: Callable[[SessionPage], Part]
 
 
-TABS: tuple[Tab, ...] = ()
+TABS: tuple[Tab, ...] = (Tab("particle", "particle", lambda page: page.particle),)
 """In the order of their buttons, after `now`. A part is brought up to date only while its tab is open."""
 
 
 class SessionPage:
     """All components of one viewer over one session."""
 
-    def __init__(self, view: RecordView, *, name: str | None = None, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        view: RecordView,
+        *,
+        name: str | None = None,
+        clock: Clock = time.time,
+        explaining: Explaining | None = None,
+    ) -> None:
         """
         Parameters
         ----------
         name : of the session in the folder that is served; None: it is the only one.
+        explaining : shared by all pages of a process; None: one of its own.
         """
-        self._view = view
+        self.view = self._view = view
+        self.name = name
+        self.explaining = explaining or Explaining()
         self._clock = clock
         self._seen: Snapshot | None = None
         self.asking = Asking(view, clock)
         self.pulse = Pulse()
-        self.frame = LiveFrame(view, picture_address("preview", "jpg", name))
+        self.frame = LiveFrame(
+            view,
+            picture_address("preview", "jpg", name),
+            {kind: picture_address(kind, "json", name) for kind in ("region", "spectrum")},
+        )
+        self.particle: ParticlePanel = ParticlePanel(
+            view, self.frame, self.asking, self.explaining,
+            {kind: picture_address(kind, "png", name) for kind in ("crop", "thumb")},
+        )  # fmt: skip
         self.fraction = Fraction(view.goal)
         self.counts = Counts()
         self.sizes = SizeHistogram()
@@ -121,6 +143,7 @@ class SessionPage:
         self.pulse.update(snapshot, now, reload=elsewhere)  # silence is news too
         self.fraction.tick()
         self.asking.tick()
+        self.particle.tick()
         if snapshot is self._seen:
             return
         self._seen = snapshot
@@ -136,7 +159,10 @@ class Views:
 
     def __init__(self) -> None:
         self._views: dict[Path, tuple[RecordView, int]] = {}
-        self.crops = Crops()
+        self.files = FrameFiles()
+        self.crops = Crops(self.files)
+        self.answers = Answers()
+        self.explaining = Explaining()
 
     def acquire(self, directory: Path) -> RecordView:
         view, users = self._views.get(directory) or (RecordView(directory), 0)
@@ -158,7 +184,7 @@ def session_document(
     doc: Any, views: Views, directory: Path, *, name: str | None = None, clock: Clock = time.time
 ) -> None:
     """Fill a Document with the page of the session in `directory`."""
-    page = SessionPage(views.acquire(directory), name=name, clock=clock)
+    page = SessionPage(views.acquire(directory), name=name, clock=clock, explaining=views.explaining)
     doc.on_session_destroyed(lambda _context: views.release(directory))
     source = page.pulse.source
     _furnish(doc, page.roots, "session.html", directory.name)

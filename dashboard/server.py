@@ -26,6 +26,7 @@ from tornado.routing import Rule, RuleRouter
 
 from dashboard.page import Clock, Views, find_session, list_document, session_document
 from dashboard.routes import EXTRA_ROUTES, FromThisPage, refusal
+from dashboard.routes_pictures import PICTURE_ROUTES
 from monitor.errors import InputError
 
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -74,13 +75,14 @@ class DashboardServer:
         listener, self.port = _bind(port)
         names = frozenset(f"{name}:{self.port}" for name in LOOPBACK)
         context = {"directory": directory, "views": self.views}
+        routes = EXTRA_ROUTES | PICTURE_ROUTES
         application = BokehTornado(
             {
                 "/": Application(FunctionHandler(self._root_page(clock))),
                 "/session": Application(FunctionHandler(self._session_page(clock))),
             },
             extra_websocket_origins=sorted(names),
-            extra_patterns=[(pattern, handler, context) for pattern, handler in EXTRA_ROUTES.items()],
+            extra_patterns=[(pattern, handler, context) for pattern, handler in routes.items()],
             unused_session_lifetime_milliseconds=unused_session_ms,
             check_unused_sessions_milliseconds=min(17_000, unused_session_ms),
         )
@@ -102,6 +104,7 @@ class DashboardServer:
         self._http.stop()
         self.bokeh.stop()
         self._http.close_streams()
+        self.views.explaining.close()
         await self._http.close_all_connections()
         await asyncio.sleep(0.05)  # what hears of the closing does so in its own turns
 

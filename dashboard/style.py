@@ -22,6 +22,7 @@ DIM = "#8d99a6"
 GOOD = "#2fbf91"
 WARN = "#f0e442"
 BAD = "#ff7043"
+ACCENT = "#56b4e9"
 #: Style sheets, the script and the pages.
 TEMPLATES = Path(__file__).parent / "templates"
 SANS = "'Inter', 'Segoe UI', 'Helvetica Neue', 'Liberation Sans', 'DejaVu Sans', Arial, sans-serif"
