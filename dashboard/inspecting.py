@@ -91,6 +91,8 @@ class Inspected:
     """How many sightings the track has in all."""
     said: tuple[Said, ...]
     """By people, the newest first; one entry a person."""
+    indexed_for: str | None
+    """The material whose indices the spots are given: the operator's, else the one that the session's spacings tell."""
 
     @property
     def height(self) -> int:
@@ -113,7 +115,7 @@ class Inspected:
         return ToExplain(
             session / frame.path, frame.item, frame.file_size, frame.file_mtime_ns, frame.movie, frame.height,
             frame.width, frame.pixel_size_nm, frame.material, frame.bundle, Path(frame.bundle_path),
-            self.label, self.bbox,
+            self.label, self.bbox, self.indexed_for,
         )  # fmt: skip
 
 
@@ -135,12 +137,15 @@ def read_filed(db: sqlite3.Connection, frame_id: int) -> Filed | None:
     )  # fmt: skip
 
 
-def read_inspected(db: sqlite3.Connection, tables: set[str], frame_id: int, label: int) -> Inspected | None:
+def read_inspected(
+    db: sqlite3.Connection, tables: set[str], frame_id: int, label: int, known: str | None = None
+) -> Inspected | None:
     """One particle of one frame; None where there is none by that number (any more).
 
     Parameters
     ----------
     tables : names of those that the record has: older versions lack some.
+    known : the material that the session's spacings tell.
     """
     row = db.execute(
         "SELECT id, class, p_empty, p_null, p_no, p_yes, abstained, row0, col0, row1, col1, diameter_nm, area_nm2,"
@@ -167,6 +172,7 @@ def read_inspected(db: sqlite3.Connection, tables: set[str], frame_id: int, labe
         track_class=track_class,
         sightings=sightings,
         seen=seen,
+        indexed_for=frame.material or known,
         said=_said(db, tables, frame_id, label, row[0], track),
     )
 

@@ -184,7 +184,8 @@ class RecordView:
     def inspected(self, frame_id: int, label: int) -> Inspected | None:
         """One particle of one frame with its track; None where there is none by that number."""
         with self._reading() as db:
-            return None if db is None else read_inspected(db, self._tables, frame_id, label)
+            known = None if db is None else self._spacings.material
+            return None if db is None else read_inspected(db, self._tables, frame_id, label, known)
 
     def filed(self, frame_id: int) -> Filed | None:
         """Where the pixels of a frame lie; None where it is not analysed (any more)."""

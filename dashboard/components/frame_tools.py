@@ -15,7 +15,7 @@ from bokeh.models import (
     CustomJSFilter,
     DataRange1d,
     Div,
-    ReciprocalMetricLength,
+    MetricLength,
     ScaleBar,
 )
 from bokeh.plotting import figure
@@ -53,6 +53,8 @@ class FrameTools:
         self.spectrum_picture = _picture("spectrum_picture_source")
         self.spectrum_measured = _measured("spectrum_measured_source")
         self.spectrum = self._spectrum()
+        # Only what hangs on a root reaches the browser.
+        self.bar.tags = [self.shown]
         self.shown.js_on_change("data", CustomJS(code="faultwatch.frame.shown()"))
 
     def show(self, frame: ShownFrame | None) -> None:
@@ -91,6 +93,7 @@ class FrameTools:
             y_axis_label="nm⁻¹",
             background_fill_color=None,
             border_fill_color=None,
+            outline_line_color=None,
         )
         chart.toolbar.logo = None
         chart.toolbar.autohide = True
@@ -102,9 +105,10 @@ class FrameTools:
             ends.renderers = [picture]
         chart.axis.level = "overlay"
         _draw_measured(chart, self.spectrum_measured)
+        lengths = MetricLength(ticks=[0.1, 0.2, 0.5, 1, 2, 5], include=["nm"])
         chart.add_layout(
             ScaleBar(
-                range=chart.x_range, unit="nm^-1", dimensional=ReciprocalMetricLength(ticks=[1, 2, 5, 10, 20, 50]),
+                range=chart.x_range, unit="nm", label="@{value} @{unit}⁻¹", dimensional=lengths,
                 location="bottom_left", bar_length=0.12, bar_line_width=4, bar_line_color="#ffffff",
                 label_text_color="#ffffff", label_text_font_size="15px", background_fill_color=BACK,
                 background_fill_alpha=0.6, border_line_color=None, margin=8, padding=8, level="overlay",

@@ -242,6 +242,7 @@ class LiveFrame:
             y_axis_label="nm",
             background_fill_color=None,
             border_fill_color=None,
+            outline_line_color=None,
         )
         chart.toolbar.logo = None
         chart.toolbar.autohide = True

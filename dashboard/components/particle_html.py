@@ -146,8 +146,15 @@ def _spots(found: Explanation) -> str:
     rows = "".join(_spot(number, spot, found) for number, spot in enumerate(found.spots, 1))
     return (
         "<h3>spots</h3><table><thead><tr><th></th><th>nm⁻¹</th><th>d [nm]</th><th>to the stack</th><th>× ground</th>"
-        f"<th>index</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"<th>index</th></tr></thead><tbody>{rows}</tbody></table>{_indexed(found)}"
     )
+
+
+def _indexed(found: Explanation) -> str:
+    if found.material is None:
+        return '<p class="dim">No material was given, and the spacings of the session do not tell one.</p>'
+    by = "spacing" if found.stack is None else "spacing and angle to the stack"
+    return f'<p class="dim">Indexed for {escape(found.material)} by {by}.</p>'
 
 
 def _spot(number: int, spot: Spot, found: Explanation) -> str:

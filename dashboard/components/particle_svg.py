@@ -27,45 +27,63 @@ def crop_overlay(shown: Inspected, found: Explained | None, box: Box) -> str:
     points = " ".join(f"{col + 0.5 - left:.1f},{row + 0.5 - top:.1f}" for row, col in shown.outline)
     inside = f'<polygon points="{points}"/>'
     if found is not None and found.explanation.stack is not None:
-        inside += _stack(
-            found, found.explanation.stack, shown.frame.pixel_size_nm, top, left, max(height, width)
-        )
+        inside += _stack(found, found.explanation.stack, shown.frame.pixel_size_nm, box)
     said = "the outline" if found is None else "the outline and what was read along the stacking direction"
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{said}">{inside}</svg>'
 
 
-def _stack(found: Explained, stack: Stack, pixel_nm: float, top: int, left: int, side: int) -> str:
-    a, b = stack.along
-    middle = (
-        (found.middle[0] - found.origin[0]) * pixel_nm,
-        (found.middle[1] - found.origin[1]) * pixel_nm,
-    )
-    across = -middle[0] * b + middle[1] * a
-
-    def at(along_nm: float, across_nm: float) -> tuple[float, float]:
-        """(x, y) in the crop [px] of a place told from the first layer's middle and the region's."""
-        along, aside = stack.first_nm + along_nm, across + across_nm
-        row = found.origin[0] + (along * a - aside * b) / pixel_nm
-        col = found.origin[1] + (along * b + aside * a) / pixel_nm
-        return col + 0.5 - left, row + 0.5 - top
-
-    reach = found.reach_nm + 0.25
-    letters = len(stack.layers) <= LETTERED
-    size = 0.82 * min(stack.d_nm / pixel_nm, side / 14)
+def _stack(found: Explained, stack: Stack, pixel_nm: float, box: Box) -> str:
+    """A scale of the layers beside the particle, their planes through it, and the fault's place."""
+    place = _Placed(found, stack, pixel_nm, box)
+    size = 0.82 * min(stack.d_nm / pixel_nm, max(box[2] - box[0], box[3] - box[1]) / 14)
+    aside = place.room(found.reach_nm + 0.25, 0.4 + 1.2 * size * pixel_nm)
+    out = 1.0 if aside > 0 else -1.0
     drawn = ""
     for layer in stack.layers:
-        x, y = at(layer.at_nm, 0)
-        x0, y0 = at(layer.at_nm, reach)
-        x1, y1 = at(layer.at_nm, reach + 0.3)
-        drawn += _line((x0, y0), (x1, y1), f"layer {layer.letter}")
-        if letters:
-            x, y = at(layer.at_nm, reach + 0.3 + 0.6 * size * pixel_nm)
-            place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size:.1f}"'
-            drawn += f'<text class="letter {layer.letter}" {place}>{layer.letter}</text>'
-    drawn += _line(at(-0.3, reach), at(stack.layers[-1].at_nm + 0.3, reach), "direction")
+        drawn += _line(place.at(layer.at_nm, -aside), place.at(layer.at_nm, aside), "plane")
+        drawn += _line(place.at(layer.at_nm, aside), place.at(layer.at_nm, aside + out * 0.3), "layer")
+        if len(stack.layers) <= LETTERED:
+            x, y = place.at(layer.at_nm, aside + out * (0.3 + 0.6 * size * pixel_nm))
+            where = f'x="{x:.1f}" y="{y:.1f}" font-size="{size:.1f}"'
+            drawn += f'<text class="letter {layer.letter}" {where}>{layer.letter}</text>'
+    drawn += _line(place.at(-0.3, aside), place.at(stack.layers[-1].at_nm + 0.3, aside), "direction")
     if stack.fault_nm is not None:
-        drawn += _line(at(stack.fault_nm, -reach), at(stack.fault_nm, reach), "fault")
+        reach = found.reach_nm + 0.25
+        drawn += _line(place.at(stack.fault_nm, -reach), place.at(stack.fault_nm, reach), "fault")
     return drawn
+
+
+class _Placed:
+    """Places along and across the stacking direction in the crop."""
+
+    def __init__(self, found: Explained, stack: Stack, pixel_nm: float, box: Box) -> None:
+        self._stack, self._pixel_nm, self._box = stack, pixel_nm, box
+        self._origin = found.origin
+        a, b = stack.along
+        row, col = (m - o for m, o in zip(found.middle, found.origin, strict=True))
+        self._across = (-row * b + col * a) * pixel_nm
+
+    def at(self, along_nm: float, across_nm: float) -> tuple[float, float]:
+        """(x, y) in the crop [px] of a place told from the first layer's middle and the region's."""
+        a, b = self._stack.along
+        along, aside = self._stack.first_nm + along_nm, self._across + across_nm
+        row = self._origin[0] + (along * a - aside * b) / self._pixel_nm
+        col = self._origin[1] + (along * b + aside * a) / self._pixel_nm
+        return col + 0.5 - self._box[1], row + 0.5 - self._box[0]
+
+    def room(self, reach_nm: float, more_nm: float) -> float:
+        """How far across a scale may stand that needs `more_nm` beyond: beside the particle, else over it [nm]."""
+        ends = 0.0, self._stack.layers[-1].at_nm
+        for share in (1.0, 0.6, 0.2):
+            for side in (1, -1):
+                across = side * share * reach_nm
+                if all(self._inside(self.at(end, across + side * more_nm)) for end in ends):
+                    return across
+        return reach_nm
+
+    def _inside(self, point: tuple[float, float]) -> bool:
+        top, left, bottom, right = self._box
+        return 0 <= point[0] <= right - left and 0 <= point[1] <= bottom - top
 
 
 def _line(begin: tuple[float, float], end: tuple[float, float], name: str) -> str:

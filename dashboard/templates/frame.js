@@ -15,7 +15,7 @@ faultwatch.frame = (() => {
   const tell = (about, text) => {
     notes[about] = text;
     const told = bar()?.querySelector(".told");
-    if (told) faultwatch.put(told, Object.values(notes).filter(Boolean).join(" "));
+    if (told) faultwatch.put(told, Object.values(notes).filter(Boolean).join(" · "));
   };
 
   /* Outlines by class. */
@@ -206,6 +206,16 @@ faultwatch.frame = (() => {
     if (name === "spectrum" && !pressed("measure")) tell("pointer", words("spectrum", [[0, 0], [x, y]]));
   };
 
+  /* What is selected is seen, also in a frame that is enlarged. */
+  const intoView = () => {
+    const { xs, ys } = model("frame_selected_source").data, { x_range, y_range } = model("frame_chart");
+    for (const [range, values] of [[x_range, xs[0]], [y_range, ys[0]]]) {
+      const low = Math.min(...values), high = Math.max(...values), half = (range.end - range.start) / 2;
+      if (low >= range.start && high <= range.end) continue;
+      range.setv({ start: (low + high) / 2 - half, end: (low + high) / 2 + half });
+    }
+  };
+
   /* Keys on the frame. */
   const steps = { ArrowLeft: [-1, 0, "left"], ArrowRight: [1, 0, "right"], ArrowUp: [0, 1, "up"], ArrowDown: [0, -1, "down"] };
   const key = (event) => {
@@ -234,6 +244,7 @@ faultwatch.frame = (() => {
       const panel = faultwatch.find(".levels");
       panel.hidden = !panel.hidden;
       button.setAttribute("aria-expanded", String(!panel.hidden));
+      requestAnimationFrame(() => view("frame")?.invalidate_layout());
     },
     "reset-levels"() { Object.assign(levels, neutral); level(); } };
   document.addEventListener("click", (event) => {
@@ -267,7 +278,7 @@ faultwatch.frame = (() => {
       for (const name of ["frame_chart", "spectrum_chart"]) filtered(name);
     },
     selected(keys) {
-      if (keys.length && keys[0] !== selected) faultwatch.tab("particle");
+      if (keys.length && keys[0] !== selected) { faultwatch.tab("particle"); intoView(); }
       selected = keys[0] ?? null;
     },
   };

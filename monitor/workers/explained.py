@@ -47,6 +47,8 @@ class ToExplain:
     bundle_path: Path
     label: int
     bbox: tuple[int, int, int, int]
+    indexed_for: str | None
+    """The material whose indices the spots are given."""
 
     @property
     def frame(self) -> tuple[object, ...]:
@@ -160,7 +162,7 @@ def _explained(task: ToExplain, bundle: Bundle, analysis: Analysis) -> Explained
     particle = _same(task, analysis.particles)
     if particle is None:
         return NotExplained("Judged anew, the frame does not show this particle; it was recorded otherwise.")
-    explanation = Explainer(bundle, task.material).explain(particle, particle.label)
+    explanation = Explainer(bundle, task.indexed_for).explain(particle, particle.label)
     measured = particle.measured
     assert measured is not None  # else it could not have been explained
     assert measured.seen is not None

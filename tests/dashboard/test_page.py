@@ -6,6 +6,7 @@ import pytest
 from bokeh.document import Document
 
 from dashboard.page import (
+    TABS,
     SessionPage,
     Views,
     find_session,
@@ -51,6 +52,7 @@ def test_the_document_is_valid_and_every_model_has_a_name_of_its_own(filled, vie
         "alarms",
         "audit",
         "ledger",
+        *(tab.name for tab in TABS),
     }
     assert filled.directory.name in doc.title
 
