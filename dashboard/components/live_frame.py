@@ -252,23 +252,7 @@ class LiveFrame:
         )
         # Contrast and gamma change all that lies below `overlay`: the pictures alone.
         self.tools.on_frame(chart)
-        drawn = CDSView(filter=self.tools.classes)
-        outlines = {
-            "source": self.outlines, "view": drawn, "fill_color": None, "line_join": "round", "level": "overlay",
-        }  # fmt: skip
-        chart.patches("xs", "ys", line_color=BACK, line_alpha=0.55, line_width=5, **outlines)
-        chart.patches(
-            "xs", "ys", source=self.selection.source, line_color="#ffffff", line_width=7, fill_color="#ffffff",
-            fill_alpha=0.08, line_join="round", level="overlay",
-        )  # fmt: skip
-        lines = chart.patches(
-            "xs", "ys", line_color="colour", line_dash="dash", line_width=2.5, hover_line_width=4, **outlines
-        )
-        chart.text(
-            "label_x", "label_y", "label", source=self.outlines, view=drawn, level="overlay", anchor="bottom_center",
-            y_offset=-3, text_color=BACK, text_font_size="13px", text_font_style="bold", padding=2, border_radius=3,
-            background_fill_color="colour", background_fill_alpha=0.92,
-        )  # fmt: skip
+        lines = self._draw_outlines(chart)
         for ranges in (chart.x_range, chart.y_range):
             ranges.renderers = [picture]
         chart.axis.level = "overlay"
@@ -292,6 +276,27 @@ class LiveFrame:
             )
         )  # fmt: skip
         return chart
+
+    def _draw_outlines(self, chart: Any) -> Any:
+        """The particles' outlines and letters, and the selected one; gives what is hovered over."""
+        drawn = CDSView(filter=self.tools.classes)
+        outlines = {
+            "source": self.outlines, "view": drawn, "fill_color": None, "line_join": "round", "level": "overlay",
+        }  # fmt: skip
+        chart.patches("xs", "ys", line_color=BACK, line_alpha=0.55, line_width=5, **outlines)
+        chart.patches(
+            "xs", "ys", source=self.selection.source, line_color="#ffffff", line_width=7, fill_color="#ffffff",
+            fill_alpha=0.08, line_join="round", level="overlay",
+        )  # fmt: skip
+        lines = chart.patches(
+            "xs", "ys", line_color="colour", line_dash="dash", line_width=2.5, hover_line_width=4, **outlines
+        )
+        chart.text(
+            "label_x", "label_y", "label", source=self.outlines, view=drawn, level="overlay", anchor="bottom_center",
+            y_offset=-3, text_color=BACK, text_font_size="13px", text_font_style="bold", padding=2, border_radius=3,
+            background_fill_color="colour", background_fill_alpha=0.92,
+        )  # fmt: skip
+        return lines
 
 
 def picture_columns(frame: ShownFrame | None, address: str) -> dict[str, Any]:
