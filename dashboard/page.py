@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from bokeh.events import ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from dashboard.access import Role
 from dashboard.answers import Answers
 from dashboard.asking import Asking
 from dashboard.components.alarms import Alarms
@@ -22,6 +24,7 @@ from dashboard.components.counts import Counts
 from dashboard.components.fraction import Fraction
 from dashboard.components.ledger import LedgerPanel
 from dashboard.components.live_frame import LiveFrame
+from dashboard.components.notes import Notes
 from dashboard.components.particle import ParticlePanel
 from dashboard.components.pulse import Pulse
 from dashboard.components.sizes import SizeHistogram
@@ -30,7 +33,8 @@ from dashboard.explaining import Explaining
 from dashboard.frame_files import FrameFiles
 from dashboard.sessions import SessionList
 from dashboard.snapshot import Snapshot
-from dashboard.style import TEMPLATES, THEME, name_all
+from dashboard.style import TEMPLATES, name_all
+from dashboard.theme import DARK, THEMES, switch
 from dashboard.view import RecordView
 from monitor.record.database import is_session
 
@@ -56,7 +60,7 @@ class Part(Protocol):
 class Tab:
     """A tab: the name of its root, the title on its button, and what makes its part.
 
-    `templates/tabs/<name>.css` and `templates/tabs/<name>.js` belong to it where they exist, and
+    `templates/tabs/<name>.html` (before the root), `.css` and `.js` belong to it where they exist, and
     `templates/blocks/<root>.css` to its blocks of text.
     """
 
@@ -65,12 +69,19 @@ class Tab:
     make: Callable[[SessionPage], Part]
 
 
-TABS: tuple[Tab, ...] = (Tab("particle", "particle", lambda page: page.particle),)
+TABS: tuple[Tab, ...] = (
+    Tab("particle", "particle", lambda page: page.particle),
+    Tab("notes", "notes & files", lambda page: Notes(page.view, page.asking, page.name)),
+)
 """In the order of their buttons, after `now`. A part is brought up to date only while its tab is open."""
 
 
 class SessionPage:
     """All components of one viewer over one session."""
+
+    view: RecordView
+    asking: Asking
+    name: str | None
 
     def __init__(
         self,
@@ -78,6 +89,7 @@ class SessionPage:
         *,
         name: str | None = None,
         clock: Clock = time.time,
+        role: Role = Role.OPERATOR,
         explaining: Explaining | None = None,
     ) -> None:
         """
@@ -86,12 +98,12 @@ class SessionPage:
         name : of the session in the folder that is served; None: it is the only one.
         explaining : shared by all pages of a process; None: one of its own.
         """
-        self.view = self._view = view
+        self.view = view
         self.name = name
         self.explaining = explaining or Explaining()
         self._clock = clock
         self._seen: Snapshot | None = None
-        self.asking = Asking(view, clock)
+        self.asking = Asking(view, clock, may_ask=role is Role.OPERATOR)
         self.pulse = Pulse()
         self.frame = LiveFrame(
             view,
@@ -137,9 +149,9 @@ class SessionPage:
 
     def tick(self) -> None:
         """Pull: bring every component up to date, or do nothing where the record has nothing new."""
-        snapshot, now = self._view.poll(), self._clock()
+        snapshot, now = self.view.poll(), self._clock()
         # What looked like a session to come may turn out to be a folder of sessions: then it is another page.
-        elsewhere = not snapshot.exists and find_session(self._view.directory, None) is None
+        elsewhere = not snapshot.exists and find_session(self.view.directory, None) is None
         self.pulse.update(snapshot, now, reload=elsewhere)  # silence is news too
         self.fraction.tick()
         self.asking.tick()
@@ -163,6 +175,8 @@ class Views:
         self.crops = Crops(self.files)
         self.answers = Answers()
         self.explaining = Explaining()
+        self.making = asyncio.Semaphore(1)
+        """Downloads are made one at a time: each takes a processor core, of which the session needs most."""
 
     def acquire(self, directory: Path) -> RecordView:
         view, users = self._views.get(directory) or (RecordView(directory), 0)
@@ -181,24 +195,41 @@ class Views:
 
 
 def session_document(
-    doc: Any, views: Views, directory: Path, *, name: str | None = None, clock: Clock = time.time
+    doc: Any,
+    views: Views,
+    directory: Path,
+    *,
+    name: str | None = None,
+    clock: Clock = time.time,
+    role: Role = Role.OPERATOR,
 ) -> None:
     """Fill a Document with the page of the session in `directory`."""
-    page = SessionPage(views.acquire(directory), name=name, clock=clock, explaining=views.explaining)
+    page = SessionPage(
+        views.acquire(directory), name=name, clock=clock, role=role, explaining=views.explaining
+    )
     doc.on_session_destroyed(lambda _context: views.release(directory))
     source = page.pulse.source
-    _furnish(doc, page.roots, "session.html", directory.name)
+    _furnish(doc, page.roots, "session.html", directory.name, role, name)
     show = CustomJS(name="pulse_show", args={"source": source}, code="faultwatch.pulse(source.data)")
     source.js_on_change("data", show)
     doc.js_on_event(DocumentReady, show)
+    page.asking.on("look", lambda look: switch(doc, look))
+    switch(doc, look_of(doc))
     doc.add_periodic_callback(page.tick, TICK_MS)
+
+
+def look_of(doc: Any) -> str:
+    """The look that a viewer chose, as the cookie says that the page's script set."""
+    context = doc.session_context
+    return DARK if context is None else str(context.request.cookies.get("faultwatch-look", DARK))
 
 
 def list_document(doc: Any, directory: Path, *, clock: Clock = time.time) -> None:
     """Fill a Document with the list of the sessions in `directory`."""
     sessions = SessionList(directory)
     sessions.update(clock())
-    _furnish(doc, [sessions.root], "sessions.html", directory.name)
+    sessions.clicks.on("look", lambda look: switch(doc, look))
+    _furnish(doc, [sessions.comparison.root, sessions.root], "sessions.html", directory.name)
     doc.add_periodic_callback(lambda: sessions.update(clock()), LIST_TICK_MS)
 
 
@@ -222,20 +253,30 @@ def sessions_in(directory: Path) -> list[Path]:
 
 
 def picture_address(kind: str, ending: str, name: str | None) -> str:
-    """Where a browser finds pictures (`preview`, `crop`) of the session called `name` (None: the only one)."""
+    """Where a browser finds pictures (`preview`, `crop`) of the session called `name` (None: the only one).
+
+    Like every address on the page it is relative, for a reverse proxy may have the page under a path.
+    """
     which = "" if name is None else f"&session={quote(name, safe='').replace('{', '%7B')}"
-    return f"/{kind}/{{id}}.{ending}?v={{stamp}}{which}"
+    return f"{kind}/{{id}}.{ending}?v={{stamp}}{which}"
 
 
-def _furnish(doc: Any, roots: list[Any], template: str, title: str) -> None:
+def _furnish(
+    doc: Any,
+    roots: list[Any],
+    template: str,
+    title: str,
+    role: Role = Role.OPERATOR,
+    name: str | None = None,
+) -> None:
     name_all(roots)
     with doc.models.freeze():  # the Document looks through its models once, not once a root
         for root in roots:
             doc.add_root(root)
-    doc.theme = THEME
+    doc.theme = THEMES[DARK]
     doc.title = f"{title} · faultwatch"
     doc.template = _template(template)
-    doc.template_variables.update(heading=title, tabs=TABS)
+    doc.template_variables.update(heading=title, tabs=TABS, role=str(role), name=name)
     doc.config.name, doc.config.notifications.name = "document_config", "document_notifications"
     # The page says by itself that the server is gone, and comes back whole from the record when it is back.
     doc.config.update(reconnect_session=False, notify_connection_status=False)

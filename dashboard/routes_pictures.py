@@ -157,11 +157,3 @@ class ThumbHandler(PictureHandler):
         self.set_header("Cache-Control", _FOR_EVER if kept else "private, no-cache")
         self.set_header("Content-Type", "image/png")
         self.write(png)
-
-
-#: Pattern and handler of every route for a picture that is made when it is asked for.
-PICTURE_ROUTES: dict[str, type[ViewHandler]] = {
-    r"/region/([0-9]{1,15})\.json": RegionHandler,
-    r"/spectrum/([0-9]{1,15})\.json": SpectrumHandler,
-    r"/thumb/([0-9]{1,15})\.png": ThumbHandler,
-}

@@ -21,7 +21,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from dashboard.snapshot import ShownFrame
-from dashboard.style import ACCENT, BACK, CLASS_STYLES, SHOWN_ORDER, text_sheet
+from dashboard.style import ACCENT, CHALK, CLASS_STYLES, INK, SHOWN_ORDER, text_sheet
 
 _SHOWN = ("id", "stamp", "height", "width", "pixel_nm", "preview")
 _LINES = ("xs", "ys")
@@ -109,8 +109,8 @@ class FrameTools:
         chart.add_layout(
             ScaleBar(
                 range=chart.x_range, unit="nm", label="@{value} @{unit}⁻¹", dimensional=lengths,
-                location="bottom_left", bar_length=0.12, bar_line_width=4, bar_line_color="#ffffff",
-                label_text_color="#ffffff", label_text_font_size="15px", background_fill_color=BACK,
+                location="bottom_left", bar_length=0.12, bar_line_width=4, bar_line_color=CHALK,
+                label_text_color=CHALK, label_text_font_size="15px", background_fill_color=INK,
                 background_fill_alpha=0.6, border_line_color=None, margin=8, padding=8, level="overlay",
             )
         )  # fmt: skip
@@ -155,10 +155,10 @@ def _measured(name: str) -> ColumnDataSource:
 
 
 def _draw_measured(chart: Any, source: ColumnDataSource) -> None:
-    for colour, width in ((BACK, 6), (ACCENT, 2.5)):
+    for colour, width in ((INK, 6), (ACCENT, 2.5)):
         chart.multi_line("xs", "ys", source=source, line_color=colour, line_width=width, level="overlay")
     chart.text(
-        "x", "y", "text", source=source, level="overlay", anchor="bottom_center", y_offset=-6, text_color=BACK,
+        "x", "y", "text", source=source, level="overlay", anchor="bottom_center", y_offset=-6, text_color=INK,
         text_font_size="13px", text_font_style="bold", background_fill_color=ACCENT, background_fill_alpha=0.92,
         padding=2, border_radius=3,
     )  # fmt: skip

@@ -29,8 +29,9 @@ from dashboard.components.selection import Selection, at_point, beside
 from dashboard.geometry import to_page
 from dashboard.snapshot import Place, ShownFrame, Snapshot
 from dashboard.style import (
-    BACK,
+    CHALK,
     CLASS_STYLES,
+    INK,
     SHOWN_ORDER,
     clock_time,
     milliseconds,
@@ -64,7 +65,7 @@ class LiveFrame:
     def __init__(
         self,
         view: RecordView,
-        address: str = "/preview/{id}.jpg?v={stamp}",
+        address: str = "preview/{id}.jpg?v={stamp}",
         pictures: dict[str, str] | None = None,
     ) -> None:
         """
@@ -100,6 +101,7 @@ class LiveFrame:
         self.slider = Slider(
             name="frame_slider", start=0, end=1, value=0, step=1, title="", show_value=False, tooltips=True,
             disabled=True, sizing_mode="stretch_width", bar_color="#56616d",
+            html_attributes={"data-label": "frame"},
         )  # fmt: skip
         for widget in (self.live, self.back, self.forward, self.slider):
             widget.stylesheets = [widget_sheet(str(widget.name), _WIDGET_CSS)]
@@ -270,8 +272,8 @@ class LiveFrame:
         chart.add_layout(
             ScaleBar(
                 range=chart.x_range, unit="nm", dimensional=lengths, location="bottom_left",
-                bar_length=0.12, bar_line_width=4, bar_line_color="#ffffff", label_text_color="#ffffff",
-                label_text_font_size="15px", background_fill_color=BACK, background_fill_alpha=0.6,
+                bar_length=0.12, bar_line_width=4, bar_line_color=CHALK, label_text_color=CHALK,
+                label_text_font_size="15px", background_fill_color=INK, background_fill_alpha=0.6,
                 border_line_color=None, margin=8, padding=8, level="overlay",
             )
         )  # fmt: skip
@@ -283,9 +285,9 @@ class LiveFrame:
         outlines = {
             "source": self.outlines, "view": drawn, "fill_color": None, "line_join": "round", "level": "overlay",
         }  # fmt: skip
-        chart.patches("xs", "ys", line_color=BACK, line_alpha=0.55, line_width=5, **outlines)
+        chart.patches("xs", "ys", line_color=INK, line_alpha=0.55, line_width=5, **outlines)
         chart.patches(
-            "xs", "ys", source=self.selection.source, line_color="#ffffff", line_width=7, fill_color="#ffffff",
+            "xs", "ys", source=self.selection.source, line_color=CHALK, line_width=7, fill_color=CHALK,
             fill_alpha=0.08, line_join="round", level="overlay",
         )  # fmt: skip
         lines = chart.patches(
@@ -293,7 +295,7 @@ class LiveFrame:
         )
         chart.text(
             "label_x", "label_y", "label", source=self.outlines, view=drawn, level="overlay", anchor="bottom_center",
-            y_offset=-3, text_color=BACK, text_font_size="13px", text_font_style="bold", padding=2, border_radius=3,
+            y_offset=-3, text_color=INK, text_font_size="13px", text_font_style="bold", padding=2, border_radius=3,
             background_fill_color="colour", background_fill_alpha=0.92,
         )  # fmt: skip
         return lines
