@@ -25,10 +25,17 @@ _NICE = 10
 Told = Explained | NotExplained
 
 
+def begun() -> Executor:
+    """A process of its own that lets others go first."""
+    executor = spawned()
+    executor.submit(_yield_to_others)
+    return executor
+
+
 class Explaining:
     """Explains particles on demand; for one thread, the server's loop."""
 
-    def __init__(self, begin: Callable[[], Executor] = spawned) -> None:
+    def __init__(self, begin: Callable[[], Executor] = begun) -> None:
         self._begin = begin
         self._executor: Executor | None = None
         self._told: OrderedDict[ToExplain, Future[Told]] = OrderedDict()
@@ -62,7 +69,6 @@ class Explaining:
         for _ in range(2):  # the process may have been killed since the last question
             if self._executor is None:
                 self._executor = self._begin()
-                self._executor.submit(_yield_to_others)
             try:
                 return self._executor.submit(explained, task)
             except BrokenExecutor:

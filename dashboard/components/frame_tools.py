@@ -22,7 +22,9 @@ from bokeh.plotting import figure
 
 from dashboard.snapshot import ShownFrame
 from dashboard.style import ACCENT, CHALK, CLASS_STYLES, INK, SHOWN_ORDER, text_sheet
+from monitor.workers.worker import PREVIEW_SIDE
 
+#: `preview`: how many pixels its longest side has at most [px]; 0 where there is none.
 _SHOWN = ("id", "stamp", "height", "width", "pixel_nm", "preview")
 _LINES = ("xs", "ys")
 #: Name, words, least, most and step of each slider of the picture's grey.
@@ -62,7 +64,8 @@ class FrameTools:
         row: tuple[Any, ...] = ()
         if frame is not None:
             row = (
-                frame.id, frame.stamp, frame.height, frame.width, frame.pixel_size_nm, frame.has_preview,
+                frame.id, frame.stamp, frame.height, frame.width, frame.pixel_size_nm,
+                PREVIEW_SIDE if frame.has_preview else 0,
             )  # fmt: skip
         data = {name: list(row[n : n + 1]) for n, name in enumerate(_SHOWN)}
         if data != self.shown.data:

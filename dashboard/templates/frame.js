@@ -68,7 +68,6 @@ faultwatch.frame = (() => {
   };
 
   /* What is enlarged beyond the preview comes at the screen's resolution out of the frame's file. */
-  const PREVIEW = 512; // longest side of a preview [px]
   let asking = false, later = null, partOf = null;
   const looked = () => { clearTimeout(later); later = setTimeout(part, 160); };
   const wanted = (shown) => {
@@ -77,7 +76,7 @@ faultwatch.frame = (() => {
     const { x_range, y_range } = chart.model, { inner_width } = chart.frame.bbox ? { inner_width: chart.frame.bbox.width } : {};
     const across = (x_range.end - x_range.start) / shown.pixel_nm;     // frame's pixels in view
     const fine = Math.min(inner_width * devicePixelRatio / across, 1); // screen's pixels a frame's, no more than there are
-    if (!(across > 0) || fine * Math.max(shown.width, shown.height) <= PREVIEW * 1.05) return null;
+    if (!(across > 0) || fine * Math.max(shown.width, shown.height) <= shown.preview * 1.05) return null;
     // A little more than is seen, on a grid: moving a little asks for nothing new.
     const grid = Math.max(32, 2 ** Math.round(Math.log2(across / 4)));
     const low = (value) => Math.floor(value / grid - 0.25) * grid, high = (value) => Math.ceil(value / grid + 0.25) * grid;

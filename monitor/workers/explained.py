@@ -54,8 +54,8 @@ class ToExplain:
     def frame(self) -> tuple[object, ...]:
         """Whatever the analysis of the frame depends on."""
         return (
-            self.path, self.item, self.file_size, self.file_mtime_ns, self.movie, self.pixel_size_nm,
-            self.material, self.bundle, self.bundle_path,
+            self.path, self.item, self.file_size, self.file_mtime_ns, self.movie, self.height, self.width,
+            self.pixel_size_nm, self.material, self.bundle, self.bundle_path,
         )  # fmt: skip
 
 
@@ -93,13 +93,15 @@ _bundle: tuple[tuple[str, Path], Bundle] | None = None
 def explained(task: ToExplain) -> Explained | NotExplained:
     """Read the frame, judge it by the bundle that judged it in the session, and explain one particle."""
     from models.errors import CannotAnalyse, ModelError
-    from monitor.errors import InputError
+    from monitor.errors import InputError, UnreadableFrame
 
     try:
         if (why := _not_as_judged(task)) is not None:
             return NotExplained(why, file=False)
         bundle = _loaded(task)
         return _explained(task, bundle, _analysed(task, bundle))
+    except UnreadableFrame as error:
+        return NotExplained(f"It can't be explained: {error}.", file=False)
     except (CannotAnalyse, ModelError, InputError) as error:
         return NotExplained(f"It can't be explained: {error}.")
     except OSError as error:
