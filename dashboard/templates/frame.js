@@ -143,7 +143,8 @@ faultwatch.frame = (() => {
     model("spectrum_chart").visible = on;
     tell("pointer", "");
     if (on) { clearPart(); spectrum(); } else { tell("spectrum", ""); looked(); }
-    setTimeout(() => { level(); measured(); }, 100);
+    measured();
+    setTimeout(level, 100); // once the chart is there
   };
 
   /* Distances: two clicks, or the arrow keys. In the spectrum one end is the middle, and d = 1 / |k|. */
