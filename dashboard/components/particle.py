@@ -108,7 +108,7 @@ class ParticlePanel:
             self._frame.pick(int(numbers[0]), numbers[1], numbers[2])
 
     def _move(self, value: str) -> None:
-        direction, _, classes = value.partition(" ")
+        direction, classes, *_ = [*value.split(" "), ""]
         if direction in DIRECTIONS:
             self._frame.move(direction, classes.split(","))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dashboard.crops import Box
 from dashboard.inspecting import Inspected
-from models.explain.explanation import Explanation, Spot, Stack
+from models.explain.explanation import EXPLAINED, Explanation, Spot, Stack
 from monitor.workers.explained import Explained
 
 #: The spectrum is shown so far from its middle [nm⁻¹].
@@ -18,6 +18,11 @@ RINGS_PER_NM = (2.0, 4.0, 6.0)
 CROWDED_PER_NM = 0.9
 #: Layers lie nearer on the screen than letters can, where a picture shows more than this many.
 LETTERED = 40
+
+
+def is_read(stack: Stack) -> bool:
+    """Whether a sequence is read from the layers; else they are seen, and their letters would say nothing."""
+    return stack.faulted or max(stack.explained["hexagonal"], stack.explained["cubic"]) > EXPLAINED
 
 
 def crop_overlay(shown: Inspected, found: Explained | None, box: Box) -> str:
@@ -42,7 +47,7 @@ def _stack(found: Explained, stack: Stack, pixel_nm: float, box: Box) -> str:
     for layer in stack.layers:
         drawn += _line(place.at(layer.at_nm, -aside), place.at(layer.at_nm, aside), "plane")
         drawn += _line(place.at(layer.at_nm, aside), place.at(layer.at_nm, aside + out * 0.3), "layer")
-        if len(stack.layers) <= LETTERED:
+        if is_read(stack) and len(stack.layers) <= LETTERED:
             x, y = place.at(layer.at_nm, aside + out * (0.3 + 0.6 * size * pixel_nm))
             where = f'x="{x:.1f}" y="{y:.1f}" font-size="{size:.1f}"'
             drawn += f'<text class="letter {layer.letter}" {where}>{layer.letter}</text>'
@@ -139,24 +144,30 @@ def profile(stack: Stack) -> str:
         for n in range(3)
     )
     x = [step * (n + 1) for n in range(len(stack.layers))]
+    read = is_read(stack)
     word = " ".join(
         f"{at:g},{level('ABC'.index(layer.letter) / 3):.1f}"
-        for at, layer in zip(x, stack.layers, strict=True)
+        for at, layer in zip(x, stack.layers if read else (), strict=read)
     )
     dots = letters = ""
     for at, layer in zip(x, stack.layers, strict=True):
         place = (layer.place + 1 / 6) % 1.0 - 1 / 6
         radius = 2 + 3 * min(layer.size, 1.2)
         dots += f'<circle class="seen" cx="{at:g}" cy="{level(place):.1f}" r="{radius:.1f}"/>'
-        letters += f'<text class="letter {layer.letter}" x="{at:g}" y="{height - 4:g}">{layer.letter}</text>'
+        if read:
+            letters += (
+                f'<text class="letter {layer.letter}" x="{at:g}" y="{height - 4:g}">{layer.letter}</text>'
+            )
     fault = ""
     if stack.fault_layer is not None:
         at = step * (stack.fault_layer + 1)
         fault = f'<line class="fault" x1="{at:g}" x2="{at:g}" y1="0" y2="{height:g}"/>'
     shares = ", ".join(f"{name} {max(0.0, share):.0%}" for name, share in stack.explained.items())
+    label = f"read as {stack.word}" if read else "no sequence is read"
+    said = "line: the best sequence" if read else "no sequence explains enough of them to be read"
     return (
         f'<div class="profile"><svg width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}" role="img"'
-        f' aria-label="read as {stack.word}">{lines}{fault}<polyline points="{word}"/>{dots}{letters}</svg></div>'
+        f' aria-label="{label}">{lines}{fault}<polyline points="{word}"/>{dots}{letters}</svg></div>'
         f'<p class="dim">{len(stack.layers)} layers of {stack.d_nm:.4f} nm along {stack.direction_deg:.0f}°. Dots: the'
-        f" lateral place that is seen, A, B or C; line: the best sequence. Explained: {shares}.</p>"
+        f" lateral place that is seen, A, B or C; {said}. Explained: {shares}.</p>"
     )

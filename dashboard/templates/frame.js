@@ -218,13 +218,14 @@ faultwatch.frame = (() => {
 
   /* Keys on the frame. */
   const steps = { ArrowLeft: [-1, 0, "left"], ArrowRight: [1, 0, "right"], ArrowUp: [0, 1, "up"], ArrowDown: [0, -1, "down"] };
+  let presses = 0; // what is asked twice with the same words is heard once
   const key = (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.composedPath().some((part) => part.getAttribute?.("role") === "slider")) return;
     const step = steps[event.key];
     if (event.key === "Escape") return faultwatch.ask(["particle-clear", ""]);
     if (!pressed("measure")) {
-      if (step && !pressed("spectrum")) { event.preventDefault(); faultwatch.ask(["particle-move", `${step[2]} ${shownClasses()}`]); }
+      if (step && !pressed("spectrum")) { event.preventDefault(); faultwatch.ask(["particle-move", `${step[2]} ${shownClasses()} ${++presses}`]); }
       return;
     }
     const name = chartName();

@@ -79,6 +79,10 @@ def test_keys_among_particles_and_back_to_live(page, live, serving) -> None:
         selected(page, "1:1")
         page.keyboard.press("ArrowRight")
         selected(page, "1:2")
+        page.keyboard.press("ArrowRight")
+        selected(page, "1:3")
+        page.keyboard.press("ArrowLeft")
+        selected(page, "1:2")
         page.get_by_role("button", name="outlines: no,").click()
         page.keyboard.press("ArrowDown")  # past those whose outlines are off
         selected(page, "1:4")

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from dashboard.components.live_frame import LiveFrame
+from dashboard.components.particle_svg import profile
 from dashboard.components.selection import at_point, beside
 from dashboard.explaining import Explaining, answer_of
 from dashboard.page import SessionPage
 from dashboard.view import RecordView
+from models.explain.explanation import Layer, Stack
 from monitor.workers.explained import Explained, NotExplained
 from tests.dashboard.filed import judged_frame
 
@@ -227,6 +229,25 @@ def test_what_counted_is_worked_out_and_drawn(session, page, tmp_path) -> None:
     ends = re.findall(r'class="plane" x1="([\d.]+)" y1="([\d.]+)"', texts[0])
     rows = [float(y) for _, y in ends]
     assert np.abs(np.diff(rows)) == pytest.approx(np.full(len(rows) - 1, stack.d_nm / 0.03), abs=1.0)
+
+
+def test_of_layers_in_which_nothing_is_read_no_letters_are_drawn() -> None:
+    layers = tuple(Layer(0.35 * n, 0.1 * n, 1.0, "ABC"[n % 3]) for n in range(6))
+    stack = Stack(
+        direction_deg=90.0, frequency_per_nm=2.85, d_nm=0.35, strength=9.0, sequence="cubic", faulted=False,
+        word="ABCABC", fault=None, fault_layer=None, fault_nm=None, first_nm=1.0, along=(1.0, 0.0),
+        explained={"hexagonal": 0.0, "cubic": 0.9, "faulted": 0.9}, significance=0.0, layers=layers,
+    )  # fmt: skip
+    assert profile(stack).count("<text") == 6
+    assert "read as ABCABC" in profile(stack)
+    unread = replace(stack, explained={"hexagonal": 0.0, "cubic": 0.3, "faulted": 0.5})
+    assert "<text" not in profile(unread)
+    assert 'points=""' in profile(unread)
+    assert profile(unread).count('class="seen"') == 6
+    assert "no sequence explains enough" in profile(unread)
+    faulted = replace(unread, faulted=True, fault="I1", fault_layer=2.5, fault_nm=0.875)
+    assert 'class="fault" x1="56"' in profile(faulted)
+    assert profile(faulted).count("<text") == 6
 
 
 # -- the process ---------------------------------------------------------------------------------------------
