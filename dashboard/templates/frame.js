@@ -73,10 +73,13 @@ faultwatch.frame = (() => {
   const wanted = (shown) => {
     const chart = view("frame_chart");
     if (!chart || !chart.model.visible) return null;
-    const { x_range, y_range } = chart.model, { inner_width } = chart.frame.bbox ? { inner_width: chart.frame.bbox.width } : {};
+    const { x_range, y_range } = chart.model;
     const across = (x_range.end - x_range.start) / shown.pixel_nm;     // frame's pixels in view
-    const fine = Math.min(inner_width * devicePixelRatio / across, 1); // screen's pixels a frame's, no more than there are
+    const fine = Math.min(chart.frame.bbox.width * devicePixelRatio / across, 1); // screen's pixels a frame's, no more than there are
     if (!(across > 0) || fine * Math.max(shown.width, shown.height) <= shown.preview * 1.05) return null;
+    // Whoever watches whole frames go by needs no file read for each.
+    const down = (y_range.end - y_range.start) / shown.pixel_nm;
+    if (shown.preview && model("frame_live").active && across > 0.98 * shown.width && down > 0.98 * shown.height) return null;
     // A little more than is seen, on a grid: moving a little asks for nothing new.
     const grid = Math.max(32, 2 ** Math.round(Math.log2(across / 4)));
     const low = (value) => Math.floor(value / grid - 0.25) * grid, high = (value) => Math.ceil(value / grid + 0.25) * grid;
@@ -281,6 +284,7 @@ faultwatch.frame = (() => {
     selected(keys) {
       if (keys.length && keys[0] !== selected) { faultwatch.tab("particle"); intoView(); }
       selected = keys[0] ?? null;
+      looked();
     },
   };
 })();
