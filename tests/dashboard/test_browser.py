@@ -190,7 +190,7 @@ def test_the_list_of_sessions_leads_to_each(page, make_session, serving, tmp_pat
         make_session(tmp_path / name).analysed("yes", "no")
     with serving(tmp_path) as server:
         page.goto(server.url)
-        page.get_by_role("link", name="tuesday & co").click()
+        page.get_by_role("link", name="tuesday & co", exact=True).click()
         page.get_by_text("frame 1", exact=True).wait_for()
         assert "tuesday & co" in page.title()
 
