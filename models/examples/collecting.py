@@ -25,11 +25,11 @@ from models.confusion import UNSCORED
 from models.examples.augment import NEGATIVES
 from models.examples.rows import COLUMNS, Finder, Rows, background_patch, joined, truth_of_regions
 from models.examples.shards import open_shard, shards_of
-from models.features.measure import measure
+from models.features.measure import feature_names, measure
 from models.forest import as_rows
 from models.preprocess import standardise
 from models.results import CLASSES
-from models.segment import Image, Network
+from models.segment import Image
 
 SIDE = 96
 """Side of a crop [px]: 4.8 nm at 0.05 nm/px."""
@@ -37,8 +37,6 @@ CROP_STEP = 0.05
 """Of a crop's values, which are those of the standardised frame."""
 PATCHES = 0.25
 """Share of the training's images that give a patch of background too."""
-NEGATIVE_FRAMES = 30
-"""Of each kind of frame that holds nothing, for the training and again for the others."""
 VERSION = 1
 """Of the files that are kept; another one makes them anew."""
 
@@ -54,6 +52,8 @@ class Source:
     seed: int = 1
     keep: Path | None = None
     """Folder of what was collected, if it is kept."""
+    negatives: int = 60
+    """Frames that hold nothing, of each kind, for the training and again for the others."""
 
     def kept(self, name: str, *, shard: Path | None = None) -> Path | None:
         """The file of one part, which another network, setting or shard does not share."""
@@ -99,7 +99,7 @@ def crop(frame: Image, mask: npt.NDArray[np.bool_]) -> Image:
 
 
 def _small_crop(frame: Image, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
-    return np.clip(np.rint(crop(frame, mask) / CROP_STEP), -127, 127).astype(np.int8)
+    return np.asarray(np.clip(np.rint(crop(frame, mask) / CROP_STEP), -127, 127), dtype=np.int8)
 
 
 def _add(
@@ -169,15 +169,13 @@ def _of_negatives(source: Source) -> _Collected:
     network, step = finder.network(), finder.preprocessing.pixel_size_nm
     for learnt in (True, False):
         for number, (kind, make) in enumerate(NEGATIVES.items()):
-            for n in range(NEGATIVE_FRAMES):
+            for n in range(source.negatives):
                 seed = source.seed + (not learnt)
                 image = standardise(make(256, np.random.default_rng([seed, n, number])), finder.preprocessing)
                 off = np.zeros((256, 256), np.uint8) if learnt else None
                 found, marked = finder.regions(image, network, off)
                 name = f"negative-{kind}-{seed}-{n}"
-                scored = [
-                    (r, "empty", f"{name}/{r - 1}") for r in range(1, int(found.max(initial=0)) + 1)
-                ]
+                scored = [(r, "empty", f"{name}/{r - 1}") for r in range(1, int(found.max(initial=0)) + 1)]
                 if scored:
                     split = "train" if learnt else ("validation", "test")[n % 2]
                     _add(collected, image, found, scored, step, (name, 0.0, "none", split), marked)
@@ -188,24 +186,18 @@ def _rows(kept: Any) -> Rows:
     return Rows(**{name: kept[name] for name in COLUMNS}, names=[str(n) for n in kept["names"]])
 
 
-def feature_names() -> list[str]:
-    """The features that are measured, in the order of a new forest."""
-    image = np.random.default_rng(0).normal(size=(SIDE, SIDE)).astype(np.float32)
-    region = np.zeros((SIDE, SIDE), np.int32)
-    cv2.circle(region, (SIDE // 2, SIDE // 2), SIDE // 4, 1, -1)
-    return list(measure(image, region, 0.05)[0].values)
-
-
 def _part(task: tuple[Path | None, Source, list[str]]) -> Rows:
     """The rows of one shard, or of the frames that hold nothing where the path is `None`."""
     cv2.setNumThreads(1)
     path, source, names = task
-    file = source.kept("negatives") if path is None else source.kept(path.stem, shard=path)
+    file = (
+        source.kept(f"negatives-{source.negatives}") if path is None else source.kept(path.stem, shard=path)
+    )
     if file is not None and file.is_file():
         with np.load(file, allow_pickle=False) as kept:
             return _rows(kept)
     collected = _of_negatives(source) if path is None else _of_shard(path, source)
-    arrays = collected.arrays(names)
+    arrays: dict[str, Any] = collected.arrays(names)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial.npz")
@@ -218,7 +210,7 @@ def collect(source: Source, *, processes: int = 1) -> Rows:
     """Rows of all regions of all splits, `UNSCORED` ones among them, with a progress bar."""
     from tqdm import tqdm
 
-    names = feature_names()
+    names = list(feature_names())
     tasks = [(path, source, names) for path in [None, *shards_of(source.data)]]
     with tqdm(total=len(tasks), unit="shard", desc="features", disable=None) as bar:
         parts = []

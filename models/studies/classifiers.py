@@ -67,16 +67,6 @@ WAYS = (
 )
 
 
-def split_of(specimens: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
-    """`validation` or `test` for specimens that were not learnt, by the last number of their names.
-
-    Data sets give numbers that end in 8 to validation and those in 9 to the test; frames that hold nothing, which
-    belong to neither, are halved in the same way.
-    """
-    number = np.array([int(name.rsplit("-", 1)[-1]) for name in specimens], int)
-    return np.where(number % 2 == 0, "validation", "test")
-
-
 def fitted(way: Way, learn: Rows, weights: Weights, *, trees: int, seed: int) -> Any:
     """A classifier that has learnt from weighted rows; it has scikit-learn's `predict_proba`."""
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -160,8 +150,7 @@ def compare(
     learn: Rows, check: Rows, *, trees: int, seed: int, tell: Callable[[str], None]
 ) -> dict[str, Any]:
     """Figures of every way on validation, and of the forest, boosting and the chosen way on the test."""
-    split = split_of(check.specimen)
-    validation, test = (check.of(split == name) for name in ("validation", "test"))
+    validation, test = (check.of(check.split == name) for name in ("validation", "test"))
     make = {"trees": trees, "seed": seed}
     plain = np.where(learn.classes == NULL, NULL_WEIGHS, 1.0)
     folds = {way.name: out_of_fold(way, learn, plain, **make) for way in (FOREST, BOOSTING)}

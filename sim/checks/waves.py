@@ -1,8 +1,8 @@
 """A data set of every wave of a library: `python -m sim.checks.waves LIBRARY OUT --help`.
 
-Each particle of a library of waves is imaged alone on films of carbon, some times under conditions that are drawn as for
-a data set, so that `faultwatch evaluate --data OUT` tells what becomes of every one of them. Nothing learns from
-libraries: all specimens belong to the test. An image follows from the seed and its own numbers alone.
+Each particle of a library is imaged alone on films of carbon, several times, under conditions that are drawn as for a
+data set. `faultwatch evaluate --data OUT` then tells what becomes of every one of them. Nothing learns from libraries:
+all specimens belong to the test. An image follows from the seed and its own numbers alone.
 """
 
 from __future__ import annotations
