@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from models.bundle import file_hash
 from models.confusion import UNSCORED
+from models.errors import ModelError
 from models.examples.augment import NEGATIVES
 from models.examples.rows import COLUMNS, Finder, Rows, background_patch, joined, truth_of_regions
 from models.examples.shards import open_shard, shards_of
@@ -184,6 +185,25 @@ def _of_negatives(source: Source) -> _Collected:
 
 def _rows(kept: Any) -> Rows:
     return Rows(**{name: kept[name] for name in COLUMNS}, names=[str(n) for n in kept["names"]])
+
+
+def read_kept(folder: Path) -> tuple[Rows, npt.NDArray[np.int8]]:
+    """All rows that were kept in a folder, and the crop of each (R, 96, 96).
+
+    Raises
+    ------
+    ModelError
+        There are none.
+    """
+    rows, crops = [], []
+    for path in sorted(folder.glob("*.npz")):
+        if not path.stem.endswith(".partial"):
+            with np.load(path, allow_pickle=False) as kept:
+                rows.append(_rows(kept))
+                crops.append(kept["crops"])
+    if not rows:
+        raise ModelError(f"{folder} holds no rows; they are kept there by: faultwatch train forest --keep")
+    return joined(rows), np.concatenate(crops)
 
 
 def _part(task: tuple[Path | None, Source, list[str]]) -> Rows:
