@@ -20,6 +20,7 @@ from models.evaluation.judge import (
     judge,
     pooled,
 )
+from models.evaluation.null_scores import ENOUGH
 from models.evaluation.real import judge_blank, judge_real
 from models.evaluation.scores import Reliability
 from models.evaluation.tables import as_text as as_text  # the command line imports both from here
@@ -44,6 +45,9 @@ BARS: tuple[tuple[str, float, bool], ...] = (
     ("null called yes or no", 0.03, False),
     ("largest share of null called yes or no, of one specimen", 0.30, False),
 )
+
+OF_A_STRATUM = 200
+"""Regions from which a stratum's calibration error is held against its bar: with fewer, chance alone exceeds it."""
 
 
 def judge_of(bundle: Bundle) -> Judge:
@@ -173,8 +177,11 @@ def _bars(
     good = rows.get("range of the bars, from 400 e/Å², carbon up to 5 nm", {})
     faint = rows.get("range of the bars, 64 to 100 e/Å²", {})
     within, ranged = segmentation["range"] or {}, classified["range"]
-    strata = [figures for rows in classified["strata"].values() for figures in rows.values()]
-    null = classified["null"] if classified["null"]["all"]["regions"] else None
+    strata = [
+        f for rows in classified["strata"].values() for f in rows.values() if f["regions"] >= OF_A_STRATUM
+    ]
+    null = classified["null"]["all"] if classified["null"]["all"]["regions"] else None
+    specimens = [told for told in classified["null"]["by_specimen"].values() if told["regions"] >= ENOUGH]
     values = (
         within.get("dice"),
         good.get("dice"),
@@ -185,9 +192,9 @@ def _bars(
         ranged["macro_f1"] if ranged["regions"] else None,
         ranged["calibration_error"] if ranged["regions"] else None,
         max((figures["calibration_error"] for figures in strata), default=None),
-        null and null["all"]["recall"],
-        null and null["all"]["no"] + null["all"]["yes"],
-        null and max(told["no"] + told["yes"] for told in null["by_specimen"].values()),
+        null and null["recall"],
+        null and null["no"] + null["yes"],
+        max((told["no"] + told["yes"] for told in specimens), default=None),
     )
     return {
         name: {

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from models.bundle import load_bundle
 from models.errors import ModelError
 from models.evaluation.class_scores import by_stratum, calibration_error_by_chance, strata_of
-from models.evaluation.null_scores import LEAKY
+from models.evaluation.null_scores import ENOUGH, LEAKY
 from models.evaluation.tables import Table, shown
 from models.examples.collecting import Source, collect
 from models.examples.rows import UNSCORED, Rows
@@ -26,8 +26,6 @@ from models.results import CLASSES
 from models.studies.classifiers import figures, leaked, resampled
 from models.training.forest import finder_of
 
-LEAST = 4
-"""Regions of a specimen that is told by name: of fewer, one call decides."""
 HEADINGS = (
     "macro-F1",
     "null recalled",
@@ -84,13 +82,13 @@ def compare(rows: Rows, judged: list[Judged], seed: int = 0) -> dict[str, Any]:
 
 
 def null_of_specimens(rows: Rows, probabilities: npt.NDArray[np.floating]) -> dict[str, Any]:
-    """Of specimens with at least `LEAST` regions of `null`: how many, how many leak more than `LEAKY`, the most."""
+    """Of specimens with at least `ENOUGH` regions of `null`: how many, how many leak more than `LEAKY`, the most."""
     leak = leaked(rows.classes, probabilities.argmax(axis=1))
     null = rows.classes == CLASSES.index("null")
     shares = [
         float(leak[null & (rows.specimen == name)].mean())
         for name in np.unique(rows.specimen[null])
-        if (null & (rows.specimen == name)).sum() >= LEAST
+        if (null & (rows.specimen == name)).sum() >= ENOUGH
     ]
     return {
         "specimens": len(shares),
@@ -129,7 +127,7 @@ def tables_of(name: str, result: dict[str, Any], bundles: list[str]) -> list[Tab
     means = ("calibration error", "by chance", "null leaks", "macro-F1")
     return [
         Table(title, HEADINGS, rows),
-        Table(f"{name}: specimens with {LEAST} or more null regions", heads, null),
+        Table(f"{name}: specimens with {ENOUGH} or more null regions", heads, null),
         Table(
             f"{name}, by stratum",
             ("regions", *(f"{mean}, {bundle}" for mean in means for bundle in bundles)),

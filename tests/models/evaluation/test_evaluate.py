@@ -66,8 +66,10 @@ def test_every_figure_is_there(result: dict) -> None:
     assert areas["figure"] == max(result["false_area"].values())
     strata = result["classification"]["strata"]
     assert set(strata) == {"dose", "microscope", "diameter"}
-    worst = max(figures["calibration_error"] for rows in strata.values() for figures in rows.values())
-    assert result["bars"]["largest calibration error of the classes in a stratum"]["figure"] == worst
+    few = result["bars"][
+        "largest calibration error of the classes in a stratum"
+    ]  # of so few images none tells
+    assert few == {"figure": None, "bar": 0.03, "met": None}
 
 
 def test_the_pooled_dice_is_that_of_all_pixels_together(discs: Path) -> None:
