@@ -59,15 +59,8 @@ def derive(
     load_bundle(bundle, "cpu")  # nothing is derived from what would not be loaded
     if out.exists():
         raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
-    version = int(details.get("version", 1)) + 1
-    changed = {k: v for k, v in details.items() if k not in ("sha256", "format", "name", "classes")}
-    changed |= {"parent": parent, "provenance": provenance}
-    if name is None:
-        name = re.sub(r"-v\d+$", "", str(details["name"])) + f"-v{version}"
-        changed["version"] = version
-        changed.setdefault("metrics_of", parent)
-    else:
-        changed = {k: v for k, v in changed.items() if k not in ("version", "metrics_of")}
+    changed, name = _identity_of_new(details, parent, name)
+    changed["provenance"] = provenance
     if calibration is not None:
         changed["calibration"] = calibration.as_dict()
     if segmentation is not None:
@@ -90,6 +83,17 @@ def derive(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def _identity_of_new(details: dict[str, Any], parent: str, name: str | None) -> tuple[dict[str, Any], str]:
+    """What is carried over of the parent's manifest, and the new bundle's name."""
+    changed = {k: v for k, v in details.items() if k not in ("sha256", "format", "name", "classes")}
+    changed["parent"] = parent
+    if name is not None:
+        return {k: v for k, v in changed.items() if k not in ("version", "metrics_of")}, name
+    changed["version"] = version = int(details.get("version", 1)) + 1
+    changed.setdefault("metrics_of", parent)
+    return changed, re.sub(r"-v\d+$", "", str(details["name"])) + f"-v{version}"
 
 
 def _fill(
