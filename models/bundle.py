@@ -65,7 +65,7 @@ _TOLD = (
     ),
     "metrics_of",
 )
-SHIPPED = BUNDLES / "cdse-au-5"
+SHIPPED = BUNDLES / "cdse-au-6"
 
 
 @dataclass(frozen=True)
