@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from models.blocks import analyse_in_blocks, blocks_of
 from models.bundle import Bundle
+from models.device.sight import DIRECT, Sight, measure_on
 from models.errors import CannotAnalyse
 from models.features.measure import LAYER_FREQUENCIES, Measured, measure
 from models.forest import as_rows
 from models.illumination import filled, unjudged, without
-from models.preprocess import Canonical, canonical
+from models.preprocess import Canonical, canonical, fill_masked
 from models.quality.frame import USUAL_ENERGY_KEV, frame_quality, specimen_quality
 from models.quality.likeness import frame_statistics
 from models.results import CLASSES, Analysis, Particle, sure
@@ -77,17 +78,21 @@ def analyse(
         raise CannotAnalyse("the frame holds values that are not finite")
     frequencies = layer_frequencies(material)
     image, unit = _within_reach(image)
-    blind = unjudged(image)
-    image = filled(image, blind)
+    began = time.perf_counter()
+
+    def judge(part: npt.NDArray[Any], seen: Sight | None = None) -> Analysis:
+        seen = seen or _seen(part, pixel_size_nm, bundle)
+        since = began if seen is first else None
+        return _analyse_whole(part, pixel_size_nm, bundle, frequencies, keep, energy_kev, seen, since)
+
     blocks = blocks_of((image.shape[0], image.shape[1]), pixel_size_nm / bundle.preprocessing.pixel_size_nm)
-    if len(blocks) == 1:
-        result = _analyse_whole(image, pixel_size_nm, bundle, frequencies, keep, energy_kev)
-    else:
-        result = analyse_in_blocks(
-            image,
-            blocks,
-            lambda part: _analyse_whole(part, pixel_size_nm, bundle, frequencies, keep, energy_kev),
-        )
+    first = _seen(image, pixel_size_nm, bundle) if len(blocks) == 1 else None
+    blind = (
+        unjudged(image) if first is None or not first.light.everywhere else np.zeros(image.shape, np.bool_)
+    )
+    if blind.any():
+        image, first = filled(image, blind), None
+    result = judge(image, first) if len(blocks) == 1 else analyse_in_blocks(image, blocks, judge)
     result.quality["mean_counts"] = float(result.quality["mean_counts"]) * unit
     if "noise_power" in result.quality:
         result.quality["noise_power"] = float(result.quality["noise_power"]) * unit * unit
@@ -102,10 +107,17 @@ def _analyse_whole(
     frequencies: list[float] | None,
     keep: bool,
     energy_kev: float,
+    seen: Sight | None,
+    began: float | None = None,
 ) -> Analysis:
-    """A frame, or a block of one, that is known to be a picture of a size that can be held."""
+    """A frame, or a block of one, that is known to be a picture of a size that can be held.
+
+    Parameters
+    ----------
+    seen : what a device sees in it, where there is one; `began` when it was asked [s].
+    """
     timings: dict[str, float] = {}
-    started = time.perf_counter()
+    started = began or time.perf_counter()
 
     def lap(stage: str) -> None:
         nonlocal started
@@ -113,24 +125,28 @@ def _analyse_whole(
         timings[stage] = (now - started) * 1e3
         started = now
 
-    prepared = canonical(image, pixel_size_nm, bundle.preprocessing)
-    step = bundle.preprocessing.pixel_size_nm
-    quality, spectrum = frame_quality(image, prepared.image, step, pixel_size_nm, energy_kev)
+    prepared = seen.prepared if seen else canonical(image, pixel_size_nm, bundle.preprocessing)
+    step, sample = bundle.preprocessing.pixel_size_nm, seen.sample if seen else None
+    quality, spectrum = frame_quality(image, prepared.image, step, pixel_size_nm, energy_kev, sample)
     lap("preprocess")
 
     maps = np.zeros((2, *prepared.image.shape), np.float32)
     if quality["verdict"] != "constant":
-        maps = probability_maps(prepared.image, bundle.network)
+        maps = seen.maps if seen else probability_maps(prepared.image, bundle.network)
     labels = regions(maps, step, bundle.segmentation)
     lap("segment")
 
-    measured = measure(prepared.image, labels, step, frequencies, keep)
+    if seen is None or keep or bundle.device is None:
+        measured = measure(prepared.image, labels, step, frequencies, keep)
+    else:
+        measured = measure_on(bundle.device, prepared.image, labels, step, frequencies)
     lap("measure")
 
     particles, masks = _particles(prepared, labels, measured, pixel_size_nm, bundle, keep)
     quality |= specimen_quality(masks)
     if bundle.likeness is not None and spectrum is not None:
-        statistics = frame_statistics(spectrum, prepared.image, maps[0])
+        shape = seen.shape if seen else None
+        statistics = frame_statistics(spectrum, prepared.image, maps[0], shape)
         quality |= bundle.likeness.judge(statistics, [m.values for m in _inside(measured, labels)])
     lap("classify")
     return Analysis(
@@ -143,6 +159,17 @@ def _analyse_whole(
         backend=bundle.backend,
         labels=masks,
     )
+
+
+def _seen(image: npt.NDArray[Any], pixel_size_nm: float, bundle: Bundle) -> Sight | None:
+    """What the bundle's device sees in a frame (H, W); `None` where the bundle has none."""
+    if bundle.device is None:
+        return None
+    if image.dtype.name not in DIRECT or (
+        image.dtype == np.uint16 and image.max() == np.iinfo(np.uint16).max
+    ):
+        image = fill_masked(image)
+    return bundle.device.see(image, pixel_size_nm)
 
 
 def _inside(measured: list[Measured], labels: npt.NDArray[np.int32]) -> list[Measured]:

@@ -35,6 +35,7 @@ from models.runtime import open_session
 from models.segment import Calibration, Network, Segmentation, calibrated
 
 if TYPE_CHECKING:  # torch is imported only where it is needed
+    from models.device.sight import Device
     from models.unet import Architecture
 
 FORMAT = "faultwatch bundle 1"
@@ -88,6 +89,8 @@ class Bundle:
     forest: Forest
     likeness: Likeness | None = None
     """What frames are compared with; `None` where the bundle has no reference, and nothing is judged."""
+    device: Device | None = None
+    """What prepares, segments and measures in place of the CPU; `None`: the CPU does, with `network`."""
 
 
 def file_hash(path: Path) -> str:

@@ -1,0 +1,122 @@
+"""The chain on a device: frames of one size go in together, their sights and the numbers of their regions come out.
+
+A frame is uploaded once. What is left of it on the device is the standardised image, until its regions were measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from models.device.figures import CountFigures, shape_figures
+from models.device.network import Precision, Segmenter
+from models.device.prepare import Preparer, counts
+from models.device.regions import numbers_of
+from models.device.sight import Crops, Numbers, Sight, sight_of
+from models.preprocess import Canonical, Preprocessing
+from models.segment import Calibration
+from models.unet import UNet
+
+KNOWN_SIZES = 8
+"""So many sizes of frames are kept prepared for; a session has one or two."""
+
+
+@dataclass
+class Seen:
+    """A batch of frames on the device."""
+
+    images: Tensor
+    """(B, h, w) standardised."""
+    maps: Tensor
+    """(B, 2, h, w) probabilities."""
+    figures: list[Tensor]
+    """What `models.device.sight.sight_of` reads, each with the frames along its first axis."""
+    scale: tuple[float, float]
+
+
+class Chain:
+    """Preparation, network and measuring on one device; a `models.device.sight.Device` for a frame at a time.
+
+    Not for several threads. Work is put into the stream that is current.
+
+    Parameters
+    ----------
+    device : as torch names it, `cuda` or `cpu`.
+    precision : of the network; half precision on a GPU, single on a CPU where none is named.
+    """
+
+    def __init__(
+        self,
+        net: UNet,
+        preprocessing: Preprocessing,
+        calibration: Calibration,
+        device: str,
+        precision: Precision | None = None,
+    ) -> None:
+        self.device = device
+        self.precision: Precision = precision or ("float32" if device == "cpu" else "float16")
+        self.backend = f"torch-{device.partition(':')[0]}"
+        self._preprocessing = preprocessing
+        self._segment = Segmenter(net, calibration, device, self.precision)
+        self._sizes: dict[tuple[tuple[int, int], float], tuple[Preparer, CountFigures]] = {}
+        self._last: Tensor | None = None
+
+    def warm(self, shape: tuple[int, int], pixel_size_nm: float, batch: int = 1) -> None:
+        """Let the device choose its ways of computing for frames of a size, before the first of them is there."""
+        noise = np.random.default_rng(0).poisson(200, (batch, *shape)).astype(np.uint16)
+        seen = self.run(torch.from_numpy(noise), pixel_size_nm)
+        self._wait()
+        del seen
+
+    @torch.inference_mode()
+    def run(self, frames: Tensor, pixel_size_nm: float) -> Seen:
+        """A batch (B, H, W) of counts in the host's memory, seen; nothing is waited for on a GPU."""
+        prepare, figures = self._for(frames.shape[1:], pixel_size_nm)
+        pixels = counts(frames.to(self.device, non_blocking=True))
+        images = prepare(pixels)
+        maps = self._segment(images)
+        return Seen(images, maps, [*figures(pixels), shape_figures(images, maps[:, 0])], prepare.scale)
+
+    @torch.inference_mode()
+    def measure(self, image: Tensor, crops: Crops) -> list[Tensor]:
+        """The fields of `Numbers` for the regions of one standardised frame (h, w), on the device."""
+        labels = torch.from_numpy(crops.labels).to(self.device, non_blocking=True)
+        return numbers_of(
+            image, labels, crops.boxes, crops.pixel_size_nm, crops.background, crops.frequencies
+        )
+
+    def see(self, image: npt.NDArray[Any], pixel_size_nm: float) -> Sight:
+        """One frame (H, W), in full."""
+        seen = self.run(torch.from_numpy(np.ascontiguousarray(image))[None], pixel_size_nm)
+        self._last = seen.images[0]
+        prepared = Canonical(_array(seen.images[0]), seen.scale, (image.shape[0], image.shape[1]))
+        figures = [_array(each[0]) for each in seen.figures]
+        return sight_of(prepared, _array(seen.maps[0]), figures)
+
+    def numbers(self, crops: Crops) -> Numbers:
+        """Of the regions of the frame that was seen last."""
+        assert self._last is not None, "a frame is seen before its regions are measured"
+        return Numbers(*(_array(each) for each in self.measure(self._last, crops)))
+
+    def _for(self, shape: Sequence[int], pixel_size_nm: float) -> tuple[Preparer, CountFigures]:
+        key = (shape[0], shape[1]), pixel_size_nm
+        if key not in self._sizes:
+            if len(self._sizes) >= KNOWN_SIZES:
+                self._sizes.pop(next(iter(self._sizes)))
+            preparer = Preparer(key[0], pixel_size_nm, self._preprocessing, self.device)
+            self._sizes[key] = preparer, CountFigures(key[0], self.device)
+        return self._sizes[key]
+
+    def _wait(self) -> None:
+        if self.device != "cpu":
+            torch.cuda.current_stream().synchronize()
+
+
+def _array(tensor: Tensor) -> npt.NDArray[np.float32]:
+    return np.asarray(tensor.float().cpu().numpy())

@@ -1,0 +1,29 @@
+"""The numbers of regions in torch are those of the CPU's features."""
+
+import pytest
+import torch
+from scipy import ndimage
+
+from models.device.chain import Chain
+from models.device.sight import crops_of, measured
+from models.features.measure import measure
+from tests.models.device.conftest import Known
+
+
+def test_features_are_those_of_the_cpu(known: Known, chain: Chain) -> None:
+    image, step = known.prepared.image, 0.05
+    labels = known.labels.copy()
+    labels[:40, :30] = labels.max() + 1  # one at the corner of the frame
+    expected = measure(image, labels, step)
+    assert len(expected) >= 3
+    boxes = ndimage.find_objects(labels)
+    crops = crops_of(image, labels, boxes, step, None)
+    chain._last = torch.from_numpy(image)
+    found = measured(crops, chain.numbers(crops), boxes)
+    for one, other in zip(found, expected, strict=True):
+        assert one.box == other.box
+        assert list(one.values) == list(other.values)
+        assert one.values == pytest.approx(other.values, rel=1e-3, abs=1e-3)
+        assert one.reading is not None
+        assert other.reading is not None
+        assert one.reading.word == other.reading.word
