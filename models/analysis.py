@@ -156,7 +156,7 @@ def _analyse_whole(
         quality=quality,
         timings_ms=timings,
         bundle=bundle.id,
-        backend=bundle.backend,
+        backend=bundle.device.backend if seen and bundle.device else bundle.backend,
         labels=masks,
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from models.device.figures import CountFigures, shape_figures
 from models.device.network import Precision, Segmenter
 from models.device.prepare import Preparer, counts
 from models.device.regions import numbers_of
-from models.device.sight import Crops, Numbers, Sight, sight_of
+from models.device.sight import Crops, Labels, Numbers, Sight, sight_of
 from models.preprocess import Canonical, Preprocessing
 from models.segment import Calibration
 from models.unet import UNet
@@ -43,7 +44,7 @@ class Seen:
 class Chain:
     """Preparation, network and measuring on one device; a `models.device.sight.Device` for a frame at a time.
 
-    Not for several threads. Work is put into the stream that is current.
+    Work is put into the stream that is current; `run` and `measure` may be called in several threads.
 
     Parameters
     ----------
@@ -65,35 +66,41 @@ class Chain:
         self._preprocessing = preprocessing
         self._segment = Segmenter(net, calibration, device, self.precision)
         self._sizes: dict[tuple[tuple[int, int], float], tuple[Preparer, CountFigures]] = {}
+        self._lock = Lock()
         self._last: Tensor | None = None
 
     def warm(self, shape: tuple[int, int], pixel_size_nm: float, batch: int = 1) -> None:
         """Let the device choose its ways of computing for frames of a size, before the first of them is there."""
-        noise = np.random.default_rng(0).poisson(200, (batch, *shape)).astype(np.uint16)
-        seen = self.run(torch.from_numpy(noise), pixel_size_nm)
-        self._wait()
-        del seen
+        noise = np.random.default_rng(0).poisson(200, shape).astype(np.uint16)
+        self.run([noise] * batch, pixel_size_nm)
+        self.wait()
 
     @torch.inference_mode()
-    def run(self, frames: Tensor, pixel_size_nm: float) -> Seen:
-        """A batch (B, H, W) of counts in the host's memory, seen; nothing is waited for on a GPU."""
-        prepare, figures = self._for(frames.shape[1:], pixel_size_nm)
-        pixels = counts(frames.to(self.device, non_blocking=True))
+    def run(self, frames: Sequence[npt.NDArray[Any]], pixel_size_nm: float) -> Seen:
+        """Frames (H, W) of one size and type in the host's memory, seen together; a GPU is not waited for."""
+        prepare, figures = self._for(frames[0].shape, pixel_size_nm)
+        uploaded = [torch.from_numpy(frame).to(self.device, non_blocking=True) for frame in frames]
+        pixels = torch.stack([counts(frame) for frame in uploaded])
         images = prepare(pixels)
         maps = self._segment(images)
         return Seen(images, maps, [*figures(pixels), shape_figures(images, maps[:, 0])], prepare.scale)
 
     @torch.inference_mode()
-    def measure(self, image: Tensor, crops: Crops) -> list[Tensor]:
-        """The fields of `Numbers` for the regions of one standardised frame (h, w), on the device."""
-        labels = torch.from_numpy(crops.labels).to(self.device, non_blocking=True)
+    def measure(self, image: Tensor, crops: Crops, labels: Labels) -> list[Tensor]:
+        """The fields of `Numbers` for the regions (h, w) of one standardised frame (h, w), on the device."""
+        uploaded = torch.from_numpy(labels).to(self.device, non_blocking=True)
         return numbers_of(
-            image, labels, crops.boxes, crops.pixel_size_nm, crops.background, crops.frequencies
+            image, uploaded, crops.boxes, crops.pixel_size_nm, crops.background, crops.frequencies
         )
+
+    def wait(self) -> None:
+        """Until all that was asked for is done, in the stream that is current."""
+        if self.device != "cpu":
+            torch.cuda.current_stream().synchronize()
 
     def see(self, image: npt.NDArray[Any], pixel_size_nm: float) -> Sight:
         """One frame (H, W), in full."""
-        seen = self.run(torch.from_numpy(np.ascontiguousarray(image))[None], pixel_size_nm)
+        seen = self.run([np.ascontiguousarray(image)], pixel_size_nm)
         self._last = seen.images[0]
         prepared = Canonical(_array(seen.images[0]), seen.scale, (image.shape[0], image.shape[1]))
         figures = [_array(each[0]) for each in seen.figures]
@@ -102,20 +109,17 @@ class Chain:
     def numbers(self, crops: Crops) -> Numbers:
         """Of the regions of the frame that was seen last."""
         assert self._last is not None, "a frame is seen before its regions are measured"
-        return Numbers(*(_array(each) for each in self.measure(self._last, crops)))
+        return Numbers(*(_array(each) for each in self.measure(self._last, crops, crops.labels)))
 
     def _for(self, shape: Sequence[int], pixel_size_nm: float) -> tuple[Preparer, CountFigures]:
         key = (shape[0], shape[1]), pixel_size_nm
-        if key not in self._sizes:
-            if len(self._sizes) >= KNOWN_SIZES:
-                self._sizes.pop(next(iter(self._sizes)))
-            preparer = Preparer(key[0], pixel_size_nm, self._preprocessing, self.device)
-            self._sizes[key] = preparer, CountFigures(key[0], self.device)
-        return self._sizes[key]
-
-    def _wait(self) -> None:
-        if self.device != "cpu":
-            torch.cuda.current_stream().synchronize()
+        with self._lock:
+            if key not in self._sizes:
+                if len(self._sizes) >= KNOWN_SIZES:
+                    self._sizes.pop(next(iter(self._sizes)))
+                preparer = Preparer(key[0], pixel_size_nm, self._preprocessing, self.device)
+                self._sizes[key] = preparer, CountFigures(key[0], self.device)
+            return self._sizes[key]
 
 
 def _array(tensor: Tensor) -> npt.NDArray[np.float32]:

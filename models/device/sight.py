@@ -13,7 +13,7 @@ from scipy import ndimage
 from models.features.axes import OTHER_ZONES, Axis, axis_features
 from models.features.contrast import contrast_figures
 from models.features.edges import edge_features
-from models.features.measure import LAYER_FREQUENCIES, Measured
+from models.features.measure import LAYER_FREQUENCIES, Measured, measure
 from models.features.readings import Stacks, stack_features
 from models.features.regions import crop_of, places_nm
 from models.features.spectrum import (
@@ -108,11 +108,14 @@ class Device(Protocol):
     backend: str
     """As in `Analysis.backend`."""
 
-    def see(self, image: npt.NDArray[Any], pixel_size_nm: float) -> Sight:
-        """Prepare and segment a frame (H, W) of one of the `DIRECT` types; its image stays on the device."""
+    def see(self, image: npt.NDArray[Any], pixel_size_nm: float) -> Sight | None:
+        """Prepare and segment a frame (H, W) of one of the `DIRECT` types; its image stays on the device.
 
-    def numbers(self, crops: Crops) -> Numbers:
-        """Of the regions of the frame that was seen last."""
+        `None` where the device can't do it: the CPU has to.
+        """
+
+    def numbers(self, crops: Crops) -> Numbers | None:
+        """Of the regions of the frame that was seen last; `None` as of `see`."""
 
 
 def crops_of(
@@ -169,12 +172,18 @@ def measured(crops: Crops, numbers: Numbers, boxes: Sequence[tuple[slice, slice]
 def measure_on(
     device: Device, image: Image, labels: Labels, pixel_size_nm: float, frequencies: Sequence[float] | None
 ) -> list[Measured]:
-    """`models.features.measure.measure` of the frame that a device saw last; the stacks are read here."""
+    """`models.features.measure.measure` of the frame that a device saw last; the stacks are read here.
+
+    All of it is done here where the device can't.
+    """
     if labels.max(initial=0) == 0:
         return []
     boxes = ndimage.find_objects(labels)
     crops = crops_of(image, labels, boxes, pixel_size_nm, frequencies)
-    return measured(crops, device.numbers(crops), boxes)
+    numbers = device.numbers(crops)
+    if numbers is None:
+        return measure(image, labels, pixel_size_nm, frequencies)
+    return measured(crops, numbers, boxes)
 
 
 def _peaks(told: Real, here: Bins) -> list[Peak]:

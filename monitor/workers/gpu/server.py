@@ -1,0 +1,291 @@
+"""The process that owns the device: it takes the workers' frames in batches, several batches at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, Listener
+from multiprocessing.shared_memory import SharedMemory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.device.there import why_no_cuda
+from models.errors import ModelError
+from monitor.workers.gpu.arena import (
+    Count,
+    Counted,
+    Failed,
+    Hello,
+    Larger,
+    Look,
+    Looked,
+    Place,
+    places_after,
+)  # fmt: skip
+from monitor.workers.worker import Start, follow_session
+
+if TYPE_CHECKING:  # torch is imported once it is known that there is a device
+    from torch import Tensor
+
+    from models.device.chain import Chain, Seen
+
+log = logging.getLogger("faultwatch.device")
+
+LANES = 3
+"""So many batches are under way at a time on a GPU: one is uploaded, one computed, one downloaded."""
+BATCH = 8
+"""Frames of a batch at the most: those that wait when a lane is free, and never waited for."""
+BATCH_PIXELS = 1 << 25
+"""The frames of a batch have no more pixels than this together, or there is only one: memory stays bounded."""
+USUAL = ((2048, 2048), 0.025)
+"""Frames of this size [px] and sampling [nm] are run before the first, so that libraries are loaded."""
+
+
+@dataclass
+class _Caller:
+    """A worker: its connection, its arenas, and what is kept of its last frame."""
+
+    connection: Connection
+    arenas: dict[str, SharedMemory] = field(default_factory=dict)
+    image: Tensor | None = None
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    """Held while its arenas are read or written."""
+    gone: bool = False
+
+    def memory(self, name: str) -> SharedMemory:
+        """The arena of that name, whose pages stay where they are while a device reads and writes them."""
+        if name not in self.arenas:
+            if len(self.arenas) > 3:  # those of a worker that needed more since
+                _forget(self.arenas.pop(next(iter(self.arenas))))
+            self.arenas[name] = _pinned(SharedMemory(name))
+        return self.arenas[name]
+
+    def answer(self, what: Looked | Counted | Failed | Larger) -> None:
+        """Send it; a worker that is gone has no use for it."""
+        with contextlib.suppress(OSError):
+            self.connection.send(what)
+
+    def leave(self) -> None:
+        """Forget everything of the worker."""
+        with self.busy:
+            self.gone, self.image = True, None
+            for memory in self.arenas.values():
+                _forget(memory)
+            self.arenas.clear()
+            self.connection.close()
+
+
+class Server:
+    """Answers the workers' requests with one chain; each lane is a thread with a stream of its own."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._waiting: deque[tuple[_Caller, Look | Count]] = deque()
+        self._news = threading.Condition()
+        self.batches: deque[int] = deque(maxlen=1000)
+        """Frames in each of the last batches."""
+
+    def begin(self) -> None:
+        """Start the lanes."""
+        for _ in range(LANES if self._chain.device != "cpu" else 1):
+            threading.Thread(target=self._lane, daemon=True).start()
+
+    def attend(self, connection: Connection) -> None:
+        """Take in one worker's requests until it leaves."""
+        caller = _Caller(connection)
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                request: Look | Count = connection.recv()
+                with self._news:
+                    self._waiting.append((caller, request))
+                    self._news.notify()
+        caller.leave()
+
+    def _lane(self) -> None:
+        import torch
+
+        on_gpu = self._chain.device != "cpu"
+        stream = torch.cuda.Stream() if on_gpu else None  # type: ignore[no-untyped-call]
+        with torch.inference_mode(), torch.cuda.stream(stream) if on_gpu else contextlib.nullcontext():
+            while True:
+                work = self._next()
+                with contextlib.ExitStack() as held:
+                    for caller, _ in work:
+                        held.enter_context(caller.busy)
+                    work = [each for each in work if not each[0].gone]
+                    try:
+                        self._do(work)
+                    except Exception as error:
+                        self._failed(work, error)
+
+    def _next(self) -> list[tuple[_Caller, Look | Count]]:
+        """The request that waits longest, and with a frame all others of its size that wait, up to a batch."""
+        with self._news:
+            self._news.wait_for(lambda: self._waiting)
+            caller, first = self._waiting.popleft()
+            work = [(caller, first)]
+            if isinstance(first, Count):
+                return work
+            most = min(BATCH, max(1, BATCH_PIXELS // (first.frame.shape[0] * first.frame.shape[1])))
+            others = [
+                each for each in self._waiting if isinstance(each[1], Look) and _kind(each[1]) == _kind(first)
+            ][: most - 1]
+            for each in others:
+                self._waiting.remove(each)
+            return [*work, *others]
+
+    def _do(self, work: list[tuple[_Caller, Look | Count]]) -> None:
+        if not work:
+            return
+        caller, first = work[0]
+        if isinstance(first, Count):
+            caller.answer(self._counted(caller, first))
+            return
+        looks = [(caller, look) for caller, look in work if isinstance(look, Look)]
+        frames = [look.frame.in_(caller.memory(look.arena)) for caller, look in looks]
+        self.batches.append(len(looks))
+        seen = self._chain.run(frames, first.pixel_size_nm)
+        answers = [self._looked(caller, look, seen, n) for n, (caller, look) in enumerate(looks)]
+        self._chain.wait()
+        figures = [_read(each) for each in seen.figures]
+        for n, ((caller, _), answer) in enumerate(zip(looks, answers, strict=True)):
+            caller.image = seen.images[n]
+            if isinstance(answer, Looked):
+                answer = Looked(answer.image, answer.maps, answer.scale, [each[n] for each in figures])
+            caller.answer(answer)
+
+    def _looked(self, caller: _Caller, look: Look, seen: Seen, n: int) -> Looked | Larger:
+        """What is said of one frame of a batch; its image and maps are on their way into the arena."""
+        height, width = seen.images.shape[1:]
+        image, maps = places_after(look.frame.end, [(height, width), (2, height, width)], "float32")
+        if maps.end > look.room:
+            return Larger(maps.end)
+        memory = caller.memory(look.arena)
+        _write(seen.images[n], image, memory)
+        _write(seen.maps[n], maps, memory)
+        return Looked(image, maps, seen.scale, [])
+
+    def _counted(self, caller: _Caller, request: Count) -> Counted | Failed | Larger:
+        if caller.image is None:
+            return Failed("no frame was seen before")
+        memory = caller.memory(request.arena)
+        found = self._chain.measure(caller.image, request.crops, request.labels.in_(memory))
+        (detail,) = places_after(request.labels.end, [tuple(found[-1].shape)], "float32")
+        if detail.end > request.room:
+            return Larger(detail.end)
+        _write(found[-1], detail, memory)
+        numbers = [_read(each) for each in found[:-1]]
+        self._chain.wait()
+        return Counted(numbers, detail)
+
+    def _failed(self, work: list[tuple[_Caller, Look | Count]], error: Exception) -> None:
+        """Try the frames of a batch one by one; what fails alone is told to its worker."""
+        log.error("event=device-failed frames=%d error=%s: %s", len(work), type(error).__name__, error)
+        if len(work) > 1:
+            for each in work:
+                try:
+                    self._do([each])
+                except Exception as again:
+                    self._failed([each], again)
+            return
+        work[0][0].answer(Failed(f"{type(error).__name__}: {error}"))
+        if "CUDA error" in str(error):
+            os._exit(3)  # nothing works in a process after that; the session begins another one
+
+
+def _kind(look: Look) -> tuple[tuple[int, ...], str, float]:
+    return look.frame.shape, look.frame.dtype, look.pixel_size_nm
+
+
+def _write(tensor: Tensor, place: Place, memory: SharedMemory) -> None:
+    """Put a tensor into an arena; on a GPU it is there once the stream has come so far."""
+    import torch
+
+    torch.from_numpy(place.in_(memory)).copy_(tensor, non_blocking=True)
+
+
+def _read(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.asarray(tensor.float().cpu().numpy())
+
+
+def _pinned(memory: SharedMemory) -> SharedMemory:
+    """Shared memory whose pages a GPU may read and write by itself; without one, and where it fails, as it is."""
+    import torch
+
+    if torch.cuda.is_available():
+        runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+        failed = int(runtime.cudaHostRegister(_address(memory), memory.size, 0))
+        if failed != 0:
+            log.warning("event=not-pinned bytes=%d error=%d", memory.size, failed)
+    return memory
+
+
+def _forget(memory: SharedMemory) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+        runtime.cudaHostUnregister(_address(memory))
+    with contextlib.suppress(BufferError):
+        memory.close()
+
+
+def _address(memory: SharedMemory) -> int:
+    assert memory.buf is not None
+    return int(np.frombuffer(memory.buf, np.uint8).ctypes.data)
+
+
+def serve(how: Start, device: str, address: str, key: bytes) -> None:
+    """Own a device and answer workers, until the session ends.
+
+    Parameters
+    ----------
+    device
+        "cuda", "auto" (there may be none), or "cpu", where this is tested.
+    """
+    follow_session()
+    listener = Listener(address, authkey=key)
+    loaded: list[tuple[Server | None, Hello]] = []
+    done = threading.Event()
+
+    def greet(connection: Connection) -> None:
+        done.wait()
+        server, hello = loaded[0]
+        with contextlib.suppress(OSError):
+            connection.send(hello)
+            if server is not None:
+                server.attend(connection)
+
+    def accept() -> None:
+        while True:
+            with contextlib.suppress(OSError, EOFError):
+                connection = listener.accept()
+                threading.Thread(target=greet, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    loaded.append(_load(how, device))
+    done.set()
+    threading.Event().wait()
+
+
+def _load(how: Start, device: str) -> tuple[Server | None, Hello]:
+    missing = why_no_cuda() if device != "cpu" else None
+    if missing is not None:
+        return None, Hello(None, missing if device == "cuda" else None)
+    from models.bundle import device_chain, load_bundle
+
+    try:
+        bundle = load_bundle(how.bundle, "cpu", 1)
+        chain = device_chain(bundle, "cpu" if device == "cpu" else "cuda")
+    except ModelError as error:
+        return None, Hello(None, str(error))
+    if chain.device != "cpu":
+        chain.warm(*USUAL)
+    server = Server(chain)
+    server.begin()
+    return server, Hello(chain.backend)
