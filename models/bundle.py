@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from models.device.there import why_no_cuda
+from models.device.there import TORCH_CPU, why_no_cuda
 from models.errors import BundleRefused, ModelError
 from models.features.measure import feature_names
 from models.forest import Forest, onnx_forest
@@ -141,7 +141,8 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
 
     Parameters
     ----------
-    device : "cpu" (ONNX Runtime), "cuda" (torch, the whole chain), or "auto": cuda where there is one.
+    device : "cpu" (ONNX Runtime), "cuda" (torch, the whole chain), or "auto": cuda where there is one;
+        "torch-cpu", for tests, is the device's chain on the CPU.
     threads : of the network on a CPU.
 
     Raises
@@ -171,7 +172,7 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
         likeness = Likeness.read(details.get("likeness"))
     except (KeyError, TypeError, ValueError) as error:
         raise BundleRefused(f"{folder / 'bundle.json'} is damaged: {error}") from error
-    backend, network = load_network(folder, details, device, threads)
+    backend, network = load_network(folder, details, "cpu" if device == TORCH_CPU else device, threads)
     bundle = Bundle(
         id=bundle_id,
         path=folder,
@@ -186,7 +187,9 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
         forest=onnx_forest(folder / "forest.onnx", len(names), sharpening),
         likeness=likeness,
     )
-    return replace(bundle, device=device_chain(bundle, "cuda")) if backend == "torch-cuda" else bundle
+    if backend == "torch-cuda" or device == TORCH_CPU:
+        return replace(bundle, device=device_chain(bundle, "cpu" if device == TORCH_CPU else "cuda"))
+    return bundle
 
 
 def load_network(folder: Path, details: dict[str, Any], device: str, threads: int) -> tuple[str, Network]:

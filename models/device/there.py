@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes.util
 from importlib.util import find_spec
 
+TORCH_CPU = "torch-cpu"
+"""A device for tests and measurements: the device's path in torch, on the CPU."""
 NO_TORCH = (
     "there is an NVIDIA driver, but torch is not installed: install faultwatch[gpu], or use --device cpu"
 )

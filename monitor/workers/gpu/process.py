@@ -13,14 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from models.device.there import driver_there, torch_there
+from models.device.there import TORCH_CPU, driver_there, torch_there
 from monitor.workers.gpu.server import serve
 from monitor.workers.worker import Contact, Start
 
 log = logging.getLogger("faultwatch.workers")
-
-TORCH_CPU = "torch-cpu"
-"""A device for tests and measurements: the device's path in torch, on the CPU."""
 
 _LONGEST_PAUSE_S = 30.0
 

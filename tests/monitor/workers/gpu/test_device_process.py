@@ -15,10 +15,10 @@ import tifffile
 
 from models.analysis import analyse
 from models.bundle import load_bundle
+from models.device.there import TORCH_CPU
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
 from monitor.workers.agreement import TOLERANCE, compare
-from monitor.workers.gpu.process import TORCH_CPU
 from monitor.workers.pool import Finished, Workers
 from monitor.workers.worker import Start, Task
 
