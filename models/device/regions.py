@@ -18,6 +18,7 @@ from models.device.windows import Squares, ring_reach, side_of
 from models.features.axes import ANGLES, APART, HEIGHTS, MOST, ROW_COUNTS, templates
 from models.features.contrast import FEWEST
 from models.features.edges import BLUR_PX
+from models.features.layers import LATERAL, LATERAL_RATIO
 from models.features.spectrum import (
     APART_BINS,
     BLUR_BINS,
@@ -28,6 +29,9 @@ from models.features.spectrum import (
     Real,
     bins,
 )
+
+HIGHEST_PER_NM = 5.0
+"""No layer frequency that is looked for is higher [nm⁻¹]."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,49 @@ def refined(inside: Tensor, pixel_size_nm: float, places: Tensor) -> Tensor:
     return k.float()
 
 
+def half_layers(detail: Tensor, masks: Tensor, pixel_size_nm: float, axes: Tensor) -> list[Tensor]:
+    """Regions cut into half layers along their axes, as `models.features.layers.half_layers` does it.
+
+    Parameters
+    ----------
+    detail : (P, S, S), its masks the same.
+    axes : (P, A, 2) reflections of the layers (row, column) [nm⁻¹].
+
+    Returns
+    -------
+    list
+        (P, A, L) pixels of each half layer; (P, A, F, L, 2) real and imaginary part of the sum of its values at each
+        of the `LATERAL` frequencies; (P, A, 2) the number that was taken off, and where the first layer lies.
+    """
+    count, axes_each = axes.shape[:2]
+    places = pixel_size_nm * torch.arange(detail.shape[1], device=detail.device, dtype=torch.float64)
+    rows, cols = axes.double()[..., 0, None, None], axes.double()[..., 1, None, None]
+    along = rows * places[:, None] + cols * places  # (P, A, S, S), in layers
+    values, inside = (detail * masks)[:, None], masks[:, None].expand(along.shape)
+    turn = (2 * np.pi * along).float()
+    sin, cos = ((wave * values).sum((2, 3)).double() for wave in (torch.sin(turn), torch.cos(turn)))
+    origin = torch.atan2(-sin, cos) / (2 * np.pi)
+    half = 2 * along + (2 * origin + 0.5)[..., None, None]
+    least = half.masked_fill(~inside, torch.inf).amin((2, 3)).floor()
+    shift = least - least.remainder(2)
+    # The widest region and the highest frequency that may be there give the most half layers.
+    most = int(2 * np.sqrt(2) * detail.shape[1] * pixel_size_nm * HIGHEST_PER_NM) + 4
+    number = (half - shift[..., None, None]).long().clamp(0, most - 1)
+    row, col = axes[..., 0, None, None], axes[..., 1, None, None]
+    single = places.float()
+    across = float(np.float32(2 * np.pi * LATERAL_RATIO)) * (row * single - col * single[:, None])
+
+    def added(what: Tensor) -> Tensor:
+        into = torch.zeros((count, axes_each, most), device=detail.device)
+        return into.scatter_add_(2, number.flatten(2), what.expand(along.shape).flatten(2))
+
+    sums = [
+        torch.stack([added(torch.cos(f * across) * values), -added(torch.sin(f * across) * values)], dim=-1)
+        for f in (float(f) for f in LATERAL)
+    ]
+    return [added(inside.float()), torch.stack(sums, dim=2), torch.stack([shift, origin], dim=2).float()]
+
+
 def edge_strength(image: Tensor) -> Tensor:
     """(h, w) `models.features.edges.strength` of a frame (h, w)."""
     kernel = [float(share) for share in cv2.getGaussianKernel(9, BLUR_PX, cv2.CV_32F).ravel()]
@@ -233,6 +280,7 @@ def numbers_of(
     flat, ratio = power.flatten(1), power * over
     smooth = blurred(torch.log1p(ratio)).flatten(1)
     axes = stacking_axes(smooth, known)
+    places = refined(detail * masks, pixel_size_nm, axes[..., :2])
     strength = edge_strength(image)
     inside = (squares.of(strength) * masks).sum((1, 2)) / masks.sum((1, 2))
     outside = median_outside(strength, labels).expand(len(boxes))
@@ -241,8 +289,8 @@ def numbers_of(
         bragg_peaks(ratio, known),
         axes,
         other_zones(smooth, known),
-        refined(detail * masks, pixel_size_nm, axes[..., :2]),
+        places,
         torch.stack([inside, outside], dim=1),
         contrast(image, squares, pixel_size_nm),
-        detail,
+        *half_layers(detail, masks, pixel_size_nm, places),
     ]

@@ -13,9 +13,10 @@ from scipy import ndimage
 from models.features.axes import OTHER_ZONES, Axis, axis_features
 from models.features.contrast import contrast_figures
 from models.features.edges import edge_features
+from models.features.layers import cut_of
 from models.features.measure import LAYER_FREQUENCIES, Measured, measure
-from models.features.readings import Stacks, stack_features
-from models.features.regions import crop_of, places_nm
+from models.features.readings import CutStacks, stack_features
+from models.features.regions import crop_of
 from models.features.spectrum import (
     Bins,
     Peak,
@@ -98,8 +99,12 @@ class Numbers:
     """(P, 2) mean strength of the edges in the region, and their median outside of all."""
     contrast: npt.NDArray[np.float32]
     """(P, 4) mean and standard deviation inside, and in the ring around."""
-    detail: npt.NDArray[np.float32]
-    """(P, S, S) each crop without its slow variation, from its upper left corner on; 0 beyond it."""
+    counts: npt.NDArray[np.float32]
+    """(P, 3, L) pixels of each half layer along each axis."""
+    sums: npt.NDArray[np.float32]
+    """(P, 3, F, L, 2) real and imaginary part of the sum of its values at each of the `LATERAL` frequencies."""
+    origins: npt.NDArray[np.float32]
+    """(P, 3, 2) the number that was taken off the half layers', and where the first layer lies [layers]."""
 
 
 class Device(Protocol):
@@ -159,14 +164,21 @@ def measured(crops: Crops, numbers: Numbers, boxes: Sequence[tuple[slice, slice]
         values = ring_figures(mean, square, crops.background) | peak_features(peaks)
         values |= edge_features(inside, outside) | contrast_figures(*numbers.contrast[p].tolist())
         values |= {f"zone_{name}": float(z) for name, z in zip(OTHER_ZONES, numbers.zones[p], strict=True)}
-        top, left, height, width_ = (int(n) for n in crops.boxes[p])
-        mask = crops.labels[top : top + height, left : left + width_] == p + 1
-        detail = numbers.detail[p, :height, :width_]
-        rows_nm, cols_nm = places_nm(mask, crops.pixel_size_nm)
-        stacks = Stacks(detail[mask], rows_nm, cols_nm, numbers.places[p].astype(float))
+        stacks = _stacks(numbers, p)
         values |= axis_features(axes) | stack_features(stacks.counted)
         found.append(Measured(values, box, stacks))
     return found
+
+
+def _stacks(numbers: Numbers, p: int) -> CutStacks:
+    """The stacks of one region, from its half layers."""
+    axes, nothing = numbers.places[p].astype(float), np.zeros(0)
+    sums = numbers.sums[p].view(np.complex64)[..., 0].astype(complex)
+    cuts = [
+        cut_of(sums[a], numbers.counts[p, a].astype(int), int(shift), float(origin), axes[a])
+        for a, (shift, origin) in enumerate(numbers.origins[p])
+    ]
+    return CutStacks(nothing.astype(np.float32), nothing, nothing, axes, cuts)
 
 
 def measure_on(

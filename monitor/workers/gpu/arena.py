@@ -68,15 +68,13 @@ class Count:
     labels: Place
     crops: Crops
     """With labels of no size: they lie in the arena."""
-    room: int
 
 
 @dataclass(frozen=True)
 class Counted:
-    """The answer to it: the fields of `models.device.sight.Numbers` but for the last, which lies in the arena."""
+    """The answer to it: the fields of `models.device.sight.Numbers`."""
 
     numbers: list[npt.NDArray[np.float32]]
-    detail: Place
 
 
 @dataclass(frozen=True)

@@ -83,19 +83,11 @@ class RemoteDevice:
     def numbers(self, crops: Crops) -> Numbers | None:
         """As `models.device.sight.Device` has it."""
         labels = Place(0, crops.labels.shape, "int32")
-        side = int(crops.boxes[:, 2:].max(initial=32)) + 32
-        needed = labels.end + 4096 + len(crops.boxes) * side * side * 4
-        while True:
-            memory = self._regions.of(needed)
-            labels.in_(memory)[:] = crops.labels
-            told = replace(crops, labels=np.zeros((0, 0), np.int32))
-            answer = self._asked(Count(memory.name, labels, told, memory.size))
-            if not isinstance(answer, Larger):
-                break
-            needed = answer.needed
-        if not isinstance(answer, Counted):
-            return None
-        return Numbers(*[*answer.numbers, answer.detail.in_(memory)])
+        memory = self._regions.of(labels.end)
+        labels.in_(memory)[:] = crops.labels
+        told = replace(crops, labels=np.zeros((0, 0), np.int32))
+        answer = self._asked(Count(memory.name, labels, told))
+        return Numbers(*answer.numbers) if isinstance(answer, Counted) else None
 
     def close(self) -> None:
         """Leave the device's process, and give the memory back."""

@@ -170,18 +170,12 @@ class Server:
         _write(seen.maps[n], maps, memory)
         return Looked(image, maps, seen.scale, [])
 
-    def _counted(self, caller: _Caller, request: Count) -> Counted | Failed | Larger:
+    def _counted(self, caller: _Caller, request: Count) -> Counted | Failed:
         if caller.image is None:
             return Failed("no frame was seen before")
-        memory = caller.memory(request.arena)
-        found = self._chain.measure(caller.image, request.crops, request.labels.in_(memory))
-        (detail,) = places_after(request.labels.end, [tuple(found[-1].shape)], "float32")
-        if detail.end > request.room:
-            return Larger(detail.end)
-        _write(found[-1], detail, memory)
-        numbers = [_read(each) for each in found[:-1]]
-        self._chain.wait()
-        return Counted(numbers, detail)
+        labels = request.labels.in_(caller.memory(request.arena))
+        found = self._chain.measure(caller.image, request.crops, labels)
+        return Counted([_read(each) for each in found])
 
     def _failed(self, work: list[tuple[_Caller, Look | Count]], error: Exception) -> None:
         """Try the frames of a batch one by one; what fails alone is told to its worker."""

@@ -24,7 +24,7 @@ def look(side: int, pixel_size_nm: float = 0.05) -> Look:
 def test_what_waits_with_the_same_size_goes_together() -> None:
     server = Server(NoChain())  # type: ignore[arg-type]
     callers = [_Caller(Pipe()[0]) for _ in range(20)]
-    count = Count("arena", Place(0, (8, 8), "int32"), None, 0)  # type: ignore[arg-type]
+    count = Count("arena", Place(0, (8, 8), "int32"), None)  # type: ignore[arg-type]
     asked = [look(512), look(256), look(512, 0.04), count, *[look(512) for _ in range(16)]]
     server._waiting.extend(zip(callers, asked, strict=True))
     batches = []
