@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models.device.figures import CountFigures, shape_figures
+from models.device.laps import Lap, nothing
 from models.device.network import Precision, Segmenter
 from models.device.prepare import Preparer, counts
 from models.device.regions import numbers_of
@@ -76,22 +77,28 @@ class Chain:
         self.wait()
 
     @torch.inference_mode()
-    def run(self, frames: Sequence[npt.NDArray[Any]], pixel_size_nm: float) -> Seen:
+    def run(self, frames: Sequence[npt.NDArray[Any]], pixel_size_nm: float, lap: Lap = nothing) -> Seen:
         """Frames (H, W) of one size and type in the host's memory, seen together; a GPU is not waited for."""
         prepare, figures = self._for(frames[0].shape, pixel_size_nm)
         uploaded = [torch.from_numpy(frame).to(self.device, non_blocking=True) for frame in frames]
         pixels = torch.stack([counts(frame) for frame in uploaded])
-        images = prepare(pixels)
+        lap("upload")
+        told = figures(pixels)
+        lap("light and counts")
+        images = prepare(pixels, lap)
         maps = self._segment(images)
-        return Seen(images, maps, [*figures(pixels), shape_figures(images, maps[:, 0])], prepare.scale)
+        lap("network")
+        told.append(shape_figures(images, maps[:, 0]))
+        lap("distribution")
+        return Seen(images, maps, told, prepare.scale)
 
     @torch.inference_mode()
-    def measure(self, image: Tensor, crops: Crops, labels: Labels) -> list[Tensor]:
-        """The fields of `Numbers` for the regions (h, w) of one standardised frame (h, w), on the device."""
-        uploaded = torch.from_numpy(labels).to(self.device, non_blocking=True)
-        return numbers_of(
-            image, uploaded, crops.boxes, crops.pixel_size_nm, crops.background, crops.frequencies
-        )
+    def measure(
+        self, images: Sequence[Tensor], asked: Sequence[Crops], labels: Sequence[Labels], lap: Lap = nothing
+    ) -> list[list[Tensor]]:
+        """The fields of `Numbers` for the regions (h, w) of each of some standardised frames (h, w) of one size."""
+        uploaded = [torch.from_numpy(each).to(self.device, non_blocking=True) for each in labels]
+        return numbers_of(torch.stack(list(images)), torch.stack(uploaded), asked, lap)
 
     def wait(self) -> None:
         """Until all that was asked for is done, in the stream that is current."""
@@ -109,7 +116,8 @@ class Chain:
     def numbers(self, crops: Crops) -> Numbers:
         """Of the regions of the frame that was seen last."""
         assert self._last is not None, "a frame is seen before its regions are measured"
-        return Numbers(*(_array(each) for each in self.measure(self._last, crops, crops.labels)))
+        (found,) = self.measure([self._last], [crops], [crops.labels])
+        return Numbers(*(_array(each) for each in found))
 
     def _for(self, shape: Sequence[int], pixel_size_nm: float) -> tuple[Preparer, CountFigures]:
         key = (shape[0], shape[1]), pixel_size_nm

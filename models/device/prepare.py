@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from models.batched import Standardiser, median
+from models.device.laps import Lap, nothing
 from models.preprocess import Preprocessing
 
 
@@ -117,7 +118,12 @@ class Preparer:
         self.shape = self._resampler.shape
         """(h, w) at canonical sampling."""
 
-    def __call__(self, frames: Tensor) -> Tensor:
+    def __call__(self, frames: Tensor, lap: Lap = nothing) -> Tensor:
         """(B, h, w) standardised, from (B, H, W) in single precision."""
-        images: Tensor = self._standardiser(self._resampler(without_outliers(frames, self._sigmas)))
+        plain = without_outliers(frames, self._sigmas)
+        lap("outliers")
+        resampled = self._resampler(plain)
+        lap("resample")
+        images: Tensor = self._standardiser(resampled)
+        lap("standardise")
         return images

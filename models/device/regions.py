@@ -5,6 +5,7 @@ Each step is that of `models.features`; `tests/models/device/test_regions.py` ho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
+from models.device.laps import Lap, nothing
+from models.device.sight import Crops
 from models.device.windows import Squares, ring_reach, side_of
 from models.features.axes import ANGLES, APART, HEIGHTS, MOST, ROW_COUNTS, templates
 from models.features.contrast import FEWEST
@@ -26,7 +29,6 @@ from models.features.spectrum import (
     PEAKS,
     TRANSFORM,
     Bins,
-    Real,
     bins,
 )
 
@@ -210,31 +212,31 @@ def half_layers(detail: Tensor, masks: Tensor, pixel_size_nm: float, axes: Tenso
     return [added(inside.float()), torch.stack(sums, dim=2), torch.stack([shift, origin], dim=2).float()]
 
 
-def edge_strength(image: Tensor) -> Tensor:
-    """(h, w) `models.features.edges.strength` of a frame (h, w)."""
+def edge_strength(images: Tensor) -> Tensor:
+    """(F, h, w) `models.features.edges.strength` of frames (F, h, w)."""
     kernel = [float(share) for share in cv2.getGaussianKernel(9, BLUR_PX, cv2.CV_32F).ravel()]
-    smooth = _separable(image[None], kernel)
-    padded = pad(smooth[:, None], (1, 1, 1, 1), mode="reflect")[0, 0]
-    down = padded[2:] - padded[:-2]
-    along = padded[:, 2:] - padded[:, :-2]
-    down = down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:]
-    along = along[:-2] + 2 * along[1:-1] + along[2:]
+    padded = pad(_separable(images, kernel)[:, None], (1, 1, 1, 1), mode="reflect")[:, 0]
+    down = padded[:, 2:] - padded[:, :-2]
+    along = padded[:, :, 2:] - padded[:, :, :-2]
+    down = down[:, :, :-2] + 2 * down[:, :, 1:-1] + down[:, :, 2:]
+    along = along[:, :-2] + 2 * along[:, 1:-1] + along[:, 2:]
     return torch.hypot(along, down)
 
 
 def median_outside(magnitude: Tensor, labels: Tensor) -> Tensor:
-    """() median of (h, w) where no region is; of all of it where regions are everywhere."""
-    taken = labels > 0
-    taken = taken & ~taken.all()
-    ordered = magnitude.masked_fill(taken, torch.inf).flatten().sort().values
-    count = (~taken).sum()
-    return 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2])
+    """(F,) median of frames (F, h, w) where no region is; of all of one where regions are everywhere."""
+    taken = labels.flatten(1) > 0
+    taken = taken & ~taken.all(dim=1, keepdim=True)
+    ordered = magnitude.flatten(1).masked_fill(taken, torch.inf).sort(dim=1).values
+    count = (~taken).sum(dim=1, keepdim=True)
+    middle = torch.cat([(count - 1) // 2, count // 2], dim=1)
+    return ordered.gather(1, middle).mean(dim=1)
 
 
-def contrast(image: Tensor, squares: Squares, pixel_size_nm: float) -> Tensor:
+def contrast(images: Tensor, squares: Squares, pixel_size_nm: float) -> Tensor:
     """(P, 4) mean and standard deviation of each region and of its ring, as `models.features.contrast` has them."""
     reach = ring_reach(pixel_size_nm)
-    near, labels, within = squares.of(image, reach), squares.of(squares.labels, reach), squares.within(reach)
+    near, labels, within = squares.of(images, reach), squares.of(squares.labels, reach), squares.within(reach)
     own = (labels == squares.numbers) & within
     around = own.float()[:, None]
     for window in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
@@ -253,44 +255,47 @@ def _spread(images: Tensor, masks: Tensor) -> Tensor:
 
 
 def numbers_of(
-    image: Tensor,
-    labels: Tensor,
-    boxes: np.ndarray,
-    pixel_size_nm: float,
-    background: Real,
-    frequencies: tuple[float, ...],
-) -> list[Tensor]:
-    """The fields of `models.device.sight.Numbers`, in their order.
+    images: Tensor, labels: Tensor, asked: Sequence[Crops], lap: Lap = nothing
+) -> list[list[Tensor]]:
+    """The fields of `models.device.sight.Numbers`, in their order, of each of some frames.
 
     Parameters
     ----------
-    image, labels : (h, w) the standardised frame and its regions 1 to P.
-    boxes : (P, 4) first row, first column, rows and columns of each crop.
-    background : (rings,) mean power of the ground.
+    images, labels : (F, h, w) standardised frames and the regions of each, from 1 on.
+    asked : crops of each frame's regions, of one pixel size and with the same frequencies; their own labels are not
+        looked at.
     """
-    device = str(image.device)
-    known = tables(frequencies, pixel_size_nm, device)
-    numbered = torch.arange(1, len(boxes) + 1, device=image.device)[:, None, None]
-    on_device = torch.from_numpy(boxes.astype(np.int64)).to(device)
-    squares = Squares(labels, on_device, side_of(boxes), numbered)
-    masks, soft = squares.masks(), squares.windows(pixel_size_nm)
-    detail = (squares.of(image) - squares.slow(image, pixel_size_nm)) * soft
+    device, step, counts = str(images.device), asked[0].pixel_size_nm, [len(each.boxes) for each in asked]
+    known = tables(asked[0].frequencies, step, device)
+    squares = _squares(labels, asked)
+    masks, soft = squares.masks(), squares.windows(step)
+    detail = (squares.of(images) - squares.slow(images, step)) * soft
+    lap("crops")
     power = spectra(detail, soft, known.here)
-    over = torch.from_numpy(known.here.over(background)).to(device)
-    flat, ratio = power.flatten(1), power * over
+    over = torch.from_numpy(np.stack([known.here.over(each.background) for each in asked])).to(device)
+    flat, ratio = power.flatten(1), power * over[squares.frame]
+    rings = torch.stack([flat @ known.adder, (flat * flat) @ known.adder], dim=1)
+    peaks = bragg_peaks(ratio, known)
+    lap("spectra")
     smooth = blurred(torch.log1p(ratio)).flatten(1)
-    axes = stacking_axes(smooth, known)
-    places = refined(detail * masks, pixel_size_nm, axes[..., :2])
-    strength = edge_strength(image)
+    axes, zones = stacking_axes(smooth, known), other_zones(smooth, known)
+    places = refined(detail * masks, step, axes[..., :2])
+    lap("axes")
+    strength = edge_strength(images)
     inside = (squares.of(strength) * masks).sum((1, 2)) / masks.sum((1, 2))
-    outside = median_outside(strength, labels).expand(len(boxes))
-    return [
-        torch.stack([flat @ known.adder, (flat * flat) @ known.adder], dim=1),
-        bragg_peaks(ratio, known),
-        axes,
-        other_zones(smooth, known),
-        places,
-        torch.stack([inside, outside], dim=1),
-        contrast(image, squares, pixel_size_nm),
-        *half_layers(detail, masks, pixel_size_nm, places),
-    ]
+    edges = torch.stack([inside, median_outside(strength, labels)[squares.frame]], dim=1)
+    around = contrast(images, squares, step)
+    lap("edges and contrast")
+    cut = half_layers(detail, masks, step, places)
+    lap("half layers")
+    parts = [torch.split(each, counts) for each in (rings, peaks, axes, zones, places, edges, around, *cut)]
+    return [list(each) for each in zip(*parts, strict=True)]
+
+
+def _squares(labels: Tensor, asked: Sequence[Crops]) -> Squares:
+    """The crops of all frames' regions, uploaded together."""
+    boxes = np.concatenate([each.boxes for each in asked])
+    own = [(frame, label) for frame, each in enumerate(asked) for label in range(1, len(each.boxes) + 1)]
+    told = np.concatenate([boxes, np.array(own, boxes.dtype).reshape(-1, 2)], axis=1).astype(np.int64)
+    table = torch.from_numpy(told).to(labels.device)
+    return Squares(labels, table[:, 4], table[:, :4], side_of(boxes), table[:, 5, None, None])

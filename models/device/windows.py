@@ -35,22 +35,27 @@ def mirrored(places: Tensor, length: Tensor | int) -> Tensor:
 
 @dataclass(frozen=True)
 class Squares:
-    """P squares of a frame, the same number of pixels a side, each beginning at its crop's corner."""
+    """P squares of some frames, the same number of pixels a side, each beginning at its crop's corner."""
 
     labels: Tensor
-    """(h, w) of the frame."""
+    """(F, h, w) of the frames."""
+    frame: Tensor
+    """(P,) the frame of each square."""
     boxes: Tensor
     """(P, 4) first row, first column, rows and columns."""
     side: int
     numbers: Tensor
     """(P, 1, 1) the label of each region."""
 
-    def of(self, frame: Tensor, reach: int = 0) -> Tensor:
-        """(P, side + 2 reach, the same) of a picture (h, w), which is mirrored where squares go beyond it."""
-        places = torch.arange(-reach, self.side + reach, device=frame.device)
-        rows = mirrored(self.boxes[:, :1] + places, frame.shape[0])
-        cols = mirrored(self.boxes[:, 1:2] + places, frame.shape[1])
-        return frame[rows[:, :, None], cols[:, None, :]]
+    def of(self, frames: Tensor, reach: int = 0) -> Tensor:
+        """(P, side + 2 reach, the same) of pictures (F, h, w), which are mirrored where squares go beyond them."""
+        places = torch.arange(-reach, self.side + reach, device=frames.device)
+        rows = mirrored(self.boxes[:, :1] + places, frames.shape[1])
+        cols = mirrored(self.boxes[:, 1:2] + places, frames.shape[2])
+        return self._read(frames, rows, cols)
+
+    def _read(self, frames: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+        return frames[self.frame[:, None, None], rows[:, :, None], cols[:, None, :]]
 
     def within(self, reach: int = 0) -> Tensor:
         """(P, side + 2 reach, the same) what lies in the crop, widened by `reach`, and in the frame."""
@@ -59,7 +64,7 @@ class Squares:
         for axis in (0, 1):
             first, length = self.boxes[:, axis : axis + 1], self.boxes[:, axis + 2 : axis + 3]
             at = first + places
-            inside.append((places < length + reach) & (at >= 0) & (at < self.labels.shape[axis]))
+            inside.append((places < length + reach) & (at >= 0) & (at < self.labels.shape[axis + 1]))
         return inside[0][:, :, None] & inside[1][:, None, :]
 
     def masks(self) -> Tensor:
@@ -73,17 +78,16 @@ class Squares:
         places = torch.arange(-reach, self.side + reach, device=self.boxes.device)
         rows = self.boxes[:, :1] + mirrored(places[None], self.boxes[:, 2:3])
         cols = self.boxes[:, 1:2] + mirrored(places[None], self.boxes[:, 3:4])
-        last = [
-            n - 1 for n in self.labels.shape
-        ]  # squares reach beyond their crops, and may beyond the frame
-        rows, cols = rows.clamp(max=last[0]), cols.clamp(max=last[1])
-        cut = (self.labels[rows[:, :, None], cols[:, None, :]] == self.numbers).float()
+        # Squares reach beyond their crops, and may beyond the frame.
+        height, width = self.labels.shape[1:]
+        rows, cols = rows.clamp(max=height - 1), cols.clamp(max=width - 1)
+        cut = (self._read(self.labels, rows, cols) == self.numbers).float()
         return kernel @ cut @ kernel.T * self.within()
 
-    def slow(self, frame: Tensor, pixel_size_nm: float) -> Tensor:
+    def slow(self, frames: Tensor, pixel_size_nm: float) -> Tensor:
         """(P, side, side) `models.features.ground.Ground.slow`."""
-        kernel = kernel_rows(SLOW_NM / pixel_size_nm, self.side, str(frame.device))
-        return kernel @ self.of(frame, (kernel.shape[1] - self.side) // 2) @ kernel.T
+        kernel = kernel_rows(SLOW_NM / pixel_size_nm, self.side, str(frames.device))
+        return kernel @ self.of(frames, (kernel.shape[1] - self.side) // 2) @ kernel.T
 
 
 @lru_cache(maxsize=32)

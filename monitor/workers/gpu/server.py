@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Listener
 from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING, Any
@@ -124,40 +124,51 @@ class Server:
                         self._failed(work, error)
 
     def _next(self) -> list[tuple[_Caller, Look | Count]]:
-        """The request that waits longest, and with a frame all others of its size that wait, up to a batch."""
+        """The request that waits longest, and all others of its kind that wait, up to a batch."""
         with self._news:
             self._news.wait_for(lambda: self._waiting)
             caller, first = self._waiting.popleft()
-            work = [(caller, first)]
-            if isinstance(first, Count):
-                return work
-            most = min(BATCH, max(1, BATCH_PIXELS // (first.frame.shape[0] * first.frame.shape[1])))
-            others = [
-                each for each in self._waiting if isinstance(each[1], Look) and _kind(each[1]) == _kind(first)
-            ][: most - 1]
+            height, width = (first.frame if isinstance(first, Look) else first.labels).shape
+            most = min(BATCH, max(1, BATCH_PIXELS // (height * width)))
+            others = [each for each in self._waiting if _kind(each[1]) == _kind(first)][: most - 1]
             for each in others:
                 self._waiting.remove(each)
-            return [*work, *others]
+            return [(caller, first), *others]
 
     def _do(self, work: list[tuple[_Caller, Look | Count]]) -> None:
-        if not work:
-            return
-        caller, first = work[0]
-        if isinstance(first, Count):
-            caller.answer(self._counted(caller, first))
-            return
-        looks = [(caller, look) for caller, look in work if isinstance(look, Look)]
+        looks = [(caller, request) for caller, request in work if isinstance(request, Look)]
+        counts = [(caller, request) for caller, request in work if isinstance(request, Count)]
+        if looks:
+            self._look(looks)
+        if counts:
+            self._count(counts)
+
+    def _look(self, looks: list[tuple[_Caller, Look]]) -> None:
         frames = [look.frame.in_(caller.memory(look.arena)) for caller, look in looks]
         self.batches.append(len(looks))
-        seen = self._chain.run(frames, first.pixel_size_nm)
+        seen = self._chain.run(frames, looks[0][1].pixel_size_nm)
         answers = [self._looked(caller, look, seen, n) for n, (caller, look) in enumerate(looks)]
         self._chain.wait()
         figures = [_read(each) for each in seen.figures]
         for n, ((caller, _), answer) in enumerate(zip(looks, answers, strict=True)):
             caller.image = seen.images[n]
             if isinstance(answer, Looked):
-                answer = Looked(answer.image, answer.maps, answer.scale, [each[n] for each in figures])
+                answer = replace(answer, figures=[each[n] for each in figures])
             caller.answer(answer)
+
+    def _count(self, counts: list[tuple[_Caller, Count]]) -> None:
+        there = [(caller, count, caller.image) for caller, count in counts if caller.image is not None]
+        for caller, _ in counts:
+            if caller.image is None:
+                caller.answer(Failed("no frame was seen before"))
+        if not there:
+            return
+        labels = [count.labels.in_(caller.memory(count.arena)) for caller, count, _ in there]
+        found = self._chain.measure(
+            [image for *_, image in there], [count.crops for _, count, _ in there], labels
+        )
+        for (caller, _, _), numbers in zip(there, found, strict=True):
+            caller.answer(Counted([_read(each) for each in numbers]))
 
     def _looked(self, caller: _Caller, look: Look, seen: Seen, n: int) -> Looked | Larger:
         """What is said of one frame of a batch; its image and maps are on their way into the arena."""
@@ -169,13 +180,6 @@ class Server:
         _write(seen.images[n], image, memory)
         _write(seen.maps[n], maps, memory)
         return Looked(image, maps, seen.scale, [])
-
-    def _counted(self, caller: _Caller, request: Count) -> Counted | Failed:
-        if caller.image is None:
-            return Failed("no frame was seen before")
-        labels = request.labels.in_(caller.memory(request.arena))
-        found = self._chain.measure(caller.image, request.crops, labels)
-        return Counted([_read(each) for each in found])
 
     def _failed(self, work: list[tuple[_Caller, Look | Count]], error: Exception) -> None:
         """Try the frames of a batch one by one; what fails alone is told to its worker."""
@@ -192,8 +196,11 @@ class Server:
             os._exit(3)  # nothing works in a process after that; the session begins another one
 
 
-def _kind(look: Look) -> tuple[tuple[int, ...], str, float]:
-    return look.frame.shape, look.frame.dtype, look.pixel_size_nm
+def _kind(request: Look | Count) -> tuple[Any, ...]:
+    """Requests of the same kind can be done together."""
+    if isinstance(request, Look):
+        return Look, request.frame.shape, request.frame.dtype, request.pixel_size_nm
+    return Count, request.labels.shape, request.crops.pixel_size_nm, request.crops.frequencies
 
 
 def _write(tensor: Tensor, place: Place, memory: SharedMemory) -> None:
