@@ -7,7 +7,7 @@ goes in and writes what comes out. From bytes, operations and kernels follows ho
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import log2, prod
 from statistics import median
@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from models.device.chain import Chain, Seen
+from models.device.laps import Lap, nothing
 from models.device.sight import Crops
 
 Frames = list[npt.NDArray[Any]]
@@ -114,29 +116,34 @@ def _tensors(values: Any) -> list[Tensor]:
     return []
 
 
-def counted(chain: Chain, frames: Frames, pixel_size_nm: float, crops: Crops | None) -> dict[str, Cost]:
-    """The cost of each stage, for a chain on the CPU; what does not depend on the frame is made before.
+def counted(
+    chain: Chain, frames: Frames, pixel_size_nm: float, crops: Sequence[Crops] = ()
+) -> dict[str, Cost]:
+    """The cost of each stage; what does not depend on the frame is made before.
 
     Parameters
     ----------
     frames : a batch of one size.
-    crops : regions of the first of them, measured too where they are given.
+    crops : regions of each of them, measured too where they are given.
     """
-    seen = chain.run(frames, pixel_size_nm)
-    if crops is not None:
-        chain.measure([seen.images[0]], [crops], [crops.labels])
+    _whole(chain, frames, pixel_size_nm, crops, nothing)
     counter = Counter()
     with counter:
-        seen = chain.run(frames, pixel_size_nm, counter.lap)
-        if crops is not None:
-            chain.measure([seen.images[0]], [crops], [crops.labels], counter.lap)
+        seen = _whole(chain, frames, pixel_size_nm, crops, counter.lap)
     counter.stages["upload"].host_bytes = sum(frame.nbytes for frame in frames)
     download = Cost(host_bytes=4 * (seen.images.numel() + seen.maps.numel()))
     download.host_bytes += 4 * sum(each.numel() for each in seen.figures)
     counter.stages["download"] = download
-    if crops is not None:
-        counter.stages["crops"].host_bytes = crops.labels.nbytes
+    if crops:
+        counter.stages["crops"].host_bytes = sum(each.labels.nbytes for each in crops)
     return counter.stages
+
+
+def _whole(chain: Chain, frames: Frames, pixel_size_nm: float, crops: Sequence[Crops], lap: Lap) -> Seen:
+    seen = chain.run(frames, pixel_size_nm, lap)
+    if crops:
+        chain.measure(list(seen.images), crops, [each.labels for each in crops], lap)
+    return seen
 
 
 def seconds(cost: Cost, peaks: Peaks, half: bool) -> float:
@@ -156,7 +163,7 @@ def seconds(cost: Cost, peaks: Peaks, half: bool) -> float:
 
 
 def measured(
-    chain: Chain, frames: Frames, pixel_size_nm: float, crops: Crops | None, repeats: int = 5
+    chain: Chain, frames: Frames, pixel_size_nm: float, crops: Sequence[Crops] = (), repeats: int = 5
 ) -> dict[str, float]:
     """The wall time of each stage, the median of some runs after one that is not counted [ms].
 
@@ -165,15 +172,40 @@ def measured(
     found: dict[str, list[float]] = {}
     for run in range(repeats + 1):
         watch = _Watch(chain)
-        seen = chain.run(frames, pixel_size_nm, watch.lap)
+        seen = _whole(chain, frames, pixel_size_nm, crops, watch.lap)
         _fetched(seen)
         watch.lap("download")
-        if crops is not None:
-            chain.measure([seen.images[0]], [crops], [crops.labels], watch.lap)
         for stage, ms in watch.stages.items():
             if run > 0:
                 found.setdefault(stage, []).append(ms)
     return {stage: median(times) for stage, times in found.items()}
+
+
+def peaks_of(device: str) -> Peaks:
+    """The peaks of this machine's device, as matrix products and copies reach them; kernels as they are assumed."""
+    on_gpu = device != "cpu"
+    size, length = (8192, 1 << 28) if on_gpu else (1024, 1 << 22)
+
+    def rate(work: float, run: Callable[[], object]) -> float:
+        times = []
+        for _ in range(5):
+            since = time.perf_counter()
+            run()
+            if on_gpu:
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - since)
+        return work / min(times)
+
+    single = torch.ones((size, size), device=device)
+    half = single.to(torch.float16 if on_gpu else torch.bfloat16)
+    long, host = torch.ones(length, device=device), torch.ones(length // 4, pin_memory=on_gpu)
+    into = torch.empty(length // 4, device=device)
+    return Peaks(
+        half=rate(2.0 * size**3, lambda: half @ half),
+        bytes=rate(8.0 * length, long.clone),
+        single=rate(2.0 * size**3, lambda: single @ single),
+        host=rate(1.0 * length, lambda: into.copy_(host, non_blocking=True)),
+    )
 
 
 class _Watch:

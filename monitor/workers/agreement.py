@@ -39,7 +39,7 @@ def tolerance_of(then: tuple[str, str], now: tuple[str, str]) -> float:
     return 0.0 if then == now and not now[1].startswith("torch-") else TOLERANCE
 
 
-def compare(recorded: Recorded, found: Analysis, tolerance: float) -> Agreement:
+def compare(recorded: Recorded | Analysis, found: Analysis, tolerance: float) -> Agreement:
     """Compare what was recorded of a frame with what is found in it now.
 
     Parameters

@@ -77,7 +77,7 @@ def agreeing(found: dict[int, Finished], tasks: list[Task]) -> None:
         assert outcome.analysis.backend == "torch-cpu"
         expected = analyse(tifffile.imread(task.ref.path), 0.05, bundle)
         assert len(expected.particles) >= 1
-        agreement = compare(expected, outcome.analysis, TOLERANCE)  # type: ignore[arg-type]
+        agreement = compare(expected, outcome.analysis, TOLERANCE)
         assert agreement.differences == ()
 
 
