@@ -1,8 +1,8 @@
 """The GPU worker, checked and timed: `python -m monitor.studies.device --device cuda --out DIR`.
 
 On a machine with a GPU one call compares its results with the CPU's, measures the device's peaks, every stage and the
-whole chain from files on, and writes five small files: `machine.json`, `agreement.json`, `stages.json`,
-`throughput.json`, `summary.md`. With `--device cpu` the same runs in torch on the CPU, where it is tested.
+whole chain from files on, and writes six small files: `machine.json`, `agreement.json`, `stages.json`,
+`cpu.json`, `throughput.json`, `summary.md`. With `--device cpu` the same runs in torch on the CPU, where it is tested.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,20 @@ from scipy import ndimage
 from models.analysis import analyse
 from models.bundle import Bundle, device_chain, load_bundle
 from models.device.chain import Chain
-from models.device.costs import Peaks, counted, measured, peaks_of, seconds
+from models.device.costs import Peaks, Remembered, counted, measured, peaks_of, seconds
 from models.device.sight import Crops, crops_of
 from models.device.there import TORCH_CPU, why_no_cuda
 from models.results import Analysis
+from models.runtime import one_opencv_thread
 from models.segment import regions
-from monitor.frames import FrameRef
+from monitor.frames import FrameRef, pixels_hash
 from monitor.outcomes import FinishedFrame
+from monitor.read import open_frames
 from monitor.settings import processors
+from monitor.tracking.signature import signature, to_png
 from monitor.workers.agreement import TOLERANCE, compare, match
 from monitor.workers.pool import Workers
-from monitor.workers.worker import Start, Task
+from monitor.workers.worker import Start, Task, preview
 
 Counts = npt.NDArray[np.uint16]
 
@@ -145,6 +148,42 @@ def stages(chain: Chain, bundle: Bundle, side: int, batch: int, repeats: int, pe
     }
 
 
+def cpu_part(bundle: Bundle, side: int, repeats: int) -> dict[str, float]:
+    """What a worker does of a frame while the device does nothing: processor time, the median [ms]."""
+    assert bundle.device is not None
+    told = replace(bundle, device=Remembered(bundle.device))
+    counts = frame(side, 100)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "frame.tif"
+        tifffile.imwrite(path, counts)
+        steps: dict[str, Callable[[], object]] = {
+            "read": lambda: _read(path),
+            "analysis": lambda: analyse(counts, PIXEL_NM, told),
+            "preview": lambda: preview(counts),
+            "hash": lambda: pixels_hash(counts),
+            "signature": lambda: to_png(signature(counts, PIXEL_NM)),
+        }
+        found = {name: _processor_ms(step, repeats) for name, step in steps.items()}
+    particles = analyse(counts, PIXEL_NM, told).particles
+    return {"side": side, "particles": len(particles), **found, "sum": sum(found.values())}
+
+
+def _read(path: Path) -> Counts:
+    with open_frames(path, "frames") as file:
+        return np.asarray(file.frame(0).pixels)
+
+
+def _processor_ms(step: Callable[[], object], repeats: int) -> float:
+    step()
+    times = []
+    with one_opencv_thread():
+        for _ in range(repeats):
+            since = time.thread_time()
+            step()
+            times.append((time.thread_time() - since) * 1e3)
+    return float(np.median(times))
+
+
 def throughput(device: str, bundle: Path | None, side: int, workers: int, frames: int) -> dict[str, Any]:
     """Frames a second from files to results, by the workers of a session, and how long each frame takes."""
     with tempfile.TemporaryDirectory() as folder:
@@ -235,6 +274,10 @@ def summary(found: dict[str, Any]) -> str:
                 f"| {stage} | {ms} | {cost['floor_ms']:.2f} | {cost['kernels']} | {cost['bytes'] / 1e6:.0f} | "
                 f"{cost['operations'] / 1e9:.1f} | {cost['host_bytes'] / 1e6:.1f} |"
             )
+    lines += ["", "A worker's own part, processor time in ms:", ""]
+    names = list(found["cpu"][0])
+    lines += ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(f"{each[name]:.0f}" for name in names) + " |" for each in found["cpu"]]
     lines += ["", "| frames | workers | frames/s | delay p50, ms | p95 | p99 |", "|---|---|---|---|---|---|"]
     for each in found["throughput"]:
         delay = each["delay_ms"]
@@ -271,6 +314,7 @@ def study(
     found["stages"] = [
         stages(chain, on_cpu, side, n, repeats, peaks) for side in sides for n in sorted({1, batch})
     ]
+    found["cpu"] = [cpu_part(on_device, side, repeats) for side in sides]
     found["throughput"] = [throughput(device, None, side, workers, frames) for side in sides]
     for name, what in found.items():
         (out / f"{name}.json").write_text(json.dumps(what, indent=1))
@@ -284,7 +328,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m monitor.studies.device", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cuda")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the five files go")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the six files go")
     parser.add_argument(
         "--sides", type=int, nargs="+", default=[1024, 2048, 4096], metavar="PX", help="1024 2048 4096"
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -15,6 +17,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from models.device.sight import Crops
 
+PREFIX = "faultwatch-"
+"""Arenas are named by this, the worker's process and chance."""
 _ALIGNED = 256
 _ROOM = 1.2
 """An arena is made so much larger than what was asked for, so that a little more does not need a new one."""
@@ -111,7 +115,8 @@ class Arena:
         """Memory of at least so many bytes; arrays in an earlier one are not to be used any more."""
         if self.memory is None or self.memory.size < size:
             self.close()
-            self.memory = SharedMemory(create=True, size=int(size * _ROOM))
+            name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+            self.memory = SharedMemory(name, create=True, size=int(size * _ROOM))
         return self.memory
 
     def close(self) -> None:

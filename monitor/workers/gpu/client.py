@@ -56,6 +56,7 @@ class RemoteDevice:
         self._frames, self._regions = Arena(), Arena()
         self._look: Look | None = None
         self._needed = 0
+        self._renewed = False
         self._connection, hello = self._connected()
         self.there = hello.backend is not None
         """Whether there is a device at all; where there is none the CPU does everything."""
@@ -63,6 +64,10 @@ class RemoteDevice:
 
     def see(self, image: npt.NDArray[Any], pixel_size_nm: float) -> Sight | None:
         """As `models.device.sight.Device` has it."""
+        if self._renewed:  # the other side may have removed the arenas of the connection that broke
+            self._frames.close()
+            self._regions.close()
+            self._renewed = False
         frame = Place(0, image.shape, image.dtype.name)
         h, w = (round(n * pixel_size_nm / self._canonical_nm) + 2 for n in image.shape)
         needed = max(frame.end + 4096 + 3 * h * w * 4, self._needed)
@@ -109,12 +114,14 @@ class RemoteDevice:
                     break
                 self._connection.close()
                 self._connection, _ = self._connected()
+                self._renewed = True
                 if isinstance(request, Count) and self._look is not None:
                     # The new process has not seen the frame, which still lies in the arena.
                     self._connection.send(self._look)
                     self._connection.recv()
         # Twice over the same frame: the CPU is to judge it. The connection is made anew for the next.
         self._connection, _ = self._connected()
+        self._renewed = True
         return Failed("the process that owns the device died over it")
 
     def _connected(self) -> tuple[Connection, Hello]:

@@ -20,6 +20,7 @@ from monitor.workers.worker import Contact, Start
 log = logging.getLogger("faultwatch.workers")
 
 _LONGEST_PAUSE_S = 30.0
+_ENDING_S = 5.0
 
 
 def process_wanted(device: str) -> bool:
@@ -56,7 +57,9 @@ class DeviceProcess:
         self._begin()
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, once the workers have ended."""
+        self._process.terminate()
+        self._process.join(_ENDING_S)
         self._process.kill()
         self._process.join()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Listener
@@ -45,6 +47,9 @@ BATCH_PIXELS = 1 << 25
 USUAL = ((2048, 2048), 0.025)
 """Frames of this size [px] and sampling [nm] are run before the first, so that libraries are loaded."""
 
+_LEAVING_S = 2.0
+"""So long the process waits at its end until the workers are gone, so that their memory is given back [s]."""
+
 
 @dataclass
 class _Caller:
@@ -71,11 +76,13 @@ class _Caller:
             self.connection.send(what)
 
     def leave(self) -> None:
-        """Forget everything of the worker."""
+        """Forget everything of the worker. It may have been killed: nobody else would remove its arenas."""
         with self.busy:
             self.gone, self.image = True, None
             for memory in self.arenas.values():
                 _forget(memory)
+                with contextlib.suppress(FileNotFoundError):
+                    memory.unlink()
             self.arenas.clear()
             self.connection.close()
 
@@ -89,6 +96,8 @@ class Server:
         self._news = threading.Condition()
         self.batches: deque[int] = deque(maxlen=1000)
         """Frames in each of the last batches."""
+        self.attending = 0
+        """Workers that are connected."""
 
     def begin(self) -> None:
         """Start the lanes."""
@@ -98,13 +107,19 @@ class Server:
     def attend(self, connection: Connection) -> None:
         """Take in one worker's requests until it leaves."""
         caller = _Caller(connection)
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                request: Look | Count = connection.recv()
-                with self._news:
-                    self._waiting.append((caller, request))
-                    self._news.notify()
-        caller.leave()
+        with self._news:
+            self.attending += 1
+        try:
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    request: Look | Count = connection.recv()
+                    with self._news:
+                        self._waiting.append((caller, request))
+                        self._news.notify()
+        finally:
+            caller.leave()
+            with self._news:
+                self.attending -= 1
 
     def _lane(self) -> None:
         import torch
@@ -250,6 +265,8 @@ def serve(how: Start, device: str, address: str, key: bytes) -> None:
         "cuda", "auto" (there may be none), or "cpu", where this is tested.
     """
     follow_session()
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     listener = Listener(address, authkey=key)
     loaded: list[tuple[Server | None, Hello]] = []
     done = threading.Event()
@@ -271,7 +288,11 @@ def serve(how: Start, device: str, address: str, key: bytes) -> None:
     threading.Thread(target=accept, daemon=True).start()
     loaded.append(_load(how, device))
     done.set()
-    threading.Event().wait()
+    while not stop.wait(1.0):
+        pass
+    server, until = loaded[0][0], time.monotonic() + _LEAVING_S
+    while server is not None and server.attending and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def _load(how: Start, device: str) -> tuple[Server | None, Hello]:

@@ -19,6 +19,7 @@ from models.device.there import TORCH_CPU
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
 from monitor.workers.agreement import TOLERANCE, compare
+from monitor.workers.gpu.arena import PREFIX
 from monitor.workers.pool import Finished, Workers
 from monitor.workers.worker import Start, Task
 
@@ -36,7 +37,11 @@ def workers() -> Iterator[Workers]:
         time.sleep(0.05)
     assert workers.ready is not None
     yield workers
+    pids = [slot.ready.pid for slot in workers._slots if slot.ready is not None]
     workers.close()
+    # The workers were killed; their memory was given back all the same.
+    left = [path.name for pid in pids for path in Path("/dev/shm").glob(f"{PREFIX}{pid}-*")]
+    assert (len(pids), left) == (2, [])
 
 
 def results(workers: Workers, tasks: list[Task]) -> dict[int, Finished]:
