@@ -165,10 +165,11 @@ def _seen(image: npt.NDArray[Any], pixel_size_nm: float, bundle: Bundle) -> Sigh
     """What the bundle's device sees in a frame (H, W); `None` where the bundle has none."""
     if bundle.device is None:
         return None
-    if image.dtype.name not in DIRECT or (
-        image.dtype == np.uint16 and image.max() == np.iinfo(np.uint16).max
-    ):
+    gaps = image.dtype == np.uint16 and image.max() == np.iinfo(np.uint16).max
+    if gaps or image.dtype.name not in DIRECT:
         image = fill_masked(image)
+    # Files are often read as views that can't be written to, or have the other order of bytes; torch takes neither.
+    image = np.require(image, image.dtype.newbyteorder("="), ("C", "W"))
     return bundle.device.see(image, pixel_size_nm)
 
 

@@ -21,6 +21,8 @@ from models.device.network import Precision, Segmenter
 from models.device.prepare import Preparer, counts
 from models.device.regions import numbers_of
 from models.device.sight import Crops, Labels, Numbers, Sight, sight_of
+from models.features.measure import LAYER_FREQUENCIES
+from models.features.spectrum import RINGS
 from models.preprocess import Canonical, Preprocessing
 from models.segment import Calibration
 from models.unet import UNet
@@ -71,9 +73,19 @@ class Chain:
         self._last: Tensor | None = None
 
     def warm(self, shape: tuple[int, int], pixel_size_nm: float, batch: int = 1) -> None:
-        """Let the device choose its ways of computing for frames of a size, before the first of them is there."""
+        """Have everything loaded, and ways of computing chosen, for frames of a size before the first is there."""
         noise = np.random.default_rng(0).poisson(200, shape).astype(np.uint16)
-        self.run([noise] * batch, pixel_size_nm)
+        seen = self.run([noise] * batch, pixel_size_nm)
+        labels = np.zeros(seen.images.shape[1:], np.int32)
+        labels[8:40, 8:40] = 1
+        crops = Crops(
+            labels,
+            np.array([[0, 0, 48, 48]], np.int32),
+            self._preprocessing.pixel_size_nm,
+            np.ones(len(RINGS) - 1),
+            tuple(sorted(LAYER_FREQUENCIES.values())),
+        )
+        self.measure(list(seen.images), [crops] * batch, [labels] * batch)
         self.wait()
 
     @torch.inference_mode()
@@ -104,6 +116,12 @@ class Chain:
         """Until all that was asked for is done, in the stream that is current."""
         if self.device != "cpu":
             torch.cuda.current_stream().synchronize()
+
+    def recover(self) -> None:
+        """After a failure: let what is under way end, and give unused memory back."""
+        self.wait()
+        if self.device != "cpu":
+            torch.cuda.empty_cache()
 
     def see(self, image: npt.NDArray[Any], pixel_size_nm: float) -> Sight:
         """One frame (H, W), in full."""

@@ -197,8 +197,11 @@ class Server:
         return Looked(image, maps, seen.scale, [])
 
     def _failed(self, work: list[tuple[_Caller, Look | Count]], error: Exception) -> None:
-        """Try the frames of a batch one by one; what fails alone is told to its worker."""
+        """Try the frames of a batch one by one; what fails alone is told to its worker, which does without."""
         log.error("event=device-failed frames=%d error=%s: %s", len(work), type(error).__name__, error)
+        if "CUDA error" in str(error):
+            os._exit(3)  # nothing works in a process after that; the session begins another one
+        self._chain.recover()
         if len(work) > 1:
             for each in work:
                 try:
@@ -207,8 +210,6 @@ class Server:
                     self._failed([each], again)
             return
         work[0][0].answer(Failed(f"{type(error).__name__}: {error}"))
-        if "CUDA error" in str(error):
-            os._exit(3)  # nothing works in a process after that; the session begins another one
 
 
 def _kind(request: Look | Count) -> tuple[Any, ...]:

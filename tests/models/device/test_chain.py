@@ -70,6 +70,31 @@ def test_half_precision_leaves_the_regions_as_they_are(known: Known, bundle: Bun
     assert dice((single[0] > 0.5).numpy(), (half[0] > 0.5).numpy()) > 0.995
 
 
+def test_frames_may_be_read_only_of_any_type_and_order_of_bytes(
+    known: Known, bundle: Bundle, chain: Chain
+) -> None:
+    on_device = replace(bundle, device=chain, backend=chain.backend)
+    counts = np.ascontiguousarray(known.counts[:320, :320])
+    expected = analyse(counts, STEP, on_device)
+    gaps = counts.copy()
+    gaps[100:102] = 65535  # a gap of the detector
+    read_only = counts.astype(">u2")
+    read_only.flags.writeable = False
+    for other in (read_only, counts.astype(np.int32), counts.astype(np.float64), counts[::-1][::-1]):
+        found = analyse(other, STEP, on_device)
+        assert compare(expected, found, 0.01).differences == ()
+    assert analyse(gaps, STEP, on_device).backend == chain.backend
+
+
+def test_what_is_not_lit_is_not_judged_on_a_device_either(known: Known, bundle: Bundle, chain: Chain) -> None:
+    on_device = replace(bundle, device=chain, backend=chain.backend)
+    dark = known.counts.copy()
+    dark[:200] = np.random.default_rng(2).poisson(2, (200, dark.shape[1]))
+    one, other = analyse(dark, STEP, on_device), analyse(dark, STEP, bundle)
+    assert one.quality["unjudged_share"] == other.quality["unjudged_share"] > 0.2
+    assert compare(other, one, TOLERANCE).differences == ()
+
+
 def test_the_analysis_agrees_with_that_of_the_cpu(known: Known, bundle: Bundle, chain: Chain) -> None:
     expected = analyse(known.counts, STEP, bundle)
     on_device = replace(bundle, device=chain, backend=chain.backend)
