@@ -124,11 +124,6 @@ def frame_quality(
     return quality, spectrum
 
 
-def specimen_quality(labels: npt.NDArray[np.int32]) -> Quality:
-    """`covered`: share of a label image (h, w) that lies in particles."""
-    return {"covered": float((labels > 0).mean())}
-
-
 def of_blocks(parts: list[Quality]) -> Quality:
     """Figures of a frame that was judged in blocks: means of numbers, of directions the first; the worst verdict."""
     together: Quality = {}

@@ -158,7 +158,7 @@ def cpu_part(bundle: Bundle, side: int, repeats: int) -> dict[str, float]:
         tifffile.imwrite(path, counts)
         steps: dict[str, Callable[[], object]] = {
             "read": lambda: _read(path),
-            "analysis": lambda: analyse(counts, PIXEL_NM, told),
+            "analysis": lambda: analyse(counts, PIXEL_NM, told, labelled=False),
             "preview": lambda: preview(counts),
             "hash": lambda: pixels_hash(counts),
             "signature": lambda: to_png(signature(counts, PIXEL_NM)),

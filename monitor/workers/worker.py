@@ -152,7 +152,7 @@ def _analysed(task: Task) -> FinishedFrame:
     )
     read_ms = (time.perf_counter() - began) * 1000
     energy = kilovolts(frame.metadata) or USUAL_ENERGY_KEV
-    analysis = analyse(frame.pixels, pixel_size, _bundle, task.material, energy_kev=energy)
+    analysis = analyse(frame.pixels, pixel_size, _bundle, task.material, energy_kev=energy, labelled=False)
     quality = {**analysis.quality, "scanning": frame.scanning}
     if frame.exposures > 1:
         quality["exposures"] = frame.exposures

@@ -70,6 +70,16 @@ def test_half_precision_leaves_the_regions_as_they_are(known: Known, bundle: Bun
     assert dice((single[0] > 0.5).numpy(), (half[0] > 0.5).numpy()) > 0.995
 
 
+def test_without_a_label_image_all_else_is_the_same(known: Known, bundle: Bundle, chain: Chain) -> None:
+    for judging in (bundle, replace(bundle, device=chain)):
+        labelled = analyse(known.counts, STEP, judging)
+        assert labelled.labels is not None
+        assert 0.01 < labelled.quality["covered"] == (labelled.labels > 0).mean()
+        without = analyse(known.counts, STEP, judging, labelled=False)
+        assert without.labels is None
+        assert (without.particles, without.quality) == (labelled.particles, labelled.quality)
+
+
 def test_frames_may_be_read_only_of_any_type_and_order_of_bytes(
     known: Known, bundle: Bundle, chain: Chain
 ) -> None:
