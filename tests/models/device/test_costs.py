@@ -10,7 +10,7 @@ from models.device.sight import Crops, crops_of
 from tests.models.device.conftest import STEP, Known
 
 STAGES = [
-    "upload", "light and counts", "outliers", "resample", "standardise", "network", "distribution",
+    "upload", "light and counts", "outliers", "resample", "standardise", "network", "distribution", "averaged spectra",
     "crops", "spectra", "axes", "edges and contrast", "half layers", "download",
 ]  # fmt: skip
 
