@@ -39,7 +39,8 @@ Truth = npt.NDArray[np.uint8]
 
 TILE_NM = 11.0
 """Side of the small frames [nm]."""
-HALF_DARK_PX = 512
+HALF_DARK_PX = (256, 512)
+"""Sides of the half-dark frames, turn by turn [px]."""
 SIZES_NM = ((1.6, 2.0), (2.0, 3.0), (3.0, 5.0), (5.0, 100.0))
 
 
@@ -255,11 +256,11 @@ def half_dark_areas(by: Judge, each: int, seed: int) -> dict[str, float]:
     """Share of the area that is marked on half-dark frames, by the kind of their step."""
     shares = {}
     for number, (name, border) in enumerate(BORDERS.items()):
-        marked = [
-            by.regions(half_dark_frame(HALF_DARK_PX, np.random.default_rng([9191 + seed, number, n]), border))
-            > 0
-            for n in range(each)
-        ]
+        marked = []
+        for n in range(each):
+            rng = np.random.default_rng([9191 + seed, number, n])
+            frame = half_dark_frame(HALF_DARK_PX[n % len(HALF_DARK_PX)], rng, border)
+            marked.append((by.regions(frame) > 0).mean())
         shares[name] = float(np.mean(marked))
     return shares
 

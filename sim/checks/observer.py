@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import inf
@@ -29,7 +29,7 @@ from models.evaluation.evaluate import judge_of
 from models.evaluation.judge import Judge
 from models.evaluation.scores import match
 from models.evaluation.tables import Table, shown
-from models.examples.strata import DOSE_RANGE, MICROSCOPES
+from models.examples.strata import DOSE_RANGE, MICROSCOPES, row_order
 from models.preprocess import canonical
 from models.runtime import one_opencv_thread
 from models.segment import probability_maps
@@ -215,11 +215,12 @@ def _band(value: float, edges: Sequence[float], unit: str) -> str:
 def _recalls(particles: Sequence[Particle]) -> dict[str, dict[str, Any]]:
     """Number, share of visible ones, and recall in each way: by size, dose and visibility."""
     groups: dict[str, list[Particle]] = {"all": list(particles)}
-    for name, edges, unit, of in (
+    tables: tuple[tuple[str, Sequence[float], str, Callable[[Particle], float]], ...] = (
         ("size", SIZES, "nm", lambda p: p.diameter_nm),
         ("dose", DOSES, "e/Å²", lambda p: p.dose),
         ("visibility", VISIBILITIES, "", lambda p: p.visibility),
-    ):
+    )
+    for name, edges, unit, of in tables:
         for low in edges[:-1]:
             row = _band(low, edges, unit)
             groups[f"{name} {row}".strip()] = [p for p in particles if _band(of(p), edges, unit) == row]
@@ -241,10 +242,7 @@ def _of_visible(group: Sequence[Particle]) -> list[bool]:
 
 def tables_of(result: dict[str, Any]) -> Iterator[Table]:
     """The tables of a result of `observe`."""
-    dice = sorted(
-        result["dice"].items(),
-        key=lambda item: (item[0] != "all", float(item[0].split()[0]) if item[0] != "all" else 0),
-    )
+    dice = sorted(result["dice"].items(), key=lambda item: row_order(item[0]))
     yield Table(
         "Dice by dose",
         ("recorded", "visible particles alone", f"at {MANY:g} e/Å²", "noise-free image"),
