@@ -137,6 +137,15 @@ const faultwatch = (() => {
     heard = now;
   };
 
+  /* Keys that move in time, where neither the open tab nor what has the focus takes them. */
+  const inTime = (event) => {
+    const what = { " ": "play", ArrowLeft: "back", ArrowRight: "forward", l: "live" }[event.key];
+    const taken = event.composedPath().some((part) => part.tagName === "BUTTON" || part.getAttribute?.("role") === "slider");
+    if (!what || taken || event.shiftKey) return;
+    event.preventDefault();
+    ask(["time", what]);
+  };
+
   /* Tabs beside the frame: the server brings only the open one up to date. A tab's own script adds keys by `keys`. */
   let open = "now";
   const handlers = {};
@@ -166,6 +175,7 @@ const faultwatch = (() => {
     if (typing || !at("audit")?.hidden) return;
     if (event.key === "b" || (event.key === "Escape" && !at("reading").hidden)) return reading(event.key === "b" && at("reading").hidden);
     handlers[open]?.(event);
+    if (!event.defaultPrevented) inTime(event);
   });
 
   document.addEventListener("click", (event) => {
