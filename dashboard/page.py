@@ -20,6 +20,7 @@ from dashboard.asking import Asking
 from dashboard.components.alarms import Alarms
 from dashboard.components.audit import AuditPanel
 from dashboard.components.counts import Counts
+from dashboard.components.fields import Fields
 from dashboard.components.fraction import Fraction
 from dashboard.components.ledger import LedgerPanel
 from dashboard.components.live_frame import LiveFrame
@@ -77,6 +78,7 @@ class Tab:
 
 TABS: tuple[Tab, ...] = (
     Tab("quality", "quality", lambda page: Quality(page.view, page.frame.look_at)),
+    Tab("fields", "by size and field", lambda page: Fields(page.view, page.frame.look_at, page.beside)),
     Tab("notes", "notes & files", lambda page: Notes(page.view, page.asking, page.name)),
 )
 """In the order of their buttons, after `now`. A part is brought up to date only while its tab is open."""
@@ -122,6 +124,9 @@ class SessionPage:
         self.audit.root.tags = [self.asking.source]
         self.tabs: dict[str, Part] = {tab.name: tab.make(self) for tab in TABS}
         self._open = NOW
+        for part in self.tabs.values():
+            if isinstance(part, Fields):
+                self.asking.on("field", part.go)
         self.asking.on("tab", self.open)
         self.asking.on("time", self._key)
         self.asking.on("live", lambda _value: self._key("live"))
@@ -131,6 +136,11 @@ class SessionPage:
         )  # fmt: skip
         self.roots: list[Any] = [part.root for part in parts]
         self.tick()
+
+    @property
+    def beside(self) -> Path | None:
+        """The folder whose other sessions may be looked at; None where this one alone is served."""
+        return None if self.name is None else self.view.directory.parent
 
     def open(self, name: str) -> None:
         """Show another tab; one by a name that there is none of is `now`."""
@@ -184,7 +194,7 @@ class SessionPage:
         self.pulse.update(snapshot, now, reload=elsewhere)  # silence is news too
         self.fraction.tick()
         self.asking.tick()
-        part = self.tabs.get(self._open)
+        part: object = self.tabs.get(self._open)
         if isinstance(part, Working):
             part.tick(now)
         if snapshot is self._seen:

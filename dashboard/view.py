@@ -15,6 +15,7 @@ import numpy as np
 
 from dashboard import asked, looking_back, running, strips
 from dashboard.asked import stamp_of
+from dashboard.divided import Divider
 from dashboard.goals import GoalReader
 from dashboard.snapshot import (
     AuditState,
@@ -69,6 +70,7 @@ class RecordView:
         self._tables: set[str] = set()
         self._goals = GoalReader()
         self._strips = strips.StripReader()
+        self.divider = Divider(directory)
         self._failures = 0
 
     def close(self) -> None:
@@ -247,6 +249,7 @@ class RecordView:
         self._spacings = running.SpacingsReader()
         self._goals = GoalReader()
         self._strips = strips.StripReader()
+        self.divider = Divider(self.directory)
         self._pending = False
         self._snapshot = Snapshot(self._snapshot.version + 1, self._snapshot.epoch + 1, self.directory)
 
