@@ -157,12 +157,16 @@ class SessionPage:
         back = self.frame.looked_back_at
         moment = None if back is None else self.view.moment(back)
         as_of = None if moment is None else moment.frame_id
+        words = ""
         if moment is not None:
+            words = (
+                f"as of frame {as_of:,}" if moment.sizes is not None else "of now, too many to count again"
+            )
             sizes = moment.sizes or snapshot.sizes
             snapshot = replace(snapshot, figures=moment.figures, sizes=sizes)
         self.fraction.update(snapshot, as_of)
         self.counts.update(snapshot, as_of)
-        self.sizes.update(snapshot)
+        self.sizes.update(snapshot, words)
 
     def _looked(self) -> None:
         """Somebody looks at another frame: what stands beside it is of that moment."""

@@ -50,11 +50,13 @@ class Playback:
             stylesheets=[widget_sheet("playback_play", WIDGET_CSS)],
         )
         self.speed = RadioButtonGroup(
-            name="playback_speed", labels=[f"{speed}×" for speed in SPEEDS], active=0, width=76,
+            name="playback_speed", labels=[f"{speed}×" for speed in SPEEDS], active=0, width=76, height=31,
+            styles={"align-self": "center"},
             html_attributes={"title": f"1×: as acquired; gaps longer than {LONGEST_S:.0f} s are shortened to that"},
             stylesheets=[widget_sheet("playback_speed", BUTTONS)],
         )  # fmt: skip
         self.button.on_click(self.toggle)
+        frame.controls.stylesheets = [widget_sheet("frame_controls", _CONTROLS)]
         frame.controls.children = [
             *frame.controls.children[:-1],
             self.button,
@@ -145,3 +147,10 @@ class Playback:
         elif not playing and self._clock is not None:
             document.remove_periodic_callback(self._clock)
             self._clock = None
+
+
+_CONTROLS = """
+@media (max-width: 900px) {
+  :host { flex-wrap: wrap !important; height: auto !important; row-gap: 8px; }
+}
+"""

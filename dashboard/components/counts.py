@@ -32,7 +32,9 @@ class Counts:
         self.source.data = _data(snapshot.figures)
         once = snapshot.figures is None or snapshot.figures.tracks is not None
         title = EACH_ONCE if once else SIGHTINGS
-        self.root.title.text = title if as_of is None else f"{title} · AS OF FRAME {as_of:,}"
+        self.root.title.text = (
+            title if as_of is None else f"{title.removeprefix('PARTICLES ')}, AS OF FRAME {as_of:,}"
+        )
         # Room for the numbers, which stand behind the end of each bar and its whisker.
         self.root.x_range.end = max(1.0, 2.1 * max(self.source.data["high"]))
 

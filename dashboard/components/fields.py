@@ -27,7 +27,7 @@ from bokeh.plotting import figure
 from dashboard.comparing import Comparison
 from dashboard.divided import Divided, FieldMap
 from dashboard.snapshot import Snapshot
-from dashboard.style import DIM, STACKED, TEXT, percent, text_sheet, widget_sheet
+from dashboard.style import DIM, STACKED, percent, text_sheet, widget_sheet
 from dashboard.view import RecordView
 from monitor.record.database import is_session
 from monitor.record.strata import Stratum
@@ -38,7 +38,7 @@ _MAP = ("x", "y", "field", "fraction", "size", "words")
 CHOOSE = "compare with …"
 AGAIN_S = 30.0
 """A comparison is made anew so long after the last one, where figures changed since."""
-LARGEST = 34
+LARGEST = 24
 """Diameter of the mark of the field with the most particles [screen px]."""
 
 
@@ -72,16 +72,19 @@ class Fields:
         )  # fmt: skip
         self.choice.on_change("value", self._choose)
         self.comparison = Comparison(view.directory.parent)
+        self.comparison.root.stylesheets.append(
+            widget_sheet("fields_comparison", ".pair td { white-space: normal; }")
+        )
         self.alone = _block("fields_alone")
-        self.choice.visible = beside is not None
-        self.alone.visible = beside is None
         self.alone.text = (
             '<h3>two sessions side by side</h3><p class="dim">This session alone is served. With'
             " <code>faultwatch dashboard FOLDER</code> on the sessions' folder another one can be chosen here.</p>"
         )
         left = column(self.status, self.tables, name="fields_left", sizing_mode="stretch_both")
+        # A block of text that is not to be seen is left out: its style sheet says how it is displayed.
+        pair = [self.alone] if beside is None else [self.choice, self.comparison.root]
         right = column(
-            self.no_map, self.map, self.choice, self.comparison.root, self.alone, name="fields_right",
+            self.no_map, self.map, *pair, name="fields_right",
             sizing_mode="stretch_both", stylesheets=[widget_sheet("fields_right", ":host { overflow: hidden auto; }")],
         )  # fmt: skip
         self.root = row(
@@ -184,8 +187,7 @@ class Fields:
         chart.add_layout(
             ColorBar(
                 color_mapper=self.colours, formatter=NumeralTickFormatter(format="0 %"), width=10, padding=4,
-                title="counted", title_text_color=TEXT, title_text_font_size="11px", major_label_text_color=DIM,
-                background_fill_color=None, name="fields_bar",
+                major_label_text_color=DIM, background_fill_color=None, name="fields_bar",
             ),
             "right",
         )  # fmt: skip

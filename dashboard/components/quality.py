@@ -34,6 +34,7 @@ Go = Callable[[int], None]
 
 @dataclass(frozen=True)
 class _Words:
+    short: str
     title: str
     unit: str
     digits: str
@@ -41,12 +42,12 @@ class _Words:
 
 
 _WORDS = {
-    "drift": _Words("drift from the frame before", "nm", "0.00"),
-    "defocus": _Words("defocus, without its sign", "nm", "0.0"),
-    "counts": _Words("counts, mean of the frame", "counts/px", "0.0"),
-    "limit": _Words("information limit", "nm⁻¹", "0.00"),
-    "delay": _Words("delay until the result", "ms", "0,0"),
-    "backlog": _Words("backlog: arrived later, but before its result", "frames", "0,0"),
+    "drift": _Words("drift", "drift from the frame before", "nm", "0.00"),
+    "defocus": _Words("defocus", "defocus, without its sign", "nm", "0.0"),
+    "counts": _Words("counts", "counts, mean of the frame", "counts/px", "0.0"),
+    "limit": _Words("information limit", "information limit", "nm⁻¹", "0.00"),
+    "delay": _Words("delay", "delay until the result", "ms", "0,0"),
+    "backlog": _Words("backlog", "backlog: arrived later, but before its result", "frames", "0,0"),
 }
 _AXES = (
     ("position", "frames analysed, in order of acquisition"),
@@ -145,6 +146,7 @@ class Quality:
         lane.axis.visible = lane.grid.visible = False
         lane.yaxis.visible = True
         lane.yaxis.major_label_text_alpha = 0
+        lane.yaxis.major_tick_line_color = lane.yaxis.axis_line_color = None
         drawn = [
             lane.quad(
                 left="left", right="right", bottom="bottom", top="top", source=source,
@@ -158,18 +160,20 @@ class Quality:
         return lane
 
     def _chart(self, name: str) -> Any:
-        told = _WORDS[name]
+        told, last = _WORDS[name], name == QUANTITIES[-1]
+        height = 116 if last else 74  # the last one has the axis of all
         chart = figure(
-            name=f"quality_{name}", sizing_mode="stretch_both", min_height=74, x_range=self._x_range, tools="",
+            name=f"quality_{name}", sizing_mode="stretch_both", min_height=height, x_range=self._x_range, tools="",
             toolbar_location=None,
         )  # fmt: skip
         chart.title = _title(f"quality_{name}", f"{told.title} [{told.unit}]")
-        chart.y_range.only_visible = True
+        if name in ("drift", "delay", "backlog"):
+            chart.y_range.start = 0
         chart.yaxis.ticker.desired_num_ticks = 3
         chart.yaxis.formatter = NumeralTickFormatter(format="0,0[.]00")
         chart.xaxis.formatter = NumeralTickFormatter(format="0,0[.]0")
-        chart.xaxis.visible = name == QUANTITIES[-1]
-        if chart.xaxis.visible:
+        chart.xaxis.visible = last
+        if last:
             chart.xaxis.axis_label = _AXES[0][1]
         for severity, source in self.events.items():
             marks = chart.vstrip(
@@ -188,7 +192,7 @@ class Quality:
                 mode="vline",
                 tooltips=[
                     ("frames", "@span"),
-                    (told.title.split(",")[0].split(":")[0], f"@{name}{{{told.digits}}} {told.unit}"),
+                    (told.short, f"@{name}{{{told.digits}}} {told.unit}"),
                     ("from", f"@{name}_low{{{told.digits}}} to @{name}_high{{{told.digits}}}"),
                 ],
             ),
@@ -206,16 +210,15 @@ def words(strips: Strips, events: tuple[Event, ...], pending: bool) -> str:
     last = []
     for name in QUANTITIES:
         known = strips.of[name].mean[np.isfinite(strips.of[name].mean)]
-        last.append(
-            f"<b>{known[-1]:,.4g}</b> {_WORDS[name].unit} {name}" if len(known) else f"{name} not known"
-        )
+        said = f"<b>{known[-1]:,.4g}</b> {_WORDS[name].unit}" if len(known) else "not known"
+        last.append(f"{_WORDS[name].short} {said}")
     several = (
         f" · a point stands for {strips.frames:,} frames, the band for the range" if strips.frames > 1 else ""
     )
     working = " · <b>working …</b>" if pending else ""
     on = sum(event.until is None for event in events)
     alarms = f" · {len(events):,} alarms, {on:,} on" if events else " · no alarm so far"
-    return f'<span class="last">{", ".join(last)}</span><span class="dim">{several}{alarms}</span>{working}'
+    return f'<span class="last">last: {", ".join(last)}</span><span class="dim">{several}{alarms}</span>{working}'
 
 
 def event_columns(events: tuple[Event, ...], strips: Strips, axis: int, severity: str) -> dict[str, Any]:

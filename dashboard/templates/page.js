@@ -57,9 +57,12 @@ const faultwatch = (() => {
   };
 
   /* What is clicked in a block of text goes to the server by name and value. */
+  let times = 0;
   const ask = (...asked) => {
     const source = Bokeh.documents[0]?.get_model_by_name("asked_source");
-    if (source) source.data = { what: asked.map(([what]) => what), value: asked.map(([, value]) => value) };
+    if (!source) return;
+    times += 1; // the same thing asked twice is a change too
+    source.data = { what: asked.map(([what]) => what), value: asked.map(([, value]) => value), times: asked.map(() => times) };
   };
 
   /* The first element for a selector, also in the shadow roots in which Bokeh draws. */
