@@ -151,6 +151,6 @@ class Playback:
 
 _CONTROLS = """
 @media (max-width: 900px) {
-  :host { flex-wrap: wrap !important; height: auto !important; row-gap: 8px; }
+  :host { flex-wrap: wrap !important; height: 86px !important; flex: 0 0 86px !important; }
 }
 """

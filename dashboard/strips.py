@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 import sqlite3
 import time
@@ -32,6 +31,7 @@ SELECT s.position, s.frame_id, s.at, p.drift_nm, json_extract(r.quality, '$.defo
        r.latency_ms, r.committed
 FROM statistics s JOIN results r ON r.frame_id = s.frame_id LEFT JOIN places p ON p.frame_id = s.frame_id
 WHERE s.position > ? ORDER BY s.position LIMIT ?"""
+_FIRST_LATER = "SELECT id FROM frames WHERE id > ? AND arrived > ? ORDER BY id LIMIT 1"
 _LAST = "SELECT position, frame_id, at, n_empty, n_null, n_no, n_yes FROM statistics"
 
 
@@ -128,11 +128,12 @@ class StripReader:
         """Frames in a bucket."""
         self._began = 0.0
         self._buckets: list[_Bucket] = []
+        self._backlog = _Backlog()
         self._strips = Strips.empty()
         self.pending = False
         """A long record is being read, a piece at a time."""
 
-    def read(self, db: sqlite3.Connection, budget_s: float = BUDGET_S) -> Strips:
+    def read(self, db: sqlite3.Connection) -> Strips:
         """The course as far as it was read; the same object where nothing is new."""
         # A frame that was acquired earlier but finished later moves all that follow it: all is read again.
         if self._last is not None:
@@ -146,7 +147,7 @@ class StripReader:
             for row in rows:
                 self._take(db, row)
             self.pending = len(rows) == CHUNK
-            if not self.pending or self._timer() - began > budget_s:
+            if not self.pending or self._timer() - began > BUDGET_S:
                 break
         if self._seen != before:
             self._last = db.execute(f"{_LAST} WHERE position = ?", (self._seen,)).fetchone()
@@ -155,10 +156,11 @@ class StripReader:
 
     def _forget(self) -> None:
         self._seen, self._last, self._size, self._buckets = 0, None, 1, []
+        self._backlog = _Backlog()
 
     def _take(self, db: sqlite3.Connection, row: tuple[Any, ...]) -> None:
         position, frame_id, at, *told, committed = row
-        values = [*map(_number, told), _backlog(db, frame_id, committed)]
+        values = [*map(_number, told), self._backlog.of(db, frame_id, committed)]
         if not self._buckets:
             self._began = at
         if not self._buckets or self._buckets[-1].frames >= self._size:
@@ -205,16 +207,21 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _backlog(db: sqlite3.Connection, frame_id: int, committed: float) -> float:
-    """How many frames had arrived after this one by the time its result was there; numbers rise with arrival."""
-    (top,) = db.execute("SELECT max(id) FROM frames").fetchone()
+class _Backlog:
+    """Counts the frames that had arrived after a frame by the time its result was there; numbers rise with arrival."""
 
-    def arrived(number: int) -> float:
-        query = "SELECT arrived FROM frames WHERE id <= ? ORDER BY id DESC LIMIT 1"
-        return float(db.execute(query, (number,)).fetchone()[0])
+    def __init__(self) -> None:
+        self._committed = -math.inf
+        self._later = 0
+        """The first frame that arrived after `_committed`: for a later time it is this one or one after it."""
 
-    step = 1  # mostly a few: looked for close by first
-    while frame_id + step < top and arrived(frame_id + step) <= committed:
-        step *= 2
-    later = range(frame_id + 1, min(frame_id + step, top) + 1)
-    return float(bisect.bisect_right(later, committed, key=arrived))
+    def of(self, db: sqlite3.Connection, frame_id: int, committed: float) -> float:
+        begin = frame_id
+        if committed >= self._committed:
+            begin = max(frame_id, self._later - 1)
+        row = db.execute(_FIRST_LATER, (begin, committed)).fetchone()
+        if row is None:  # everything that arrived so far had arrived by then
+            row = db.execute("SELECT max(id) + 1 FROM frames").fetchone()
+        if committed >= self._committed:
+            self._committed, self._later = committed, row[0]
+        return float(max(0, row[0] - frame_id - 1))

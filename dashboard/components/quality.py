@@ -105,6 +105,7 @@ class Quality:
         """Go on reading a long record."""
         if self._view.strips_pending:
             self.update(self._view.poll(), now)
+            self._describe()  # it may be done by now
 
     def _draw(self) -> None:
         axis = self.axis_choice.active or 0
@@ -281,4 +282,4 @@ def _align(chart: Any) -> None:
     """The charts' left edges are one line, however wide their numbers are."""
     chart.min_border_left = 62
     chart.min_border_right = 12
-    chart.min_border_top = chart.min_border_bottom = 0
+    chart.min_border_top, chart.min_border_bottom = 0, 5

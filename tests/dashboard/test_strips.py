@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dashboard.strips import QUANTITIES, StripReader, _backlog, read_events
+from dashboard.strips import QUANTITIES, StripReader, read_events
 from dashboard.view import RecordView, open_record
 
 
@@ -67,30 +67,31 @@ def test_a_course_that_was_laid_anew_is_read_anew(grown) -> None:
 
 def test_a_long_record_is_read_a_piece_at_a_time(grown, monkeypatch) -> None:
     monkeypatch.setattr("dashboard.strips.CHUNK", 10)
+    monkeypatch.setattr("dashboard.strips.BUDGET_S", 0)
     with open_record(grown.directory) as db:
         reader = StripReader(64)
-        reader.read(db, budget_s=0)
+        reader.read(db)
         assert reader.pending
         for _ in range(4):
-            strips = reader.read(db, budget_s=0)
+            strips = reader.read(db)
         assert not reader.pending
     assert strips.position[-1] == 40
-    whole = StripReader(64).read(open_record(grown.directory))
+    monkeypatch.undo()
+    with open_record(grown.directory) as db:
+        whole = StripReader(64).read(db)
     for name in QUANTITIES:
         np.testing.assert_array_equal(strips.of[name].mean, whole.of[name].mean)
 
 
 def test_backlog_is_what_arrived_before_the_result(session, clock) -> None:
-    frames = []
-    for _ in range(6):
-        clock.now += 1
-        frames.append(session.arrive())
+    began = clock.now
+    frames = [(session.arrive(), setattr(clock, "now", began + n + 1))[0] for n in range(6)]
+    # Results come after 3.5 s, at once, after everything, and out of turn; the last two wait.
+    for frame, seconds in zip(frames, (3.5, 3.6, 30.0, 4.5, 30.5, 31.0), strict=True):
+        clock.now = began + seconds
+        session.finish(frame)
     with open_record(session.directory) as db:
-        arrived = dict(db.execute("SELECT id, arrived FROM frames"))
-        assert _backlog(db, frames[0], arrived[frames[0]]) == 0
-        assert _backlog(db, frames[0], arrived[frames[3]]) == 3
-        assert _backlog(db, frames[1], clock.now + 100) == 4
-        assert _backlog(db, frames[5], clock.now + 100) == 0
+        assert StripReader().read(db).of["backlog"].mean.tolist() == [3, 2, 3, 1, 1, 0]
 
 
 def test_events_know_their_frames(grown, clock) -> None:
