@@ -230,7 +230,11 @@ def map_words(where: FieldMap) -> str:
             else "There is no field yet."
         )
         return f'<h3>map of the fields</h3><p class="dim">{why}</p>'
-    without = f" · {where.unknown:,} fields without a stage position" if where.unknown else ""
+    without = (
+        f" · {where.unknown:,} field{'s' * (where.unknown > 1)} without a stage position"
+        if where.unknown
+        else ""
+    )
     return (
         f'<h3>map of the fields</h3><span class="dim">colour: fraction as counted · size: particles'
         f"{without}</span>"

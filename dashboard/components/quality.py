@@ -218,7 +218,9 @@ def words(strips: Strips, events: tuple[Event, ...], pending: bool) -> str:
     )
     working = " · <b>working …</b>" if pending else ""
     on = sum(event.until is None for event in events)
-    alarms = f" · {len(events):,} alarms, {on:,} on" if events else " · no alarm so far"
+    alarms = (
+        f" · {len(events):,} alarm{'s' * (len(events) > 1)}, {on:,} on" if events else " · no alarm so far"
+    )
     return f'<span class="last">last: {", ".join(last)}</span><span class="dim">{several}{alarms}</span>{working}'
 
 

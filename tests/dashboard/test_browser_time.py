@@ -109,7 +109,7 @@ def test_quality_and_fields_at_every_size(page, recorded, serving, size) -> None
         page.goto(server.url)
         shown(page, 8)
         page.get_by_role("tab", name="quality").click()
-        page.get_by_text("1 alarms, 1 on").wait_for()
+        page.get_by_text("1 alarm, 1 on").wait_for()
         assert page.get_by_text("information limit").first.is_visible()
         page.get_by_role("button", name="by time").last.click()
         page.wait_for_function("() => Bokeh.documents[0].get_model_by_name('quality_source').data.x[7] < 1.5")

@@ -83,7 +83,7 @@ def test_the_map_has_a_mark_a_field_and_a_click_goes_there(make, shown, clock) -
     assert sorted(data["x"]) == [10, 30]
     assert set(data["fraction"]) == {0.5}
     assert all("1 of 2 particles" in words for words in data["words"])
-    assert "1 fields without a stage position" in fields.no_map.text
+    assert "1 field without a stage position" in fields.no_map.text
     fields._tapped(28.0, 5.0)
     assert went == [3]
 

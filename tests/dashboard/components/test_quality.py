@@ -74,7 +74,7 @@ def test_alarms_lie_where_their_frames_do(shown, clock) -> None:
     drawn = quality.events["warning"].data
     assert (drawn["left"], drawn["right"], drawn["cause"]) == ([3.0], [6.0], ["<b>far</b>"])
     assert quality.events["critical"].data["left"] == []
-    assert "1 alarms, 1 on" in quality.words.text
+    assert "1 alarm, 1 on" in quality.words.text
     session.db.execute("UPDATE alarms SET until = 1, until_frame = 5")
     clock.now += 1
     quality.update(view.poll(), clock())
