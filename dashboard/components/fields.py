@@ -98,9 +98,9 @@ class Fields:
         figures = snapshot.figures
         self._seen = None if figures is None else (snapshot.epoch, figures)
         self._offer()
-        self.tick(now)
+        self.go_on(now)
 
-    def tick(self, now: float) -> None:
+    def go_on(self, now: float) -> None:
         """Show what was worked out meanwhile, and begin again where it is out of date."""
         if self._seen is not None:
             self._view.divider.ask(self._seen)

@@ -101,7 +101,7 @@ class Quality:
         self._strips, self._events = strips, events
         self._draw()
 
-    def tick(self, now: float) -> None:
+    def go_on(self, now: float) -> None:
         """Go on reading a long record."""
         if self._view.strips_pending:
             self.update(self._view.poll(), now)

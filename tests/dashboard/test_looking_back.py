@@ -100,3 +100,16 @@ def test_keys_that_move_in_time(view, clock) -> None:
         assert page.frame.looked_back_at == frame
     page.asking.source.data = {"what": ["time"], "value": ["play"]}
     assert page.playback.playing
+
+
+def test_a_particle_that_holds_the_frame_leaves_the_figures_of_now(view, session, clock) -> None:
+    page = SessionPage(view, clock=clock)
+    page.frame.select(4, 1)
+    session.analysed("yes")
+    clock.now += 1
+    page.tick()
+    assert page.frame.shown.id == 4
+    assert "as of" not in page.fraction.headline.text
+    page.frame.look_at(3)
+    page.frame.select(3, 1)
+    assert "as of frame 3" in page.fraction.headline.text

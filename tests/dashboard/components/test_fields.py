@@ -46,7 +46,7 @@ def shown(make, tmp_path):
 def settle(fields, view, now: float) -> None:
     fields.update(view.poll(), now)
     view.divider.wait(PATIENCE_S)
-    fields.tick(now)
+    fields.go_on(now)
 
 
 def test_it_says_that_it_works_and_then_shows_the_tables(make, shown, clock) -> None:
@@ -54,7 +54,7 @@ def test_it_says_that_it_works_and_then_shows_the_tables(make, shown, clock) -> 
     assert "no frame is settled yet" in fields.status.text
     fields.update(view.poll(), clock())
     view.divider.wait(PATIENCE_S)
-    fields.tick(clock())
+    fields.go_on(clock())
     assert "working" not in fields.status.text
     assert "by size" in fields.tables.text
     assert 'data-ask="field" data-value="2"' in fields.tables.text
@@ -108,7 +108,7 @@ def test_another_session_of_the_folder_beside_this_one(make, shown, clock, tmp_p
     assert fields.choice.options == [CHOOSE, "b"]
     fields.choice.value = "b"
     fields.comparison._thread.join(PATIENCE_S)
-    fields.tick(clock())
+    fields.go_on(clock())
     assert "difference <b>+0.0 %</b>" in fields.comparison.root.text
     fields.choice.value = CHOOSE
     assert fields.comparison.root.text == ""

@@ -52,7 +52,7 @@ def test_nothing_is_sent_where_nothing_is_new(shown, clock) -> None:
     changes = []
     quality.source.on_change("data", lambda attr, old, new: changes.append(new))
     quality.update(view.poll(), clock())
-    quality.tick(clock())
+    quality.go_on(clock())
     assert changes == []
 
 
@@ -105,6 +105,6 @@ def test_a_long_record_says_that_it_is_being_read(shown, clock, monkeypatch) -> 
     quality.update(view.poll(), clock())
     assert "working" in quality.words.text
     for _ in range(4):
-        quality.tick(clock())
+        quality.go_on(clock())
     assert "working" not in quality.words.text
     assert np.isfinite(quality.source.data["counts"]).sum() == 6
