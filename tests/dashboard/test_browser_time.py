@@ -92,7 +92,7 @@ def test_keys_belong_to_whatever_has_the_focus(page, recorded, serving) -> None:
         shown(page, 8)
         page.get_by_role("tab", name="now").focus()
         page.keyboard.press("ArrowRight")  # among the tabs
-        page.get_by_role("tab", name="quality", selected=True).wait_for()
+        page.get_by_role("tab", name="now", selected=False).wait_for()
         page.get_by_role("tab", name="now").click()
         page.get_by_label("goal: half width of the interval [%]", exact=True).focus()
         page.keyboard.press("ArrowLeft")
