@@ -29,6 +29,14 @@ PREVIEW_SIDE = 512
 
 
 @dataclass(frozen=True)
+class Contact:
+    """How a worker reaches the process that owns the device."""
+
+    address: str
+    key: bytes
+
+
+@dataclass(frozen=True)
 class Start:
     """How a worker is to begin."""
 
@@ -39,6 +47,8 @@ class Start:
     """For the network and for image operations."""
     material: str | None = None
     """Checked once, before any frame is rejected for it."""
+    gpu: Contact | None = None
+    """Where the process that owns the device is, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,14 @@ def start(how: Start) -> Ready:
 
     layer_frequencies(how.material)
     cv2.setNumThreads(how.threads)
-    _bundle = load_bundle(how.bundle, how.device, how.threads)
+    if how.gpu is None:
+        _bundle = load_bundle(how.bundle, how.device, how.threads)
+    else:
+        from monitor.workers.gpu.client import RemoteDevice
+
+        _bundle = load_bundle(how.bundle, "cpu", how.threads)
+        device = RemoteDevice(how.gpu, _bundle.preprocessing.pixel_size_nm)
+        _bundle = replace(_bundle, device=device if device.there else None)
     return Ready(os.getpid(), _bundle.id, Path(_bundle.path), dict(_bundle.details))
 
 
@@ -147,7 +164,9 @@ def _analysed(task: Task) -> FinishedFrame:
     )
     read_ms = (judging.clock() - began) * 1000
     energy = kilovolts(frame.metadata) or USUAL_ENERGY_KEV
-    analysis = judging.analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy)
+    analysis = judging.analyse(
+        frame.pixels, pixel_size, bundle, task.material, energy_kev=energy, labelled=False
+    )
     quality = {**analysis.quality, "scanning": frame.scanning}
     if frame.exposures > 1:
         quality["exposures"] = frame.exposures
