@@ -111,11 +111,15 @@ ANALYSIS = (
     *MODEL,
 )
 WORKERS = option("--workers", positive, "N", "analysing processes")
+SCHEDULER = option(
+    "--scheduler", str, "ADDRESS", "of a Dask scheduler whose workers analyse (tcp://HOST:8786)"
+)
 PORT = option("--port", port, "PORT", "of the page, 0 for any free one (5006)")
 SESSION = (
     option("--session", Path, "DIR", "the session's folder (sessions/<date>-<time>)"),
     *ANALYSIS,
     WORKERS,
+    SCHEDULER,
     flag("--no-dashboard", "without the page", None, dest="dashboard", action="store_false"),
     flag("--no-browser", "open no browser", True, dest="browser", action="store_false"),
     PORT,
@@ -128,8 +132,8 @@ SESSION = (
     option("--until-idle", not_negative, "S", "end after S seconds with nothing to do (never)"),
 )
 SETTINGS = (
-    "session", "pixel_size", "force_pixel_size", "movie", "bundle", "material", "device", "workers", "dashboard",
-    "port", "latest_first", "keep", "until_idle", "publish", "on_alarm",
+    "session", "pixel_size", "force_pixel_size", "movie", "bundle", "material", "device", "workers", "scheduler",
+    "dashboard", "port", "latest_first", "keep", "until_idle", "publish", "on_alarm",
 )  # fmt: skip
 """What `SESSION` sets of `monitor.settings.WatchSettings`."""
 
