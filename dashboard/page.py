@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from bokeh.events import ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from dashboard.access import Role
 from dashboard.asking import Asking
 from dashboard.components.alarms import Alarms
 from dashboard.components.audit import AuditPanel
@@ -21,6 +23,7 @@ from dashboard.components.counts import Counts
 from dashboard.components.fraction import Fraction
 from dashboard.components.ledger import LedgerPanel
 from dashboard.components.live_frame import LiveFrame
+from dashboard.components.notes import Notes
 from dashboard.components.pulse import Pulse
 from dashboard.components.sizes import SizeHistogram
 from dashboard.crops import Crops
@@ -52,7 +55,7 @@ class Part(Protocol):
 class Tab:
     """A tab: the name of its root, the title on its button, and what makes its part.
 
-    `templates/tabs/<name>.css` and `templates/tabs/<name>.js` belong to it where they exist, and
+    `templates/tabs/<name>.html` (before the root), `.css` and `.js` belong to it where they exist, and
     `templates/blocks/<root>.css` to its blocks of text.
     """
 
@@ -61,23 +64,37 @@ class Tab:
     make: Callable[[SessionPage], Part]
 
 
-TABS: tuple[Tab, ...] = ()
+TABS: tuple[Tab, ...] = (
+    Tab("notes", "notes & files", lambda page: Notes(page.view, page.asking, page.name)),
+)
 """In the order of their buttons, after `now`. A part is brought up to date only while its tab is open."""
 
 
 class SessionPage:
     """All components of one viewer over one session."""
 
-    def __init__(self, view: RecordView, *, name: str | None = None, clock: Clock = time.time) -> None:
+    view: RecordView
+    asking: Asking
+    name: str | None
+
+    def __init__(
+        self,
+        view: RecordView,
+        *,
+        name: str | None = None,
+        clock: Clock = time.time,
+        role: Role = Role.OPERATOR,
+    ) -> None:
         """
         Parameters
         ----------
         name : of the session in the folder that is served; None: it is the only one.
         """
-        self._view = view
+        self.view = view
+        self.name = name
         self._clock = clock
         self._seen: Snapshot | None = None
-        self.asking = Asking(view, clock)
+        self.asking = Asking(view, clock, may_ask=role is Role.OPERATOR)
         self.pulse = Pulse()
         self.frame = LiveFrame(view, picture_address("preview", "jpg", name))
         self.fraction = Fraction(view.goal)
@@ -115,9 +132,9 @@ class SessionPage:
 
     def tick(self) -> None:
         """Pull: bring every component up to date, or do nothing where the record has nothing new."""
-        snapshot, now = self._view.poll(), self._clock()
+        snapshot, now = self.view.poll(), self._clock()
         # What looked like a session to come may turn out to be a folder of sessions: then it is another page.
-        elsewhere = not snapshot.exists and find_session(self._view.directory, None) is None
+        elsewhere = not snapshot.exists and find_session(self.view.directory, None) is None
         self.pulse.update(snapshot, now, reload=elsewhere)  # silence is news too
         self.fraction.tick()
         self.asking.tick()
@@ -137,6 +154,8 @@ class Views:
     def __init__(self) -> None:
         self._views: dict[Path, tuple[RecordView, int]] = {}
         self.crops = Crops()
+        self.making = asyncio.Semaphore(1)
+        """Downloads are made one at a time: each takes a processor core, of which the session needs most."""
 
     def acquire(self, directory: Path) -> RecordView:
         view, users = self._views.get(directory) or (RecordView(directory), 0)
@@ -155,13 +174,19 @@ class Views:
 
 
 def session_document(
-    doc: Any, views: Views, directory: Path, *, name: str | None = None, clock: Clock = time.time
+    doc: Any,
+    views: Views,
+    directory: Path,
+    *,
+    name: str | None = None,
+    clock: Clock = time.time,
+    role: Role = Role.OPERATOR,
 ) -> None:
     """Fill a Document with the page of the session in `directory`."""
-    page = SessionPage(views.acquire(directory), name=name, clock=clock)
+    page = SessionPage(views.acquire(directory), name=name, clock=clock, role=role)
     doc.on_session_destroyed(lambda _context: views.release(directory))
     source = page.pulse.source
-    _furnish(doc, page.roots, "session.html", directory.name)
+    _furnish(doc, page.roots, "session.html", directory.name, role=role)
     show = CustomJS(name="pulse_show", args={"source": source}, code="faultwatch.pulse(source.data)")
     source.js_on_change("data", show)
     doc.js_on_event(DocumentReady, show)
@@ -172,7 +197,7 @@ def list_document(doc: Any, directory: Path, *, clock: Clock = time.time) -> Non
     """Fill a Document with the list of the sessions in `directory`."""
     sessions = SessionList(directory)
     sessions.update(clock())
-    _furnish(doc, [sessions.root], "sessions.html", directory.name)
+    _furnish(doc, [sessions.comparison.root, sessions.root], "sessions.html", directory.name)
     doc.add_periodic_callback(lambda: sessions.update(clock()), LIST_TICK_MS)
 
 
@@ -196,12 +221,15 @@ def sessions_in(directory: Path) -> list[Path]:
 
 
 def picture_address(kind: str, ending: str, name: str | None) -> str:
-    """Where a browser finds pictures (`preview`, `crop`) of the session called `name` (None: the only one)."""
+    """Where a browser finds pictures (`preview`, `crop`) of the session called `name` (None: the only one).
+
+    Like every address on the page it is relative, for a reverse proxy may have the page under a path.
+    """
     which = "" if name is None else f"&session={quote(name, safe='').replace('{', '%7B')}"
-    return f"/{kind}/{{id}}.{ending}?v={{stamp}}{which}"
+    return f"{kind}/{{id}}.{ending}?v={{stamp}}{which}"
 
 
-def _furnish(doc: Any, roots: list[Any], template: str, title: str) -> None:
+def _furnish(doc: Any, roots: list[Any], template: str, title: str, role: Role = Role.OPERATOR) -> None:
     name_all(roots)
     with doc.models.freeze():  # the Document looks through its models once, not once a root
         for root in roots:
@@ -209,7 +237,7 @@ def _furnish(doc: Any, roots: list[Any], template: str, title: str) -> None:
     doc.theme = THEME
     doc.title = f"{title} · faultwatch"
     doc.template = _template(template)
-    doc.template_variables.update(heading=title, tabs=TABS)
+    doc.template_variables.update(heading=title, tabs=TABS, role=str(role))
     doc.config.name, doc.config.notifications.name = "document_config", "document_notifications"
     # The page says by itself that the server is gone, and comes back whole from the record when it is back.
     doc.config.update(reconnect_session=False, notify_connection_status=False)

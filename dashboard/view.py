@@ -29,6 +29,7 @@ from dashboard.snapshot import (
 from models.results import CLASSES
 from monitor.errors import NoSession
 from monitor.record.database import DATABASE, open_for_reading
+from monitor.record.notes import NoteRow, read_notes
 from monitor.statistics.sequence import Goal
 
 #: How long a query may wait for a lock [ms]: one loop serves every viewer, and the next tick tries again.
@@ -179,6 +180,11 @@ class RecordView:
         """A particle in its frame; None where there is none by that number."""
         with self._reading() as db:
             return None if db is None else asked.read_sighting(db, particle)
+
+    def notes(self, most: int) -> list[NoteRow]:
+        """The last notes of the session, the oldest first."""
+        with self._reading() as db:
+            return read_notes(db, most) if db is not None and "commands" in self._tables else []
 
     def answer(self, command: int) -> tuple[bool, str] | None:
         """The session's answer to a command; None while it has not looked."""

@@ -56,7 +56,7 @@ LEAST_BLIND = 0.005
 class LiveFrame:
     """The newest analysed frame while live, any other when looking back."""
 
-    def __init__(self, view: RecordView, address: str = "/preview/{id}.jpg?v={stamp}") -> None:
+    def __init__(self, view: RecordView, address: str = "preview/{id}.jpg?v={stamp}") -> None:
         self._view = view
         self._address = address
         self._epoch: int | None = None

@@ -30,7 +30,7 @@ const faultwatch = (() => {
 
   const knock = async () => {
     try {
-      const reply = await fetch("/health", { cache: "no-store" });
+      const reply = await fetch("health", { cache: "no-store" });
       if (reply.ok) return location.reload();
     } catch { /* still away */ }
     setTimeout(knock, 1500);
@@ -134,6 +134,7 @@ const faultwatch = (() => {
     if (button && (seen || button.dataset.ask !== "label")) button.click(); // no label for what is not seen yet
   });
   document.addEventListener("DOMContentLoaded", () => {
+    at("search")?.addEventListener("input", () => ask(["search", at("search").value]));
     if (!at("audit")) return; // the list of sessions has none
     at("observer").value = kept("faultwatch-observer") ?? "";
     at("observer").addEventListener("change", () => {
