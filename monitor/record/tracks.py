@@ -25,6 +25,12 @@ Order = tuple[float, int]
 
 _COLUMNS = "f.id, ifnull(f.acquired, f.arrived), f.source_id, f.metadata, r.height, r.width, r.pixel_size_nm, r.quality"
 
+_PLACE = "frame_id, field, map, row_nm, col_nm, drift_nm, how, uncounted"
+_TRACK = (
+    "id, field, map, class, p_empty, p_null, p_no, p_yes, sure, seen, first_frame, last_frame, diameter_nm, "
+    "whole, weight, row_nm, col_nm"
+)
+
 
 @dataclass(frozen=True)
 class AnalysedFrame:
@@ -157,8 +163,7 @@ def truncate(db: sqlite3.Connection, position: int, maps: Iterable[int]) -> None
 def write_place(db: sqlite3.Connection, place: Place, uncounted: str | None) -> None:
     """Where a frame lies, and which track each of its sightings is."""
     db.execute(
-        "INSERT OR REPLACE INTO places (frame_id, field, map, row_nm, col_nm, drift_nm, how, uncounted) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO places ({_PLACE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) {_or_as_now(_PLACE)}",
         (
             place.frame, place.field, place.map, place.row_nm, place.col_nm, place.drift_nm, place.how, uncounted,
         ),
@@ -172,9 +177,8 @@ def write_place(db: sqlite3.Connection, place: Place, uncounted: str | None) -> 
 def write_tracks(db: sqlite3.Connection, tracks: Iterable[TrackRow]) -> None:
     """Tracks as they are now."""
     db.executemany(
-        "INSERT OR REPLACE INTO tracks (id, field, map, class, p_empty, p_null, p_no, p_yes, sure, seen, "
-        "first_frame, last_frame, diameter_nm, whole, weight, row_nm, col_nm) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO tracks ({_TRACK}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        f"{_or_as_now(_TRACK)}",
         (
             (
                 t.id, t.field, t.map, t.particle_class, *t.probabilities, t.sure, t.seen, t.first_frame,
@@ -183,6 +187,12 @@ def write_tracks(db: sqlite3.Connection, tracks: Iterable[TrackRow]) -> None:
             for t in tracks
         ),
     )  # fmt: skip
+
+
+def _or_as_now(columns: str) -> str:
+    """Where there is such a row, change it: REPLACE would fire no trigger for the row that it takes away."""
+    key, *others = columns.split(", ")
+    return f"ON CONFLICT ({key}) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in others)
 
 
 def _analysed(db: sqlite3.Connection, row: tuple[Any, ...], *, uncounted: str | None = None) -> AnalysedFrame:
