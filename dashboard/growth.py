@@ -34,7 +34,7 @@ def measured(sessions: list[Grown], frames: int, rounds: int, *, exported: bool)
             view.poll() and view._pending
         ):  # a page that was opened just now counts a long session in pieces
             pass
-    for index, (grown, commit, settle) in enumerate(in_turn(sessions, frames)):
+    for index, (_, commit, settle) in enumerate(in_turn(sessions, frames)):
         at = index % len(sessions)
         began = time.perf_counter()
         views[at].poll()
