@@ -54,7 +54,7 @@ class Frames:
 
     def result(self, number: int) -> FinishedFrame:
         """Of the frame of this number."""
-        if number % A_FIELD == 0:
+        if number % A_FIELD == 0 or not len(self._places):
             # On a jittered grid, so that no two are one.
             cells = self._rng.choice(16, PARTICLES, replace=False)
             self._places = np.stack([cells // 4, cells % 4], axis=1) * 240 + self._rng.uniform(
