@@ -27,7 +27,7 @@ Times = dict[str, list[float]]
 
 def measured(sessions: list[Grown], frames: int, rounds: int, *, exported: bool) -> list[Times]:
     """Times [s] of every session: `commit`, `settle`, `snapshot` of so many frames, the others of so many rounds."""
-    found: list[Times] = [{} for _ in sessions]
+    found: list[Times] = [{"opening": [grown.opened_s]} for grown in sessions]
     views = [RecordView(grown.record.folder) for grown in sessions]
     for view in views:
         while (

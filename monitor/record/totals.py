@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from models.results import CLASSES, ParticleClass
 from monitor.statistics.confusion import called_category
-from monitor.statistics.tally import Sums
+from monitor.statistics.tally import Sums, Tally
 
 SIZES_NM = (2.0, 3.0, 5.0, 8.0)
 """Where one range of diameters ends and the next begins: the ranges for which a bundle states its rates [nm]."""
@@ -284,6 +284,16 @@ def sums(db: sqlite3.Connection) -> Sums:
     judged, yy, ym, mm = db.execute(f"SELECT judged, yy, ym, mm FROM {table(db, 'totals_sums')}").fetchone()
     found.judged_fields, found.products = judged, (yy, ym, mm)
     return found
+
+
+def tally(db: sqlite3.Connection) -> Tally:
+    """The same sums, to go on with as tracks begin and change."""
+    found = sums(db)
+    rows = db.execute(f"SELECT field, yes, weight FROM {table(db, 'totals_fields')} WHERE judged > 0")
+    return Tally(
+        found.classes, found.called, found.squares, found.judged_fields, found.products,
+        {field: (yes, weight) for field, yes, weight in rows},
+    )  # fmt: skip
 
 
 def calls_by_size(db: sqlite3.Connection) -> list[Calls]:

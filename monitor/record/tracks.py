@@ -14,7 +14,6 @@ import numpy as np
 from models.results import CLASSES
 from monitor.record.queries import from_json
 from monitor.statistics.course import Counts
-from monitor.statistics.tally import Vote
 from monitor.tracking.signature import from_png
 from monitor.tracking.stage import stage_nm
 from monitor.tracking.tracker import Look, Place
@@ -120,14 +119,6 @@ def open_maps(db: sqlite3.Connection, until: Order, count: int) -> list[int]:
                 break
         found += maps
     return found
-
-
-def votes(db: sqlite3.Connection) -> Iterator[tuple[int, Vote]]:
-    """Every track that counts: its map, and what it counts for."""
-    for number, field, name, sure, weight in db.execute(
-        "SELECT map, field, class, sure, weight FROM tracks WHERE seen > 0"
-    ):
-        yield number, Vote(field, name, bool(sure), weight)
 
 
 def judged_sizes(db: sqlite3.Connection) -> tuple[float, float] | None:

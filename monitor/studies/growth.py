@@ -107,6 +107,8 @@ class Grown:
     frames: Frames
     number: int
     """Frames in it."""
+    opened_s: float
+    """Time of going on with it after it was closed [s]."""
 
     def one_more(self) -> tuple[float, float]:
         """Take in, commit and settle another frame; the time of its commits, and of settling it [s]."""
@@ -133,19 +135,18 @@ def grow(folder: Path, frames: int, seed: int = 1) -> Grown:
             raise ValueError(f"a long session is a multiple of {BLOCK} frames")
         for copy in range(1, frames // BLOCK):
             _copy(grown.record._db, copy)
-        grown.record.close()
-        grown = _opened(folder, seed + 1, frames)
-    return grown
+    grown.record.close()
+    return _opened(folder, seed + 1, frames)
 
 
 def _opened(folder: Path, seed: int, number: int) -> Grown:
+    began = time.perf_counter()
     record = RecordWriter(folder)
     record.add_bundle("grown", SHIPPED, jsonable(details()))
     record.set_meta(bundle="grown", created="1e9")
     record.add_source("directory", "/frames", 0.0)
-    return Grown(
-        record, RunningStatistics(record, Estimator(details()), time.monotonic), Frames(seed), number
-    )
+    running = RunningStatistics(record, Estimator(details()), time.monotonic)
+    return Grown(record, running, Frames(seed), number, time.perf_counter() - began)
 
 
 def _copy(db: sqlite3.Connection, number: int) -> None:
