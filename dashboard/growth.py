@@ -20,14 +20,14 @@ from dashboard.goals import GoalReader
 from dashboard.view import RecordView
 from monitor.record.export import export
 from monitor.record.summary import summarise
-from monitor.studies.growth import PARTICLES, Grown, grow, in_turn
+from monitor.studies.growth import PARTICLES, Grown, Times, grow, in_turn, now, since
 
-Times = dict[str, list[float]]
+Measured = dict[str, list[Times]]
 
 
-def measured(sessions: list[Grown], frames: int, rounds: int, *, exported: bool) -> list[Times]:
+def measured(sessions: list[Grown], frames: int, rounds: int, *, exported: bool) -> list[Measured]:
     """Times [s] of every session: `commit`, `settle`, `snapshot` of so many frames, the others of so many rounds."""
-    found: list[Times] = [{"opening": [grown.opened_s]} for grown in sessions]
+    found: list[Measured] = [{"opening": [grown.opened]} for grown in sessions]
     views = [RecordView(grown.record.folder) for grown in sessions]
     for view in views:
         while (
@@ -36,9 +36,9 @@ def measured(sessions: list[Grown], frames: int, rounds: int, *, exported: bool)
             pass
     for index, (_, commit, settle) in enumerate(in_turn(sessions, frames)):
         at = index % len(sessions)
-        began = time.perf_counter()
+        began = now()
         views[at].poll()
-        for name, took in (("commit", commit), ("settle", settle), ("snapshot", time.perf_counter() - began)):
+        for name, took in (("commit", commit), ("settle", settle), ("snapshot", since(began))):
             found[at].setdefault(name, []).append(took)
     for _ in range(rounds):
         for times, grown, view in zip(found, sessions, views, strict=True):
@@ -78,20 +78,21 @@ def main(arguments: list[str] | None = None) -> int:
         found = measured(sessions, options.probes, options.rounds, exported=options.exported)
         for grown in sessions:
             grown.record.close()
-    print(f"\n| what [ms] | {' | '.join(f'{n} frames' for n in options.frames)} | last / first |")
-    print(f"|---|{'---|' * (len(options.frames) + 1)}")
-    for name in found[0]:
-        q = 95 if name in ("commit", "settle", "snapshot") else 50
-        values = [float(np.percentile(times[name], q)) * 1e3 for times in found]
-        cells = " | ".join(f"{value:.2f}" for value in values)
-        print(f"| {name}, {'p95' if q == 95 else 'median'} | {cells} | {values[-1] / values[0]:.2f} |")
+    for kind, title in enumerate(("on the clock", "of the processor")):
+        print(f"\n| {title} [ms] | {' | '.join(f'{n} frames' for n in options.frames)} | last / first |")
+        print(f"|---|{'---|' * (len(options.frames) + 1)}")
+        for name in found[0]:
+            q = 95 if name in ("commit", "settle", "snapshot") else 50
+            values = [float(np.percentile([one[kind] for one in times[name]], q)) * 1e3 for times in found]
+            cells = " | ".join(f"{value:.2f}" for value in values)
+            print(f"| {name}, {'p95' if q == 95 else 'median'} | {cells} | {values[-1] / values[0]:.2f} |")
     return 0
 
 
-def _take(times: Times, name: str, what: Callable[[], object]) -> None:
-    began = time.perf_counter()
+def _take(times: Measured, name: str, what: Callable[[], object]) -> None:
+    began = now()
     what()
-    times.setdefault(name, []).append(time.perf_counter() - began)
+    times.setdefault(name, []).append(since(began))
 
 
 def _open(view: RecordView) -> sqlite3.Connection:

@@ -96,16 +96,6 @@ def run_session(
         )
         if status is None:
             print(f"session  {record.folder}", flush=True)
-
-        def on_ready() -> None:
-            if status is not None:
-                return
-            for source in sources:
-                print(f"watching {_listening(source)}", flush=True)
-            if publisher is not None:
-                print(f"publishing at {publisher.address}", flush=True)
-            print("ready", flush=True)
-
         shown = StatusLine(record) if status is None else status
         session = Session(
             record,
@@ -114,7 +104,7 @@ def run_session(
             clock=time.time,
             steady=time.monotonic,
             threads=threads,
-            on_ready=on_ready,
+            on_ready=_announcing(sources, publisher) if status is None else lambda: None,
             on_tick=shown.tick,
             publisher=publisher,
         )
@@ -130,6 +120,19 @@ def run_session(
             if page is not None:
                 _end(page)
     return 0
+
+
+def _announcing(sources: Sequence[Source], publisher: Publisher | None) -> Callable[[], None]:
+    """What is said on the terminal when a session is ready."""
+
+    def announce() -> None:
+        for source in sources:
+            print(f"watching {_listening(source)}", flush=True)
+        if publisher is not None:
+            print(f"publishing at {publisher.address}", flush=True)
+        print("ready", flush=True)
+
+    return announce
 
 
 @contextlib.contextmanager

@@ -38,6 +38,21 @@ PREVIEW_BYTES = 6000
 _CORNERS = 24
 
 
+Times = tuple[float, float]
+"""On the clock, and of the processor [s]: on a busy machine the second tells more."""
+
+
+def now() -> Times:
+    """Where both stand."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(began: Times) -> Times:
+    """What went by on both."""
+    clock, processor = now()
+    return clock - began[0], processor - began[1]
+
+
 def details() -> dict[str, Any]:
     """The manifest of the shipped bundle, by which fractions are estimated."""
     found = json.loads((SHIPPED / "bundle.json").read_text(encoding="utf-8"))
@@ -107,22 +122,23 @@ class Grown:
     frames: Frames
     number: int
     """Frames in it."""
-    opened_s: float
-    """Time of going on with it after it was closed [s]."""
+    opened: Times
+    """Of going on with it after it was closed."""
 
-    def one_more(self) -> tuple[float, float]:
-        """Take in, commit and settle another frame; the time of its commits, and of settling it [s]."""
+    def one_more(self) -> tuple[Times, Times]:
+        """Take in, commit and settle another frame; the times of its commits, and of settling it."""
         path, at = Path(f"/frames/{self.number:07d}.tif"), 1e9 + float(self.number)
         done = self.frames.result(self.number)
-        began = time.perf_counter()
+        began = now()
         taken = self.record.take(1, FrameRef(path, 0, content=f"{self.number:032x}", acquired=at), at)
         order = self.record.finish(taken.frame_id, 0, done, lambda: at + 1)
-        committed = time.perf_counter()
+        committed = since(began)
+        began = now()
         assert order is not None
         self.running.add(order)
         self.running.settle(final=True)
         self.number += 1
-        return committed - began, time.perf_counter() - committed
+        return committed, since(began)
 
 
 def grow(folder: Path, frames: int, seed: int = 1) -> Grown:
@@ -140,13 +156,13 @@ def grow(folder: Path, frames: int, seed: int = 1) -> Grown:
 
 
 def _opened(folder: Path, seed: int, number: int) -> Grown:
-    began = time.perf_counter()
+    began = now()
     record = RecordWriter(folder)
     record.add_bundle("grown", SHIPPED, jsonable(details()))
     record.set_meta(bundle="grown", created="1e9")
     record.add_source("directory", "/frames", 0.0)
     running = RunningStatistics(record, Estimator(details()), time.monotonic)
-    return Grown(record, running, Frames(seed), number, time.perf_counter() - began)
+    return Grown(record, running, Frames(seed), number, since(began))
 
 
 def _copy(db: sqlite3.Connection, number: int) -> None:
@@ -188,7 +204,7 @@ def _copy(db: sqlite3.Connection, number: int) -> None:
     db.execute("COMMIT")
 
 
-def in_turn(sessions: list[Grown], frames: int) -> Iterator[tuple[Grown, float, float]]:
+def in_turn(sessions: list[Grown], frames: int) -> Iterator[tuple[Grown, Times, Times]]:
     """Let sessions go on frame by frame, each in its turn, so that what else the machine does concerns all alike."""
     for _, grown in itertools.product(range(frames), sessions):
         yield grown, *grown.one_more()

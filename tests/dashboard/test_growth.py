@@ -19,5 +19,5 @@ def test_a_row_for_everything_that_is_to_be_flat(
     said = capsys.readouterr().out
     assert "24 frames, 240 particles" in said
     rows = re.findall(r"^\| (\w+), \w+ \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$", said, flags=re.MULTILINE)
-    assert rows == ["opening", "commit", "settle", "snapshot", "summary", "goal", "export"]
+    assert rows == 2 * ["opening", "commit", "settle", "snapshot", "summary", "goal", "export"]
     assert not list(tmp_path.iterdir())
