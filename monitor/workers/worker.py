@@ -29,6 +29,14 @@ PREVIEW_SIDE = 512
 
 
 @dataclass(frozen=True)
+class Contact:
+    """How a worker reaches the process that owns the device."""
+
+    address: str
+    key: bytes
+
+
+@dataclass(frozen=True)
 class Start:
     """How a worker is to begin."""
 
@@ -39,6 +47,8 @@ class Start:
     """For the network and for image operations."""
     material: str | None = None
     """Checked once, before any frame is rejected for it."""
+    gpu: Contact | None = None
+    """Where the process that owns the device is, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,13 @@ def load(how: Start) -> Bundle:
 
     layer_frequencies(how.material)
     cv2.setNumThreads(how.threads)
-    return load_bundle(how.bundle, how.device, how.threads)
+    if how.gpu is None:
+        return load_bundle(how.bundle, how.device, how.threads)
+    from monitor.workers.gpu.client import RemoteDevice
+
+    bundle = load_bundle(how.bundle, "cpu", how.threads)
+    device = RemoteDevice(how.gpu, bundle.preprocessing.pixel_size_nm)
+    return replace(bundle, device=device if device.there else None)
 
 
 def ready(bundle: Bundle) -> Ready:
@@ -156,7 +172,7 @@ def _analysed(bundle: Bundle, task: Task) -> FinishedFrame:
     )
     read_ms = (time.perf_counter() - began) * 1000
     energy = kilovolts(frame.metadata) or USUAL_ENERGY_KEV
-    analysis = analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy)
+    analysis = analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy, labelled=False)
     quality = {**analysis.quality, "scanning": frame.scanning}
     if frame.exposures > 1:
         quality["exposures"] = frame.exposures
