@@ -112,6 +112,18 @@ ANALYSIS = (
 )
 WORKERS = option("--workers", positive, "N", "analysing processes")
 PORT = option("--port", port, "PORT", "of the page, 0 for any free one (5006)")
+SHARED = (
+    flag("--share", "let others see the page, who have one of the two links that are printed", None),
+    option("--host", str, "ADDRESS", "where the page listens (127.0.0.1; with --share everywhere)"),
+    option("--prefix", str, "PATH", "the path under which a reverse proxy has the page"),
+    option(
+        "--origin",
+        str,
+        "URL",
+        "how browsers know the reverse proxy: https://NAME; may be repeated",
+        action="append",
+    ),
+)
 SESSION = (
     option("--session", Path, "DIR", "the session's folder (sessions/<date>-<time>)"),
     *ANALYSIS,
@@ -119,6 +131,7 @@ SESSION = (
     flag("--no-dashboard", "without the page", None, dest="dashboard", action="store_false"),
     flag("--no-browser", "open no browser", True, dest="browser", action="store_false"),
     PORT,
+    *SHARED,
     flag("--latest-first", "analyse the newest frame first", None),
     option("--keep", keep, "all|none|GB", "how much of what sockets brought stays on disk (all)"),
     option(
@@ -129,7 +142,7 @@ SESSION = (
 )
 SETTINGS = (
     "session", "pixel_size", "force_pixel_size", "movie", "bundle", "material", "device", "workers", "dashboard",
-    "port", "latest_first", "keep", "until_idle", "publish", "on_alarm",
+    "port", "share", "host", "prefix", "origin", "latest_first", "keep", "until_idle", "publish", "on_alarm",
 )  # fmt: skip
 """What `SESSION` sets of `monitor.settings.WatchSettings`."""
 
@@ -156,7 +169,7 @@ def watch(options: argparse.Namespace) -> int:
     from monitor.watch import watch as run
 
     settings = load_settings(**given(options, "sources", "new_only", *SETTINGS))
-    return run(settings, dashboard=page(settings.dashboard, settings.port, options.browser))
+    return run(settings, dashboard=page(settings.dashboard, settings.page_arguments(), options.browser))
 
 
 @command(
@@ -193,7 +206,7 @@ def demo(options: argparse.Namespace) -> int:
     settings = load_settings(sources=[str(frames)], session=session, until_idle=idle, **named)
     told = [f"--{name}={value}" for name, value in given(options, "frames", "rate", "size", "seed").items()]
     with microscope(frames, log, told):
-        return run(settings, dashboard=page(True, settings.port, not options.no_browser))
+        return run(settings, dashboard=page(True, settings.page_arguments(), not options.no_browser))
 
 
 @command(
@@ -212,7 +225,7 @@ def replay(options: argparse.Namespace) -> int:
     from monitor.settings import load_settings
 
     settings = load_settings(**given(options, *SETTINGS))
-    shown = page(settings.dashboard, settings.port, options.browser)
+    shown = page(settings.dashboard, settings.page_arguments(), options.browser)
     return run(options.recorded, settings, speed=options.speed, dashboard=shown)
 
 
@@ -220,7 +233,8 @@ def replay(options: argparse.Namespace) -> int:
     "dashboard",
     place("directory", "DIR", "a session, or a folder of sessions (sessions)",
           type=Path, nargs="?", default=Path("sessions")),
-    option("--port", port, "PORT", "0 for any free one", 5006),
+    PORT,
+    *SHARED,
     flag("--no-browser", "open no browser"),
     flag("--until-closed", "end when the standard input is closed"),
 )  # fmt: skip
@@ -228,17 +242,24 @@ def dashboard(options: argparse.Namespace) -> int:
     """Show the page over recorded sessions, or over one that runs.
 
     Serves it on this computer until Ctrl-C. It can come and go: it reads, and writes only what is asked for on it.
+    With --share it prints two links for others, to operate and to look only; without them nobody gets in.
     """
-    from dashboard.server import serve
+    from dashboard.server import DashboardServer, Sharing, serve
     from monitor.companions import end_with_input
 
     if options.until_closed:
         end_with_input()
 
-    def ready(url: str) -> None:
-        print(f"the page is at {url}", flush=True)
+    def ready(server: DashboardServer) -> None:
+        print(f"the page is at {server.url}", flush=True)
+        for role, link in server.links():
+            print(f"link for {'an' if role == 'operator' else 'a'} {role}: {link}", flush=True)
 
-    return serve(options.directory, port=options.port, open_browser=not options.no_browser, ready=ready)
+    sharing = Sharing(options.host, bool(options.share), options.prefix or "", tuple(options.origin or ()))
+    where = 5006 if options.port is None else options.port
+    return serve(
+        options.directory, sharing=sharing, port=where, open_browser=not options.no_browser, ready=ready
+    )
 
 
 @command(
@@ -293,15 +314,23 @@ def summary(options: argparse.Namespace) -> int:
 @command(
     "export",
     RECORDED,
-    option("--to", Path, "F", "the table: .csv or .parquet", required=True),
+    option("--to", Path, "F", "a table, .csv or .parquet, or label images, .zip", required=True),
     flag("--tracks", "a row a track instead of a row a sighting"),
 )
 def export(options: argparse.Namespace) -> int:
-    """Write a session's particles as a table.
+    """Write a session's particles as a table, or its label images.
 
-    The ending of F tells the format.
+    The ending of F tells which: .csv and .parquet are tables, .zip holds a label image (int32 TIFF) of each frame.
     """
+    from monitor.errors import InputError
     from monitor.record.export import export as run
+    from monitor.record.label_images import export_label_images
+
+    if options.to.suffix.lower() == ".zip":
+        if options.tracks:
+            raise InputError("--tracks is for tables: a .zip holds label images")
+        export_label_images(options.recorded, options.to)
+        return 0
 
     run(options.recorded, options.to, options.tracks)
     return 0

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bokeh.models import ColumnDataSource
-
+from dashboard.clicks import Clicks
 from dashboard.view import RecordView
 from monitor.errors import InputError, NoSession
 from monitor.record.answering import answer
@@ -25,7 +24,8 @@ UNANSWERED_S = 1.5
 PATIENCE_S = 5.0
 NO_ANSWER = "no answer yet; what was asked stays in the record, and the session answers when it runs"
 
-Clicked = Callable[[str], None]
+LOOK_ONLY = "this link is for looking only; ask for the operator's link"
+
 Answered = Callable[[bool | None, str], None]
 """Told whether the session did it, None while that is not known, and its sentence."""
 
@@ -39,28 +39,27 @@ class _Pending:
     late: bool = False
 
 
-class Asking:
-    """One viewer's way to the session.
+class Asking(Clicks):
+    """One viewer's way to the session: clicks, commands, answers."""
 
-    A button in a block of text carries `data-ask` and `data-value`; the page's script puts both into `source` when
-    it is clicked, and the handler for that name is called with the value.
-    """
-
-    def __init__(self, view: RecordView, clock: Callable[[], float]) -> None:
+    def __init__(self, view: RecordView, clock: Callable[[], float], *, may_ask: bool = True) -> None:
+        """
+        Parameters
+        ----------
+        may_ask : whether this viewer may ask the session for something; all of it is refused otherwise.
+        """
+        super().__init__()
+        self.may_ask = may_ask
         self._view = view
         self._clock = clock
-        self._handlers: dict[str, Clicked] = {}
         self._pending: list[_Pending] = []
         self._answering: threading.Thread | None = None
-        self.source = ColumnDataSource(name="asked_source", data={"what": [], "value": []})
-        self.source.on_change("data", self._clicked)
-
-    def on(self, what: str, handler: Clicked) -> None:
-        """Call `handler` with the value of every click on a button for `what`."""
-        self._handlers[what] = handler
 
     def command(self, name: str, arguments: dict[str, Any], then: Answered) -> None:
         """Put a command into the record; `then` is called with the session's answer, at once where there is none."""
+        if not self.may_ask:
+            then(False, LOOK_ONLY)
+            return
         now = self._clock()
         try:
             number = ask(self._view.directory, name, arguments, now)
@@ -92,12 +91,6 @@ class Asking:
                 target=_answered, args=(self._view.directory, self._clock()), daemon=True
             )
             self._answering.start()
-
-    def _clicked(self, _attr: str, _old: object, new: dict[str, Any]) -> None:
-        for what, value in zip(new.get("what", ()), new.get("value", ()), strict=False):
-            handler = self._handlers.get(str(what))
-            if handler is not None:
-                handler(str(value))
 
 
 def _answered(directory: Path, at: float) -> None:

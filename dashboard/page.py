@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from bokeh.events import ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from dashboard.access import Role
+from dashboard.answers import Answers
 from dashboard.asking import Asking
 from dashboard.components.alarms import Alarms
 from dashboard.components.audit import AuditPanel
@@ -20,37 +24,96 @@ from dashboard.components.counts import Counts
 from dashboard.components.fraction import Fraction
 from dashboard.components.ledger import LedgerPanel
 from dashboard.components.live_frame import LiveFrame
+from dashboard.components.notes import Notes
+from dashboard.components.particle import ParticlePanel
 from dashboard.components.pulse import Pulse
 from dashboard.components.sizes import SizeHistogram
 from dashboard.crops import Crops
+from dashboard.explaining import Explaining
+from dashboard.frame_files import FrameFiles
 from dashboard.sessions import SessionList
 from dashboard.snapshot import Snapshot
-from dashboard.style import TEMPLATES, THEME, name_all
+from dashboard.style import TEMPLATES, name_all
+from dashboard.theme import DARK, THEMES, switch
 from dashboard.view import RecordView
 from monitor.record.database import is_session
 
 #: How often each viewer looks for something new [ms].
 TICK_MS = 400
 LIST_TICK_MS = 2000
+NOW = "now"
+"""The tab that is open at first: the fraction, the counts, the sizes."""
 
 Clock = Callable[[], float]
+
+
+class Part(Protocol):
+    """A component in a tab of its own beside the frame."""
+
+    root: Any
+
+    def update(self, snapshot: Snapshot, now: float) -> None:
+        """Show what stands in `snapshot`; sends nothing where nothing is different."""
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A tab: the name of its root, the title on its button, and what makes its part.
+
+    `templates/tabs/<name>.html` (before the root), `.css` and `.js` belong to it where they exist, and
+    `templates/blocks/<root>.css` to its blocks of text.
+    """
+
+    name: str
+    title: str
+    make: Callable[[SessionPage], Part]
+
+
+TABS: tuple[Tab, ...] = (
+    Tab("particle", "particle", lambda page: page.particle),
+    Tab("notes", "notes & files", lambda page: Notes(page.view, page.asking, page.name)),
+)
+"""In the order of their buttons, after `now`. A part is brought up to date only while its tab is open."""
 
 
 class SessionPage:
     """All components of one viewer over one session."""
 
-    def __init__(self, view: RecordView, *, name: str | None = None, clock: Clock = time.time) -> None:
+    view: RecordView
+    asking: Asking
+    name: str | None
+
+    def __init__(
+        self,
+        view: RecordView,
+        *,
+        name: str | None = None,
+        clock: Clock = time.time,
+        role: Role = Role.OPERATOR,
+        explaining: Explaining | None = None,
+    ) -> None:
         """
         Parameters
         ----------
         name : of the session in the folder that is served; None: it is the only one.
+        explaining : shared by all pages of a process; None: one of its own.
         """
-        self._view = view
+        self.view = view
+        self.name = name
+        self.explaining = explaining or Explaining()
         self._clock = clock
         self._seen: Snapshot | None = None
-        self.asking = Asking(view, clock)
+        self.asking = Asking(view, clock, may_ask=role is Role.OPERATOR)
         self.pulse = Pulse()
-        self.frame = LiveFrame(view, picture_address("preview", "jpg", name))
+        self.frame = LiveFrame(
+            view,
+            picture_address("preview", "jpg", name),
+            {kind: picture_address(kind, "json", name) for kind in ("region", "spectrum")},
+        )
+        self.particle: ParticlePanel = ParticlePanel(
+            view, self.frame, self.asking, self.explaining,
+            {kind: picture_address(kind, "png", name) for kind in ("crop", "thumb")},
+        )  # fmt: skip
         self.fraction = Fraction(view.goal)
         self.counts = Counts()
         self.sizes = SizeHistogram()
@@ -59,27 +122,45 @@ class SessionPage:
         self.ledger = LedgerPanel()
         # Only what hangs on a root belongs to a Document and reaches the browser.
         self.audit.root.tags = [self.asking.source]
-        parts = (
+        self.tabs: dict[str, Part] = {tab.name: tab.make(self) for tab in TABS}
+        self._open = NOW
+        self.asking.on("tab", self.open)
+        parts: tuple[Any, ...] = (
             self.pulse, self.frame, self.fraction, self.counts, self.sizes, self.alarms, self.audit, self.ledger,
+            *self.tabs.values(),
         )  # fmt: skip
         self.roots: list[Any] = [part.root for part in parts]
         self.tick()
 
+    def open(self, name: str) -> None:
+        """Show another tab; one by a name that there is none of is `now`."""
+        self._open = name if name in self.tabs else NOW
+        if self._seen is not None:
+            self._beside(self._seen, self._clock())
+
+    def _beside(self, snapshot: Snapshot, now: float) -> None:
+        """Bring what stands beside the frame up to date."""
+        if self._open != NOW:
+            self.tabs[self._open].update(snapshot, now)
+            return
+        self.fraction.update(snapshot)
+        self.counts.update(snapshot)
+        self.sizes.update(snapshot)
+
     def tick(self) -> None:
         """Pull: bring every component up to date, or do nothing where the record has nothing new."""
-        snapshot, now = self._view.poll(), self._clock()
+        snapshot, now = self.view.poll(), self._clock()
         # What looked like a session to come may turn out to be a folder of sessions: then it is another page.
-        elsewhere = not snapshot.exists and find_session(self._view.directory, None) is None
+        elsewhere = not snapshot.exists and find_session(self.view.directory, None) is None
         self.pulse.update(snapshot, now, reload=elsewhere)  # silence is news too
         self.fraction.tick()
         self.asking.tick()
+        self.particle.tick()
         if snapshot is self._seen:
             return
         self._seen = snapshot
         self.frame.update(snapshot, now)
-        self.fraction.update(snapshot)
-        self.counts.update(snapshot)
-        self.sizes.update(snapshot)
+        self._beside(snapshot, now)
         self.alarms.update(snapshot, now)
         self.audit.update(snapshot)
         self.ledger.update(snapshot, now)
@@ -90,7 +171,12 @@ class Views:
 
     def __init__(self) -> None:
         self._views: dict[Path, tuple[RecordView, int]] = {}
-        self.crops = Crops()
+        self.files = FrameFiles()
+        self.crops = Crops(self.files)
+        self.answers = Answers()
+        self.explaining = Explaining()
+        self.making = asyncio.Semaphore(1)
+        """Downloads are made one at a time: each takes a processor core, of which the session needs most."""
 
     def acquire(self, directory: Path) -> RecordView:
         view, users = self._views.get(directory) or (RecordView(directory), 0)
@@ -109,24 +195,41 @@ class Views:
 
 
 def session_document(
-    doc: Any, views: Views, directory: Path, *, name: str | None = None, clock: Clock = time.time
+    doc: Any,
+    views: Views,
+    directory: Path,
+    *,
+    name: str | None = None,
+    clock: Clock = time.time,
+    role: Role = Role.OPERATOR,
 ) -> None:
     """Fill a Document with the page of the session in `directory`."""
-    page = SessionPage(views.acquire(directory), name=name, clock=clock)
+    page = SessionPage(
+        views.acquire(directory), name=name, clock=clock, role=role, explaining=views.explaining
+    )
     doc.on_session_destroyed(lambda _context: views.release(directory))
     source = page.pulse.source
-    _furnish(doc, page.roots, "session.html", directory.name)
+    _furnish(doc, page.roots, "session.html", directory.name, role, name)
     show = CustomJS(name="pulse_show", args={"source": source}, code="faultwatch.pulse(source.data)")
     source.js_on_change("data", show)
     doc.js_on_event(DocumentReady, show)
+    page.asking.on("look", lambda look: switch(doc, look))
+    switch(doc, look_of(doc))
     doc.add_periodic_callback(page.tick, TICK_MS)
+
+
+def look_of(doc: Any) -> str:
+    """The look that a viewer chose, as the cookie says that the page's script set."""
+    context = doc.session_context
+    return DARK if context is None else str(context.request.cookies.get("faultwatch-look", DARK))
 
 
 def list_document(doc: Any, directory: Path, *, clock: Clock = time.time) -> None:
     """Fill a Document with the list of the sessions in `directory`."""
     sessions = SessionList(directory)
     sessions.update(clock())
-    _furnish(doc, [sessions.root], "sessions.html", directory.name)
+    sessions.clicks.on("look", lambda look: switch(doc, look))
+    _furnish(doc, [sessions.comparison.root, sessions.root], "sessions.html", directory.name)
     doc.add_periodic_callback(lambda: sessions.update(clock()), LIST_TICK_MS)
 
 
@@ -150,20 +253,30 @@ def sessions_in(directory: Path) -> list[Path]:
 
 
 def picture_address(kind: str, ending: str, name: str | None) -> str:
-    """Where a browser finds pictures (`preview`, `crop`) of the session called `name` (None: the only one)."""
+    """Where a browser finds pictures (`preview`, `crop`) of the session called `name` (None: the only one).
+
+    Like every address on the page it is relative, for a reverse proxy may have the page under a path.
+    """
     which = "" if name is None else f"&session={quote(name, safe='').replace('{', '%7B')}"
-    return f"/{kind}/{{id}}.{ending}?v={{stamp}}{which}"
+    return f"{kind}/{{id}}.{ending}?v={{stamp}}{which}"
 
 
-def _furnish(doc: Any, roots: list[Any], template: str, title: str) -> None:
+def _furnish(
+    doc: Any,
+    roots: list[Any],
+    template: str,
+    title: str,
+    role: Role = Role.OPERATOR,
+    name: str | None = None,
+) -> None:
     name_all(roots)
     with doc.models.freeze():  # the Document looks through its models once, not once a root
         for root in roots:
             doc.add_root(root)
-    doc.theme = THEME
+    doc.theme = THEMES[DARK]
     doc.title = f"{title} · faultwatch"
     doc.template = _template(template)
-    doc.template_variables["heading"] = title
+    doc.template_variables.update(heading=title, tabs=TABS, role=str(role), name=name)
     doc.config.name, doc.config.notifications.name = "document_config", "document_notifications"
     # The page says by itself that the server is gone, and comes back whole from the record when it is back.
     doc.config.update(reconnect_session=False, notify_connection_status=False)

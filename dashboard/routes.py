@@ -1,48 +1,14 @@
-"""What is served beside the page itself, and who may have it."""
+"""What is served beside the page itself."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
 from pathlib import Path
-from typing import Any
 
-from tornado.httputil import HTTPServerRequest
-from tornado.routing import AnyMatches, Matcher, Rule
-from tornado.web import Application, ErrorHandler, HTTPError, RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from dashboard.page import Views, find_session
-
-
-class FromThisPage(Matcher):
-    """Requests that name this server and come from its own pages, or from a person who opens one.
-
-    Another site could point its own name at 127.0.0.1, so the Host header must be one of `names`; and it
-    could embed or fetch what is here from within its own page, so Origin and Sec-Fetch-Site are looked at
-    where a browser sends them.
-    """
-
-    def __init__(self, names: frozenset[str]) -> None:
-        self._names = names
-        self._origins = frozenset(f"http://{name}" for name in names)
-
-    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
-        headers = request.headers
-        origin = headers.get("Origin")
-        by_a_person = (
-            headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
-        )
-        allowed = (
-            request.host in self._names
-            and (origin is None or origin in self._origins)
-            and (headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin") or by_a_person)
-        )
-        return {} if allowed else None
-
-
-def refusal() -> Rule:
-    """The rule for everybody else: 403."""
-    return Rule(AnyMatches(), Application([(r".*", ErrorHandler, {"status_code": 403})]))
 
 
 class ViewHandler(RequestHandler):
@@ -131,11 +97,3 @@ class HealthHandler(ViewHandler):
     def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
         self.write({"faultwatch": "dashboard", "records_open": len(self.views)})
-
-
-#: Pattern and handler of every route that is not a page.
-EXTRA_ROUTES: dict[str, type[ViewHandler]] = {
-    r"/preview/([0-9]{1,15})\.jpg": PreviewHandler,
-    r"/crop/([0-9]{1,15})\.png": CropHandler,
-    r"/health": HealthHandler,
-}

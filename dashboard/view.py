@@ -16,6 +16,7 @@ import numpy as np
 from dashboard import asked, running
 from dashboard.asked import stamp_of
 from dashboard.goals import GoalReader
+from dashboard.inspecting import Filed, Inspected, read_filed, read_inspected
 from dashboard.snapshot import (
     AuditState,
     Figures,
@@ -29,6 +30,7 @@ from dashboard.snapshot import (
 from models.results import CLASSES
 from monitor.errors import NoSession
 from monitor.record.database import DATABASE, open_for_reading
+from monitor.record.notes import NoteRow, read_notes
 from monitor.statistics.sequence import Goal
 
 #: How long a query may wait for a lock [ms]: one loop serves every viewer, and the next tick tries again.
@@ -179,6 +181,22 @@ class RecordView:
         """A particle in its frame; None where there is none by that number."""
         with self._reading() as db:
             return None if db is None else asked.read_sighting(db, particle)
+
+    def inspected(self, frame_id: int, label: int) -> Inspected | None:
+        """One particle of one frame with its track; None where there is none by that number."""
+        with self._reading() as db:
+            known = None if db is None else self._spacings.material
+            return None if db is None else read_inspected(db, self._tables, frame_id, label, known)
+
+    def filed(self, frame_id: int) -> Filed | None:
+        """Where the pixels of a frame lie; None where it is not analysed (any more)."""
+        with self._reading() as db:
+            return None if db is None else read_filed(db, frame_id)
+
+    def notes(self, most: int) -> list[NoteRow]:
+        """The last notes of the session, the oldest first."""
+        with self._reading() as db:
+            return read_notes(db, most) if db is not None and "commands" in self._tables else []
 
     def answer(self, command: int) -> tuple[bool, str] | None:
         """The session's answer to a command; None while it has not looked."""

@@ -67,7 +67,7 @@ _TOLD = (
     ),
     "metrics_of",
 )
-SHIPPED = BUNDLES / "cdse-au-5"
+SHIPPED = BUNDLES / "cdse-au-6"
 
 
 @dataclass(frozen=True)

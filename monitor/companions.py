@@ -25,13 +25,13 @@ def myself(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "faultwatch", *arguments]
 
 
-def page(wanted: bool, port: int, browser: bool) -> StartPage:
+def page(wanted: bool, arguments: Sequence[str], browser: bool) -> StartPage:
     """A function that starts the page of a session, in a process of its own that only reads the record.
 
     Parameters
     ----------
     wanted : whether there is to be a page at all.
-    port : on this computer; 0 for any free one.
+    arguments : of the `dashboard` command: where it is served, and to whom.
     browser : whether a browser is opened.
     """
 
@@ -40,7 +40,7 @@ def page(wanted: bool, port: int, browser: bool) -> StartPage:
             return None
         quiet = [] if browser else ["--no-browser"]
         # The page ends when its input is closed, and so also with a session that is killed.
-        command = myself("dashboard", str(session), "--port", str(port), "--until-closed", *quiet)
+        command = myself("dashboard", str(session), *arguments, "--until-closed", *quiet)
         return subprocess.Popen(command, stdin=subprocess.PIPE)
 
     return start

@@ -53,7 +53,15 @@ class WatchSettings(BaseSettings):
     dashboard: bool = True
     """Open the page."""
     port: Annotated[int, Field(ge=0, le=65535)] = 5006
-    """Of the page on this computer; 0: any free one."""
+    """Of the page; 0: any free one."""
+    share: bool = False
+    """Whoever has one of two links may have the page, from other computers too; without, only this computer may."""
+    host: str | None = None
+    """The address at which the page listens; None: 127.0.0.1, and every one where it is shared."""
+    prefix: str = ""
+    """A path under which a reverse proxy has the page."""
+    origin: list[str] = []
+    """How browsers know the reverse proxy, as https://lab.example.org."""
     new_only: bool = False
     """Pass over what is in a directory already when the session begins."""
     latest_first: bool = False
@@ -120,6 +128,17 @@ class WatchSettings(BaseSettings):
     def quiet_time(self, size: int) -> float:
         """How long a file of this size [bytes] must not have changed to count as finished [s]."""
         return self.quiet_s + self.quiet_s_per_gb * size / 1e9
+
+    def page_arguments(self) -> list[str]:
+        """What the command `dashboard` is told, so that it serves the page as these settings say."""
+        told = ["--port", str(self.port), *(["--share"] if self.share else [])]
+        for name, value in (
+            ("--host", self.host),
+            ("--prefix", self.prefix),
+            *(("--origin", o) for o in self.origin),
+        ):
+            told += [f"{name}={value}"] if value else []
+        return told
 
     def movie_mode(self) -> Literal["sum", "frames", "first"]:
         """What becomes of a movie of one field."""

@@ -23,7 +23,7 @@ _BARS_NM = (0.2, 0.5, 1, 2, 5, 10, 20, 50)
 class AuditPanel:
     """One viewer's sitting: who labels, which particle is shown, what was labelled in it."""
 
-    def __init__(self, view: RecordView, asking: Asking, address: str = "/crop/{id}.png?v={stamp}") -> None:
+    def __init__(self, view: RecordView, asking: Asking, address: str = "crop/{id}.png?v={stamp}") -> None:
         self._view = view
         self._asking = asking
         self._address = address

@@ -40,7 +40,7 @@ class LedgerPanel:
 def _block(name: str, share: int, least: int = 0) -> Div:
     css = f"""
 :host {{ flex: {share} 1 0 !important; min-width: {least}px; overflow: hidden auto; padding: 6px 14px; }}
-:host(:not(:last-child)) {{ border-right: 1px solid #252d37; }}
+:host(:not(:last-child)) {{ border-right: 1px solid var(--line); }}
 """
     return Div(name=name, text="", sizing_mode="stretch_both", margin=0, stylesheets=[text_sheet(name, css)])
 

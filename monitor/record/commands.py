@@ -20,6 +20,7 @@ from monitor.errors import InputError, NoSession
 from monitor.record.corrections import CORRECT, Correction
 from monitor.record.database import DATABASE
 from monitor.record.labels import draw_audit, set_label
+from monitor.record.notes import NOTE, Note
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 Name = Annotated[str, Field(min_length=1, max_length=80)]
@@ -127,17 +128,27 @@ def _correct(db: sqlite3.Connection, told: Correction, at: float) -> tuple[bool,
     return True, "kept; the fraction does not change by it, a refit of the forest learns from it"
 
 
+def _note(_db: sqlite3.Connection, _told: Note, _at: float) -> tuple[bool, str]:
+    return True, "kept"  # the row itself is the note
+
+
 #: Every command: what carries it out, inside a transaction.
 COMMANDS: dict[str, Callable[[sqlite3.Connection, Any, float], tuple[bool, str]]] = {
     "audit": _audit,
     "label": _label,
     "acknowledge": _acknowledge,
     CORRECT: _correct,
+    NOTE: _note,
 }
 
 
 def _parsed(name: str, arguments: str) -> BaseModel:
-    models: dict[str, type[BaseModel]] = {"audit": Audit, "label": Label, "acknowledge": Acknowledge}
+    models: dict[str, type[BaseModel]] = {
+        "audit": Audit,
+        "label": Label,
+        "acknowledge": Acknowledge,
+        NOTE: Note,
+    }
     if name == CORRECT:
         return Correction.parse(arguments)
     if name not in models:

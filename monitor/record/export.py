@@ -108,7 +108,7 @@ def export(session: Path, to: Path, tracks: bool = False) -> int:
     """
     suffix = to.suffix.lower()
     if suffix not in (".csv", ".parquet"):
-        raise InputError(f"{to}: a table is written as .csv or .parquet", path=to)
+        raise InputError(f"{to}: a table is written as .csv or .parquet, label images as .zip", path=to)
     if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise InputError(
             f"{to}: .parquet needs pyarrow, which is not installed; pip install pyarrow (the extra `parquet`)",

@@ -44,7 +44,7 @@ def test_the_live_frame_shows_the_newest_with_its_outlines(session, view, partic
     frame.update(view.poll(), NOW)
 
     assert frame.shown.id == newest
-    assert frame.picture.data["url"][0].startswith(f"/preview/{newest}.jpg?v=")
+    assert frame.picture.data["url"][0].startswith(f"preview/{newest}.jpg?v=")
     # 400 x 400 pixels of 0.03 nm; the picture hangs by its top left corner
     assert [frame.picture.data[name] for name in "xywh"] == [[0], [12], [12], [12]]
     yes = frame.outlines.data["label"].index("Y")

@@ -6,6 +6,7 @@ import pytest
 from bokeh.document import Document
 
 from dashboard.page import (
+    TABS,
     SessionPage,
     Views,
     find_session,
@@ -51,6 +52,7 @@ def test_the_document_is_valid_and_every_model_has_a_name_of_its_own(filled, vie
         "alarms",
         "audit",
         "ledger",
+        *(tab.name for tab in TABS),
     }
     assert filled.directory.name in doc.title
 
@@ -124,10 +126,10 @@ def test_which_session_is_asked_for(tmp_path, make_session) -> None:
 
 
 def test_addresses_of_previews_survive_strange_names() -> None:
-    assert picture_address("preview", "jpg", None).format(id=3, stamp="ab") == "/preview/3.jpg?v=ab"
+    assert picture_address("preview", "jpg", None).format(id=3, stamp="ab") == "preview/3.jpg?v=ab"
     assert (
         picture_address("crop", "png", "a&b {c}").format(id=3, stamp="ab")
-        == "/crop/3.png?v=ab&session=a%26b%20%7Bc%7D"
+        == "crop/3.png?v=ab&session=a%26b%20%7Bc%7D"
     )
 
 
@@ -139,8 +141,8 @@ def test_the_list_names_every_session_with_its_figures(tmp_path, make_session, c
     sessions = SessionList(tmp_path)
     sessions.update(clock())
     text = sessions.root.text
-    assert 'href="/session?session=a%20%3Cb%3E">a &lt;b&gt;</a>' in text
-    assert "50.0 %" in text or "%" in text.split("a &lt;b&gt;")[1]
+    assert 'href="session?session=a%20%3Cb%3E">a &lt;b&gt;</a>' in text
+    assert "50.0 %" in text or "%" in text.split("a &lt;b&gt;</a>")[1]
     assert "no such table" in text
     assert "no session" not in text
     doc = Document()

@@ -17,7 +17,7 @@ import pytest
 from bokeh.client import pull_session
 from bokeh.document import Document
 
-from dashboard.server import _bind, serve
+from dashboard.server import Sharing, _bind, serve
 from monitor.errors import InputError
 
 
@@ -166,7 +166,7 @@ def test_a_folder_of_sessions_is_a_list_and_each_session_a_page(tmp_path, make_s
         assert "session=second%20one" in url
         page.close()
         jpeg = second.db.execute("SELECT preview FROM results").fetchone()[0]
-        assert fetch(server.url.rstrip("/") + url)[2] == jpeg
+        assert fetch(server.url + url)[2] == jpeg
         assert fetch(f"{server.url}preview/1.jpg")[0] == 404
         unknown = pull_session(url=f"{server.url}session", arguments={"session": "../first"})
         assert unknown.document.get_model_by_name("sessions") is not None
@@ -222,14 +222,14 @@ def test_a_viewer_that_never_reads_piles_nothing_up(session, serving) -> None:
 
 def test_the_next_port_is_taken_where_one_is_busy(session, serving) -> None:
     with serving(session.directory) as first:
-        listener, port = _bind(first.port)
+        listener, port = _bind("127.0.0.1", first.port)
         listener.close()
         assert first.port < port < first.port + 20
 
 
 def test_other_hosts_and_files_are_refused_in_a_sentence(session) -> None:
-    with pytest.raises(InputError, match=r"this machine only.*0\.0\.0\.0"):
-        serve(session.directory, host="0.0.0.0", open_browser=False)
+    with pytest.raises(InputError, match=r"this computer only.*0\.0\.0\.0"):
+        serve(session.directory, sharing=Sharing(host="0.0.0.0"), open_browser=False)
     with pytest.raises(InputError, match="is no folder"):
         serve(session.directory / "session.sqlite", open_browser=False)
 
@@ -239,7 +239,8 @@ def test_other_hosts_and_files_are_refused_in_a_sentence(session) -> None:
 def test_serving_ends_cleanly_when_told(session, number) -> None:
     program = (
         "import sys; from pathlib import Path; from dashboard.server import serve;"
-        "sys.exit(serve(Path(sys.argv[1]), port=0, open_browser=False, ready=lambda url: print(url, flush=True)))"
+        "told = lambda server: print(server.url, flush=True);"
+        "sys.exit(serve(Path(sys.argv[1]), port=0, open_browser=False, ready=told))"
     )
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", program, str(session.directory)],
