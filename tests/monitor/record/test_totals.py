@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from models.bundle import BUNDLES
+from models.bundle import SHIPPED
 from models.results import CLASSES
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
-from monitor.record import DATABASE, RecordReader, RecordWriter, totals
+from monitor.record import DATABASE, RecordReader, RecordWriter, strata, totals
 from monitor.record.commands import ask
 from monitor.record.settling import RunningStatistics
 from monitor.record.standing import standing
@@ -24,7 +24,7 @@ from monitor.record.summary import summarise
 from monitor.statistics.estimate_course import Estimator
 
 Finished = Callable[..., FinishedFrame]
-DETAILS = json.loads((BUNDLES / "cdse-au-5" / "bundle.json").read_text(encoding="utf-8"))
+DETAILS = json.loads((SHIPPED / "bundle.json").read_text(encoding="utf-8"))
 TABLES = (
     ("totals", "WHERE of NOT IN ('places', 'uncounted') AND n <> 0"),
     ("totals of places", "WHERE of IN ('places', 'uncounted') AND n <> 0"),
@@ -110,9 +110,7 @@ def test_what_is_kept_is_what_is_counted(record: RecordWriter, busy: RunningStat
     assert len(kept["totals_calls"]) > 50
     assert kept["totals of places"][-3:] == ["uncounted", "it is no HRTEM image", 1]
     assert plain(held(record._db, count=True)) == kept
-
-
-def test_a_change_by_hand_is_followed_too(record: RecordWriter, busy: RunningStatistics) -> None:
+    # Also what another program changes.
     record._db.execute("UPDATE tracks SET class = 'yes', diameter_nm = 4 WHERE id % 2 = 0")
     record._db.execute("DELETE FROM tracks WHERE id % 5 = 0")
     record._db.execute("UPDATE particles SET class = 'no' WHERE id % 3 = 0")
@@ -137,11 +135,9 @@ def test_a_record_without_sums_says_the_same(record: RecordWriter, busy: Running
     assert slow[1].design_effect == pytest.approx(quick[1].design_effect)
 
 
-def test_more_fields_than_have_rows_of_their_own(
+def test_fields_without_rows_of_their_own_and_sums_that_were_lost(
     record: RecordWriter, busy: RunningStatistics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import monitor.record.strata as strata
-
     with RecordReader(record.folder) as reader:
         every = strata.Strata(reader).fields()
         monkeypatch.setattr(strata, "MOST_FIELDS", 3)
@@ -153,11 +149,7 @@ def test_more_fields_than_have_rows_of_their_own(
     assert sum(s.estimate.labels for s in found) == sum(s.estimate.labels for s in every)
     fewest = min(s.judged for s in found[:-1])
     assert all(s.judged <= fewest for s in every if s.key not in {f.key for f in found})
-
-
-def test_sums_that_were_lost_are_made_again_when_the_session_goes_on(
-    record: RecordWriter, busy: RunningStatistics
-) -> None:
+    # Sums that were lost are made again when the session goes on.
     kept, folder = held(record._db, count=False), record.folder
     record.close()
     db = sqlite3.connect(folder / DATABASE, isolation_level=None)
