@@ -111,6 +111,9 @@ ANALYSIS = (
     *MODEL,
 )
 WORKERS = option("--workers", positive, "N", "analysing processes")
+SCHEDULER = option(
+    "--scheduler", str, "ADDRESS", "of a Dask scheduler whose workers analyse (tcp://HOST:8786)"
+)
 PORT = option("--port", port, "PORT", "of the page, 0 for any free one (5006)")
 SHARED = (
     flag("--share", "let others see the page, who have one of the two links that are printed", None),
@@ -128,6 +131,7 @@ SESSION = (
     option("--session", Path, "DIR", "the session's folder (sessions/<date>-<time>)"),
     *ANALYSIS,
     WORKERS,
+    SCHEDULER,
     flag("--no-dashboard", "without the page", None, dest="dashboard", action="store_false"),
     flag("--no-browser", "open no browser", True, dest="browser", action="store_false"),
     PORT,
@@ -141,8 +145,9 @@ SESSION = (
     option("--until-idle", not_negative, "S", "end after S seconds with nothing to do (never)"),
 )
 SETTINGS = (
-    "session", "pixel_size", "force_pixel_size", "movie", "bundle", "material", "device", "workers", "dashboard",
-    "port", "share", "host", "prefix", "origin", "latest_first", "keep", "until_idle", "publish", "on_alarm",
+    "session", "pixel_size", "force_pixel_size", "movie", "bundle", "material", "device", "workers", "scheduler",
+    "dashboard", "port", "share", "host", "prefix", "origin", "latest_first", "keep", "until_idle", "publish",
+    "on_alarm",
 )  # fmt: skip
 """What `SESSION` sets of `monitor.settings.WatchSettings`."""
 
@@ -211,20 +216,26 @@ def demo(options: argparse.Namespace) -> int:
 
 @command(
     "replay",
-    place("recorded", "SESSION", "the recorded session's folder", type=Path),
+    place("recorded", "SESSION", "the recorded session's folder, or a folder of such", type=Path),
     choice("--speed", ("1", "10", "max"), "1 is as it happened", "1"),
     *SESSION,
 )
 def replay(options: argparse.Namespace) -> int:
     """Play a recorded session through the same path into a new one.
 
-    The frames come in their order, at their pace or faster. With the same bundle the counts are the same.
+    The frames come in their order, at their pace or faster. With the same bundle the counts are the same. Of a folder
+    of sessions each is replayed into one of its name below --session (DIR-replayed), without the page; the same
+    command goes on where it was interrupted, and in the end the fractions stand beside those of before.
     """
     from monitor.companions import page
+    from monitor.record.database import is_session
     from monitor.replay import replay as run
+    from monitor.replay import replay_archive
     from monitor.settings import load_settings
 
     settings = load_settings(**given(options, *SETTINGS))
+    if not is_session(options.recorded) and any(map(is_session, options.recorded.glob("*"))):
+        return replay_archive(options.recorded, settings, speed=options.speed)
     shown = page(settings.dashboard, settings.page_arguments(), options.browser)
     return run(options.recorded, settings, speed=options.speed, dashboard=shown)
 

@@ -132,7 +132,7 @@ def counted(
         seen = _whole(chain, frames, pixel_size_nm, crops, counter.lap)
     counter.stages["upload"].host_bytes = sum(frame.nbytes for frame in frames)
     download = Cost(host_bytes=4 * (seen.images.numel() + seen.maps.numel()))
-    download.host_bytes += 4 * sum(each.numel() for each in seen.figures)
+    download.host_bytes += 4 * sum(each.numel() for each in (*seen.figures, *seen.powers))
     counter.stages["download"] = download
     if crops:
         counter.stages["crops"].host_bytes = sum(each.labels.nbytes for each in crops)
@@ -244,4 +244,7 @@ class _Watch:
 
 
 def _fetched(seen: Seen) -> list[npt.NDArray[np.float32]]:
-    return [np.asarray(each.float().cpu().numpy()) for each in (seen.images, seen.maps, *seen.figures)]
+    return [
+        np.asarray(each.float().cpu().numpy())
+        for each in (seen.images, seen.maps, *seen.figures, *seen.powers)
+    ]

@@ -67,15 +67,30 @@ def set_label(db: sqlite3.Connection, particle: int, observer: str, name: str | 
     return True
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """A track that counts and that an observer labelled."""
+
+    label: str
+    """The class that the first observer saw."""
+    vote: Vote
+    diameter_nm: float
+
+
 def labelled(db: sqlite3.Connection) -> dict[int, tuple[str, Vote]]:
     """Every labelled track: what the first observer said of it, and what the track counts for."""
-    found: dict[int, tuple[str, Vote]] = {}
-    for track, name, field, called, sure, weight in db.execute(
-        "SELECT t.id, l.class, t.field, t.class, t.sure, t.weight FROM labels l "
+    return {track: (known.label, known.vote) for track, known in labelled_tracks(db).items()}
+
+
+def labelled_tracks(db: sqlite3.Connection) -> dict[int, Labelled]:
+    """Every labelled track that counts, by its number."""
+    found: dict[int, Labelled] = {}
+    for track, name, field, called, sure, weight, diameter in db.execute(
+        "SELECT t.id, l.class, t.field, t.class, t.sure, t.weight, t.diameter_nm FROM labels l "
         "JOIN particles p ON p.id = l.particle JOIN tracks t ON t.id = p.track "
         "WHERE l.class IS NOT NULL AND t.seen > 0 ORDER BY l.at DESC, l.id DESC"
     ):
-        found[track] = (name, Vote(field, called, bool(sure), weight))
+        found[track] = Labelled(name, Vote(field, called, bool(sure), weight), diameter)
     return found
 
 

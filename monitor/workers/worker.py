@@ -95,6 +95,18 @@ def start(how: Start) -> Ready:
         Any error of the bundle or the device.
     """
     global _bundle
+    _bundle = load(how)
+    return ready(_bundle)
+
+
+def load(how: Start) -> Bundle:
+    """Load a bundle for this process.
+
+    Raises
+    ------
+    Exception
+        Any error of the bundle or the device.
+    """
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(how.threads)
     import cv2
@@ -105,23 +117,32 @@ def start(how: Start) -> Ready:
     layer_frequencies(how.material)
     cv2.setNumThreads(how.threads)
     if how.gpu is None:
-        _bundle = load_bundle(how.bundle, how.device, how.threads)
-    else:
-        from monitor.workers.gpu.client import RemoteDevice
+        return load_bundle(how.bundle, how.device, how.threads)
+    from monitor.workers.gpu.client import RemoteDevice
 
-        _bundle = load_bundle(how.bundle, "cpu", how.threads)
-        device = RemoteDevice(how.gpu, _bundle.preprocessing.pixel_size_nm)
-        _bundle = replace(_bundle, device=device if device.there else None)
-    return Ready(os.getpid(), _bundle.id, Path(_bundle.path), dict(_bundle.details))
+    bundle = load_bundle(how.bundle, "cpu", how.threads)
+    device = RemoteDevice(how.gpu, bundle.preprocessing.pixel_size_nm)
+    return replace(bundle, device=device if device.there else None)
+
+
+def ready(bundle: Bundle) -> Ready:
+    """What this process is, with its bundle."""
+    return Ready(os.getpid(), bundle.id, Path(bundle.path), dict(bundle.details))
 
 
 def run(task: Task) -> Outcome:
     """Analyse one frame with the bundle that `start` loaded. Never raises for what is wrong with a frame."""
+    assert _bundle is not None, "start comes first"
+    return run_with(_bundle, task)
+
+
+def run_with(bundle: Bundle, task: Task) -> Outcome:
+    """Analyse one frame with a bundle. Never raises for what is wrong with a frame."""
     from models.errors import CannotAnalyse
     from monitor.errors import InputError
 
     try:
-        return _analysed(task)
+        return _analysed(bundle, task)
     except (CannotAnalyse, InputError) as error:
         return RejectedFrame(str(error), gone=not os.path.exists(task.ref.path))
     except MemoryError:
@@ -132,7 +153,7 @@ def run(task: Task) -> Outcome:
         return RejectedFrame(reason, traceback=traceback.format_exc())
 
 
-def _analysed(task: Task) -> FinishedFrame:
+def _analysed(bundle: Bundle, task: Task) -> FinishedFrame:
     from models.analysis import analyse
     from models.quality.frame import USUAL_ENERGY_KEV
     from monitor.errors import UnreadableFrame
@@ -141,7 +162,6 @@ def _analysed(task: Task) -> FinishedFrame:
     from monitor.read.about import kilovolts
     from monitor.tracking.signature import signature, to_png
 
-    assert _bundle is not None, "start comes first"
     began = time.perf_counter()
     with open_frames(task.ref.path, task.movie) as file:
         if task.ref.index is None and file.count > 1:
@@ -152,7 +172,7 @@ def _analysed(task: Task) -> FinishedFrame:
     )
     read_ms = (time.perf_counter() - began) * 1000
     energy = kilovolts(frame.metadata) or USUAL_ENERGY_KEV
-    analysis = analyse(frame.pixels, pixel_size, _bundle, task.material, energy_kev=energy, labelled=False)
+    analysis = analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy, labelled=False)
     quality = {**analysis.quality, "scanning": frame.scanning}
     if frame.exposures > 1:
         quality["exposures"] = frame.exposures
