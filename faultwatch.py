@@ -30,6 +30,7 @@ from monitor.commandline import (
     positive,
     positive_number,
     refused,
+    side,
     tell,
 )
 
@@ -374,6 +375,30 @@ def verify(options: argparse.Namespace) -> int:
 
     how = {"bundle": options.bundle, "device": options.device or "auto", "as_json": options.json}
     return run(options.recorded, **how)
+
+
+@command(
+    "bench",
+    JSON,
+    flag("--quick", "fewer rounds, no frames of 4096²"),
+    option("--sizes", side, "PX", "sides of the frames (512 1024 2048 4096)", nargs="+"),
+    option("--rounds", positive, "N", "how often each stage is measured for each size (9, quick: 3)"),
+    option("--picture", Path, "FILE.png", "draw the figures too"),
+    flag("--browser", "also until a browser shows a frame (needs Playwright and Chromium)"),
+    MODEL[0],
+)
+def bench(options: argparse.Namespace) -> int:
+    """Measure how fast this computer analyses.
+
+    Every stage of the analysis for frames of several sizes, beside the least that it could take here and beside what
+    would be written instead; the delay from a closed file to its committed result; and which bars are met. Nothing else
+    should run meanwhile. Ctrl-C ends it and tells what was measured so far.
+    """
+    from monitor.bench.command import bench as run
+    from monitor.bench.plan import plan_of
+
+    plan = plan_of(options.quick, options.sizes, options.rounds, options.browser)
+    return run(plan, as_json=options.json, picture=options.picture, bundle=options.bundle)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,18 @@ def ready(bundle: Bundle) -> Ready:
     return Ready(os.getpid(), bundle.id, Path(bundle.path), dict(bundle.details))
 
 
+def loaded() -> Bundle:
+    """The bundle that frames are judged with."""
+    assert _bundle is not None, "start comes first"
+    return _bundle
+
+
+def use(bundle: Bundle) -> None:
+    """Judge with this bundle from now on: the one that is loaded, say, with its network timed."""
+    global _bundle
+    _bundle = bundle
+
+
 def run(task: Task) -> Outcome:
     """Analyse one frame with the bundle that `start` loaded. Never raises for what is wrong with a frame."""
     assert _bundle is not None, "start comes first"
@@ -154,7 +166,7 @@ def run_with(bundle: Bundle, task: Task) -> Outcome:
 
 
 def _analysed(bundle: Bundle, task: Task) -> FinishedFrame:
-    from models.analysis import analyse
+    from models import analysis as judging
     from models.quality.frame import USUAL_ENERGY_KEV
     from monitor.errors import UnreadableFrame
     from monitor.frames import pixels_hash
@@ -162,7 +174,7 @@ def _analysed(bundle: Bundle, task: Task) -> FinishedFrame:
     from monitor.read.about import kilovolts
     from monitor.tracking.signature import signature, to_png
 
-    began = time.perf_counter()
+    began = judging.clock()
     with open_frames(task.ref.path, task.movie) as file:
         if task.ref.index is None and file.count > 1:
             raise UnreadableFrame(f"it was no frame when it was taken in, and has {file.count} now")
@@ -170,9 +182,11 @@ def _analysed(bundle: Bundle, task: Task) -> FinishedFrame:
     pixel_size = resolve_pixel_size(
         frame, task.pixel_size_nm, task.force_pixel_size_nm, task.ref.pixel_size_nm
     )
-    read_ms = (time.perf_counter() - began) * 1000
+    read_ms = (judging.clock() - began) * 1000
     energy = kilovolts(frame.metadata) or USUAL_ENERGY_KEV
-    analysis = analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy, labelled=False)
+    analysis = judging.analyse(
+        frame.pixels, pixel_size, bundle, task.material, energy_kev=energy, labelled=False
+    )
     quality = {**analysis.quality, "scanning": frame.scanning}
     if frame.exposures > 1:
         quality["exposures"] = frame.exposures
