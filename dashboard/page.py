@@ -25,6 +25,7 @@ from dashboard.components.ledger import LedgerPanel
 from dashboard.components.live_frame import LiveFrame
 from dashboard.components.notes import Notes
 from dashboard.components.pulse import Pulse
+from dashboard.components.review import Review
 from dashboard.components.sizes import SizeHistogram
 from dashboard.crops import Crops
 from dashboard.sessions import SessionList
@@ -65,6 +66,7 @@ class Tab:
 
 
 TABS: tuple[Tab, ...] = (
+    Tab("review", "review", lambda page: page.review()),
     Tab("notes", "notes & files", lambda page: Notes(page.view, page.asking, page.name)),
 )
 """In the order of their buttons, after `now`. A part is brought up to date only while its tab is open."""
@@ -114,6 +116,11 @@ class SessionPage:
         )  # fmt: skip
         self.roots: list[Any] = [part.root for part in parts]
         self.tick()
+
+    def review(self) -> Review:
+        """What is reviewed, with the audit's name of the observer."""
+        crop, preview = (picture_address(*kind, self.name) for kind in (("crop", "png"), ("preview", "jpg")))
+        return Review(self.view, self.asking, self.audit, crop, preview)
 
     def open(self, name: str) -> None:
         """Show another tab; one by a name that there is none of is `now`."""

@@ -16,6 +16,7 @@ import numpy as np
 from dashboard import asked, running
 from dashboard.asked import stamp_of
 from dashboard.goals import GoalReader
+from dashboard.reviewed import ReviewState, read_review
 from dashboard.snapshot import (
     AuditState,
     Figures,
@@ -175,6 +176,12 @@ class RecordView:
         with self._reading() as db:
             known = db is not None and "labels" in self._tables
             return asked.read_audit(db, observer) if db is not None and known else AuditState()
+
+    def review(self, observer: str, most: int, keep: frozenset[int] = frozenset()) -> ReviewState:
+        """What there is to review, for one observer; nothing in older records."""
+        with self._reading() as db:
+            known = db is not None and {"labels", "commands"} <= self._tables
+            return read_review(db, observer, most, keep) if db is not None and known else ReviewState()
 
     def sighting(self, particle: int) -> Sighting | None:
         """A particle in its frame; None where there is none by that number."""

@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from models.results import ParticleClass
 from monitor.errors import InputError, NoSession
-from monitor.record.corrections import CORRECT, Correction
+from monitor.record.corrections import CORRECT, Correction, drawn_particles
 from monitor.record.database import DATABASE
 from monitor.record.labels import draw_audit, set_label
 from monitor.record.notes import NOTE, Note
+from monitor.record.reviewing import MISSED, WITHDRAW, Missed, Withdraw, mark_missed, withdraw
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 Name = Annotated[str, Field(min_length=1, max_length=80)]
@@ -125,6 +126,13 @@ def _correct(db: sqlite3.Connection, told: Correction, at: float) -> tuple[bool,
     ).fetchone()
     if known is None:
         return False, f"frame {told.frame} has no particle {told.label}"
+    if told.particle_class is None:
+        return True, "taken back"
+    if (told.frame, told.label) in drawn_particles(db):
+        return (
+            True,
+            "kept; an audit drew this particle, so a refit does not learn from it: only its label counts",
+        )
     return True, "kept; the fraction does not change by it, a refit of the forest learns from it"
 
 
@@ -139,6 +147,8 @@ COMMANDS: dict[str, Callable[[sqlite3.Connection, Any, float], tuple[bool, str]]
     "acknowledge": _acknowledge,
     CORRECT: _correct,
     NOTE: _note,
+    MISSED: mark_missed,
+    WITHDRAW: withdraw,
 }
 
 
@@ -148,6 +158,8 @@ def _parsed(name: str, arguments: str) -> BaseModel:
         "label": Label,
         "acknowledge": Acknowledge,
         NOTE: Note,
+        MISSED: Missed,
+        WITHDRAW: Withdraw,
     }
     if name == CORRECT:
         return Correction.parse(arguments)

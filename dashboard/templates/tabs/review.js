@@ -1,0 +1,34 @@
+document.addEventListener("DOMContentLoaded", () => {
+  const { at, ask, find, kept, keys } = faultwatch;
+  /* One name for the audit and the review. */
+  const named = (name) => {
+    kept("faultwatch-observer", name);
+    at("observer").value = at("review-name").value = name;
+    ask(["observer", name], ["review-move", "0"]);
+  };
+  at("review-name").value = kept("faultwatch-observer") ?? "";
+  at("review-name").addEventListener("change", () => named(at("review-name").value));
+  at("observer").addEventListener("change", () => { at("review-name").value = at("observer").value; });
+  at("reviewer").addEventListener("submit", (event) => { event.preventDefault(); document.activeElement.blur(); });
+
+  keys("review", (event) => {
+    if (event.target.tagName === "BUTTON" && event.key === "Enter") return; // the button itself takes it
+    const button = find(`[data-review-key="${CSS.escape(event.key)}"]`);
+    if (!button || event.repeat) return;
+    const picture = find(".seen img");
+    const seen = picture && picture.complete && picture.naturalWidth > 0;
+    if (button.dataset.ask === "review-label" && !seen) return; // no correction of what is not seen yet
+    event.preventDefault();
+    button.click();
+  });
+
+  document.addEventListener("click", (event) => {
+    const place = event.composedPath().find((part) => part.classList?.contains("mark-here"));
+    if (!place) return;
+    const box = place.getBoundingClientRect();
+    const [top, left, height, width] = place.dataset.box.split(":").map(Number);
+    const row = top + (event.clientY - box.top) / box.height * height;
+    const col = left + (event.clientX - box.left) / box.width * width;
+    ask(["review-missed", `${place.dataset.frame}:${row.toFixed(1)}:${col.toFixed(1)}:${at("review-diameter").value}`]);
+  });
+});
