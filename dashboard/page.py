@@ -30,7 +30,8 @@ from dashboard.components.sizes import SizeHistogram
 from dashboard.crops import Crops
 from dashboard.sessions import SessionList
 from dashboard.snapshot import Snapshot
-from dashboard.style import TEMPLATES, THEME, name_all
+from dashboard.style import TEMPLATES, name_all
+from dashboard.theme import DARK, THEMES, switch
 from dashboard.view import RecordView
 from monitor.record.database import is_session
 
@@ -193,17 +194,26 @@ def session_document(
     page = SessionPage(views.acquire(directory), name=name, clock=clock, role=role)
     doc.on_session_destroyed(lambda _context: views.release(directory))
     source = page.pulse.source
-    _furnish(doc, page.roots, "session.html", directory.name, role=role)
+    _furnish(doc, page.roots, "session.html", directory.name, role, name)
     show = CustomJS(name="pulse_show", args={"source": source}, code="faultwatch.pulse(source.data)")
     source.js_on_change("data", show)
     doc.js_on_event(DocumentReady, show)
+    page.asking.on("look", lambda look: switch(doc, look))
+    switch(doc, look_of(doc))
     doc.add_periodic_callback(page.tick, TICK_MS)
+
+
+def look_of(doc: Any) -> str:
+    """The look that a viewer chose, as the cookie says that the page's script set."""
+    context = doc.session_context
+    return DARK if context is None else str(context.request.cookies.get("faultwatch-look", DARK))
 
 
 def list_document(doc: Any, directory: Path, *, clock: Clock = time.time) -> None:
     """Fill a Document with the list of the sessions in `directory`."""
     sessions = SessionList(directory)
     sessions.update(clock())
+    sessions.clicks.on("look", lambda look: switch(doc, look))
     _furnish(doc, [sessions.comparison.root, sessions.root], "sessions.html", directory.name)
     doc.add_periodic_callback(lambda: sessions.update(clock()), LIST_TICK_MS)
 
@@ -236,15 +246,22 @@ def picture_address(kind: str, ending: str, name: str | None) -> str:
     return f"{kind}/{{id}}.{ending}?v={{stamp}}{which}"
 
 
-def _furnish(doc: Any, roots: list[Any], template: str, title: str, role: Role = Role.OPERATOR) -> None:
+def _furnish(
+    doc: Any,
+    roots: list[Any],
+    template: str,
+    title: str,
+    role: Role = Role.OPERATOR,
+    name: str | None = None,
+) -> None:
     name_all(roots)
     with doc.models.freeze():  # the Document looks through its models once, not once a root
         for root in roots:
             doc.add_root(root)
-    doc.theme = THEME
+    doc.theme = THEMES[DARK]
     doc.title = f"{title} · faultwatch"
     doc.template = _template(template)
-    doc.template_variables.update(heading=title, tabs=TABS, role=str(role))
+    doc.template_variables.update(heading=title, tabs=TABS, role=str(role), name=name)
     doc.config.name, doc.config.notifications.name = "document_config", "document_notifications"
     # The page says by itself that the server is gone, and comes back whole from the record when it is back.
     doc.config.update(reconnect_session=False, notify_connection_status=False)

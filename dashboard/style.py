@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from bokeh.models import InlineStyleSheet
-from bokeh.themes import Theme
 
 from models.results import CLASSES
 
@@ -22,6 +21,10 @@ DIM = "#8d99a6"
 GOOD = "#2fbf91"
 WARN = "#f0e442"
 BAD = "#ff7043"
+INK = "#0a0d11"
+"""Dark on a micrograph or on a class's colour, in every theme."""
+CHALK = "#fefefe"
+"""Light on a micrograph, in every theme."""
 #: Style sheets, the script and the pages.
 TEMPLATES = Path(__file__).parent / "templates"
 SANS = "'Inter', 'Segoe UI', 'Helvetica Neue', 'Liberation Sans', 'DejaVu Sans', Arial, sans-serif"
@@ -52,44 +55,6 @@ CLASS_STYLES: dict[str, ClassStyle] = {
 #: What matters most comes first on the page.
 SHOWN_ORDER: tuple[str, ...] = ("yes", "no", "null", "empty")
 assert set(SHOWN_ORDER) == set(CLASSES)
-
-THEME = Theme(
-    json={
-        "attrs": {
-            "Plot": {
-                "background_fill_color": PANEL,
-                "border_fill_color": PANEL,
-                "outline_line_color": LINE,
-                "min_border": 4,
-            },
-            "Grid": {"grid_line_color": LINE, "grid_line_alpha": 0.8},
-            "Axis": {
-                "axis_line_color": LINE,
-                "major_tick_line_color": DIM,
-                "minor_tick_line_color": None,
-                "major_label_text_color": DIM,
-                "major_label_text_font": SANS,
-                "major_label_text_font_size": "12px",
-                "axis_label_text_color": DIM,
-                "axis_label_text_font": SANS,
-                "axis_label_text_font_size": "12px",
-                "axis_label_text_font_style": "normal",
-                "axis_label_standoff": 4,
-            },
-            "Legend": {
-                "background_fill_color": PANEL,
-                "background_fill_alpha": 0.8,
-                "border_line_color": None,
-                "label_text_color": TEXT,
-                "label_text_font": SANS,
-                "label_text_font_size": "12px",
-                "padding": 4,
-                "spacing": 2,
-                "margin": 4,
-            },
-        }
-    }
-)
 
 
 def text_sheet(name: str, css: str = "") -> InlineStyleSheet:

@@ -24,7 +24,7 @@ from bokeh.plotting import figure
 
 from dashboard.components.audit import NUMBER
 from dashboard.snapshot import BundleState, Figures, Series, Snapshot
-from dashboard.style import CLASS_STYLES, DIM, PANEL, STACKED, TEXT, percent, text_sheet, widget_sheet
+from dashboard.style import CLASS_STYLES, DIM, STACKED, TEXT, percent, text_sheet, widget_sheet
 from monitor.statistics.estimate_course import estimand
 from monitor.statistics.fraction import wilson
 from monitor.statistics.sequence import Goal
@@ -64,6 +64,7 @@ class Fraction:
         self.goal = Spinner(
             name="fraction_goal", low=1, high=50, step=1, value=GOAL, mode="int", width=62, height=28,
             styles={"align-self": "center"}, stylesheets=[widget_sheet("fraction_goal", _SPINNER)],
+            html_attributes={"data-label": "goal: half width of the interval [%]"},
         )  # fmt: skip
         self.goal.on_change("value", self._choose_goal)
         self.goal_label = _words("fraction_goal_label", "may I stop? goal ± %", ":host { width: auto; }")
@@ -299,9 +300,9 @@ def _words(name: str, text: str, css: str) -> Div:
     return Div(name=name, text=text, margin=0, stylesheets=[text_sheet(name, css)])
 
 
-_BUTTONS = f"""
-.bk-btn {{ background: {PANEL}; color: {DIM}; border-color: var(--rim); padding: 2px 10px; font-size: 12px; }}
-.bk-btn.bk-active {{ background: #2a333d; color: #fff; border-color: #56616d; box-shadow: none; }}
+_BUTTONS = """
+.bk-btn { background: var(--panel); color: var(--dim); border-color: var(--rim); padding: 2px 10px; font-size: 12px; }
+.bk-btn.bk-active { background: var(--line); color: var(--bright); border-color: var(--edge); box-shadow: none; }
 """
 _SPINNER = """
 .bk-input { background: var(--button); color: var(--bright); border: 1px solid var(--rim); }

@@ -25,7 +25,9 @@ from dashboard.geometry import to_page
 from dashboard.snapshot import Place, ShownFrame, Snapshot
 from dashboard.style import (
     BACK,
+    CHALK,
     CLASS_STYLES,
+    INK,
     SHOWN_ORDER,
     clock_time,
     milliseconds,
@@ -78,6 +80,7 @@ class LiveFrame:
         self.slider = Slider(
             name="frame_slider", start=0, end=1, value=0, step=1, title="", show_value=False, tooltips=True,
             disabled=True, sizing_mode="stretch_width", bar_color="#56616d",
+            html_attributes={"data-label": "frame"},
         )  # fmt: skip
         for widget in (self.live, self.back, self.forward, self.slider):
             widget.stylesheets = [widget_sheet(str(widget.name), _WIDGET_CSS)]
@@ -183,13 +186,13 @@ class LiveFrame:
         chart.grid.visible = False
         picture = chart.image_url("url", "x", "y", "w", "h", anchor="top_left", source=self.picture)
         outlines = {"source": self.outlines, "fill_color": None, "line_join": "round"}
-        halo = chart.patches("xs", "ys", line_color=BACK, line_alpha=0.55, line_width=5, **outlines)
+        halo = chart.patches("xs", "ys", line_color=INK, line_alpha=0.55, line_width=5, **outlines)
         lines = chart.patches(
             "xs", "ys", line_color="colour", line_dash="dash", line_width=2.5, hover_line_width=4, **outlines
         )
         chart.text(
             "label_x", "label_y", "label", source=self.outlines, anchor="bottom_center", y_offset=-3,
-            text_color=BACK, text_font_size="13px", text_font_style="bold", padding=2, border_radius=3,
+            text_color=INK, text_font_size="13px", text_font_style="bold", padding=2, border_radius=3,
             background_fill_color="colour", background_fill_alpha=0.92,
         )  # fmt: skip
         for ranges in (chart.x_range, chart.y_range):
@@ -209,8 +212,8 @@ class LiveFrame:
         chart.add_layout(
             ScaleBar(
                 range=chart.x_range, unit="nm", dimensional=lengths, location="bottom_left",
-                bar_length=0.12, bar_line_width=4, bar_line_color="#ffffff", label_text_color="#ffffff",
-                label_text_font_size="15px", background_fill_color=BACK, background_fill_alpha=0.6,
+                bar_length=0.12, bar_line_width=4, bar_line_color=CHALK, label_text_color=CHALK,
+                label_text_font_size="15px", background_fill_color=INK, background_fill_alpha=0.6,
                 border_line_color=None, margin=8, padding=8,
             )
         )  # fmt: skip

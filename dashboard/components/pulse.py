@@ -34,7 +34,7 @@ class Pulse:
 
         With `reload` the browser is to fetch the page anew.
         """
-        state = state_of(snapshot, now)
+        state, figures = state_of(snapshot, now), snapshot.figures
         row = {
             "state": state.word,
             "mark": state.mark,
@@ -43,6 +43,11 @@ class Pulse:
             "last_frame_at": snapshot.pace.last_committed,
             "quiet_after": quiet_after(snapshot.pace),
             "title": _title(snapshot),
+            "fraction": None if figures is None or figures.corrected is None else percent(figures.corrected),
+            "interval": None if figures is None else _ends("95 %", figures.low, figures.high),
+            "always": None
+            if figures is None
+            else _ends("valid at every look", figures.always_low, figures.always_high),
             "alarms": " ".join(str(alarm.id) for alarm in snapshot.alarms if alarm.urgent),
             "reload": reload,
         }
@@ -52,6 +57,10 @@ class Pulse:
         text = _figures(snapshot)
         if text != self.root.text:
             self.root.text = text
+
+
+def _ends(what: str, low: float | None, high: float | None) -> str | None:
+    return None if low is None or high is None else f"{what}: {percent(low)} to {percent(high)}"
 
 
 def _title(snapshot: Snapshot) -> str:

@@ -21,11 +21,31 @@ const faultwatch = (() => {
     put(at("status"), gone ? "The page has lost its server: nothing here is current. It reloads by itself when the server is back."
                            : row.status);
     if (!gone) document.title = `${row.mark} ${row.title}`;
+    if (row !== null) read(state);
     if (row === null || row.last_frame_at === null) return;
     const age = Math.max(0, Date.now() / 1000 - ahead - row.last_frame_at);
     put(at("age-value"), span(age));
     at("age").hidden = false;
     at("age").classList.toggle("old", gone || (row.state !== "ended" && age > row.quiet_after));
+  };
+
+  /* The few words for the far end of the room. */
+  const read = (state) => {
+    if (!at("reading") || at("reading").hidden) return;
+    at("reading-state").dataset.state = state;
+    put(at("reading-state"), at("state").textContent);
+    put(at("reading-fraction"), row.fraction ?? "no fraction yet");
+    at("reading-fraction").classList.toggle("none", row.fraction === null);
+    put(at("reading-interval"), row.interval ?? "");
+    put(at("reading-always"), row.always ?? "");
+    const goal = Bokeh.documents[0]?.get_model_by_name("fraction_goal_words")?.text ?? "";
+    put(at("reading-goal"), new DOMParser().parseFromString(goal, "text/html").body.textContent);
+  };
+  const reading = (on) => {
+    at("reading").hidden = !on;
+    kept("faultwatch-reading", on ? "1" : "");
+    show();
+    if (on) at("reading-close").focus(); else at("reading-open").focus();
   };
 
   const knock = async () => {
@@ -54,6 +74,21 @@ const faultwatch = (() => {
     return null;
   };
 
+  /* Bokeh's sliders and fields have no names for screen readers: a widget's `data-label` gives it one. */
+  const label = (root = document) => {
+    for (const element of root.querySelectorAll("*")) {
+      const inside = element.shadowRoot;
+      if (!inside) continue;
+      const name = element.dataset.label;
+      for (const field of name ? inside.querySelectorAll("input, select, textarea, .noUi-handle, .bk-spin-btn") : []) {
+        const step = { "bk-spin-btn-up": ", more", "bk-spin-btn-down": ", less" }[field.classList[1]] ?? "";
+        if (!field.ariaLabel) field.setAttribute("aria-label", name + step);
+        if (step) field.tabIndex = -1; // the field itself takes the arrow keys
+      }
+      label(inside);
+    }
+  };
+
   const audit = (open) => {
     at("audit").hidden = !open;
     at("page").classList.toggle("auditing", open);
@@ -67,6 +102,20 @@ const faultwatch = (() => {
       localStorage.setItem(name, value);
     } catch { /* a browser that keeps nothing */ }
     return null;
+  };
+
+  const look = (name) => {
+    document.documentElement.dataset.look = name;
+    at("look").setAttribute("aria-pressed", String(name === "light"));
+    ask(["look", name]);
+  };
+  const choose = (name) => {
+    // The server reads it when it makes the page, so that nothing flashes in the other look.
+    document.cookie = `faultwatch-look=${name}; max-age=31536000; samesite=lax; path=${new URL(".", location.href).pathname}`;
+    look(name);
+    // A canvas keeps a rim in its old colour until its size changes.
+    const page = at("page");
+    setTimeout(() => { page.style.paddingRight = "10px"; setTimeout(() => { page.style.paddingRight = ""; }, 250); }, 1200);
   };
 
   /* One beep for every alarm that is new, where the sound was switched on. */
@@ -115,7 +164,9 @@ const faultwatch = (() => {
       return tab(next.dataset.tab);
     }
     const typing = event.composedPath().some((part) => /^(INPUT|TEXTAREA|SELECT)$/.test(part.tagName ?? ""));
-    if (!typing && at("audit")?.hidden) handlers[open]?.(event);
+    if (typing || !at("audit")?.hidden) return;
+    if (event.key === "b" || (event.key === "Escape" && !at("reading").hidden)) return reading(event.key === "b" && at("reading").hidden);
+    handlers[open]?.(event);
   });
 
   document.addEventListener("click", (event) => {
@@ -135,6 +186,8 @@ const faultwatch = (() => {
     if (button && (seen || button.dataset.ask !== "label")) button.click(); // no label for what is not seen yet
   });
   document.addEventListener("DOMContentLoaded", () => {
+    look(document.cookie.includes("faultwatch-look=light") ? "light" : "dark");
+    at("look").addEventListener("click", () => choose(document.documentElement.dataset.look === "light" ? "dark" : "light"));
     at("search")?.addEventListener("input", () => ask(["search", at("search").value]));
     if (!at("audit")) return; // the list of sessions has none
     at("observer").value = kept("faultwatch-observer") ?? "";
@@ -144,6 +197,9 @@ const faultwatch = (() => {
     });
     at("observer").addEventListener("keydown", (event) => event.key === "Enter" && at("observer").blur());
     at("audit-close").addEventListener("click", () => ask(audit(false)));
+    at("reading-open").addEventListener("click", () => reading(true));
+    at("reading-close").addEventListener("click", () => reading(false));
+    if (kept("faultwatch-reading")) reading(true);
     at("sound").addEventListener("click", () => {
       at("sound").setAttribute("aria-pressed", String(!sounding()));
       put(at("sound"), sounding() ? "♪ sound is on" : "♪ sound is off");
@@ -152,6 +208,7 @@ const faultwatch = (() => {
   });
 
   setInterval(show, 500);
+  setInterval(label, 2000);
   let ready = false;
   return {
     at, put, find, ask, kept, tab,
@@ -163,6 +220,7 @@ const faultwatch = (() => {
       ahead = Date.now() / 1000 - row.now;
       if (!ready && at("observer").value) ask(["observer", at("observer").value]);
       if (!ready && location.hash.length > 1) tab(location.hash.slice(1));
+      if (!ready) label();
       ready = true;
       listen(row.alarms);
       show();
