@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from dashboard.asked import read_drawn
 from monitor.record.corrections import drawn_particles, holding_corrections
 from monitor.record.labels import to_label
 from monitor.record.reviewing import Doubtful, MissedRow, doubtful, read_missed
@@ -33,11 +34,10 @@ def read_review(db: sqlite3.Connection, observer: str, most: int, keep: frozense
     most : doubtful tracks that are told.
     keep : sightings that stay in the queue although they are corrected.
     """
-    (drawn,) = db.execute("SELECT count(DISTINCT particle) FROM labels").fetchone()
     held = holding_corrections(db)
     learnt = len(held.keys() - drawn_particles(db)) if held else 0
     return ReviewState(
-        drawn,
+        read_drawn(db),
         sum(1 for _ in to_label(db, observer)),
         tuple(doubtful(db, most, keep=keep)),
         learnt,

@@ -64,8 +64,11 @@ class Task:
     material: str | None
     movie: MovieMode = "frames"
     """What becomes of a movie of one field."""
+    bundle: Path | None = None
+    """Who judges, where that is not the bundle that the workers began with."""
 
 
+_start: Start | None = None
 _bundle: Bundle | None = None
 
 
@@ -84,7 +87,8 @@ def start(how: Start) -> Ready:
     Exception
         Any error of the bundle or the device.
     """
-    global _bundle
+    global _bundle, _start
+    _start = how
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(how.threads)
     import cv2
@@ -124,7 +128,7 @@ def _analysed(task: Task) -> FinishedFrame:
     from monitor.read.about import kilovolts
     from monitor.tracking.signature import signature, to_png
 
-    assert _bundle is not None, "start comes first"
+    bundle = _judging(task.bundle)
     began = time.perf_counter()
     with open_frames(task.ref.path, task.movie) as file:
         if task.ref.index is None and file.count > 1:
@@ -135,7 +139,7 @@ def _analysed(task: Task) -> FinishedFrame:
     )
     read_ms = (time.perf_counter() - began) * 1000
     energy = kilovolts(frame.metadata) or USUAL_ENERGY_KEV
-    analysis = analyse(frame.pixels, pixel_size, _bundle, task.material, energy_kev=energy)
+    analysis = analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy)
     quality = {**analysis.quality, "scanning": frame.scanning}
     if frame.exposures > 1:
         quality["exposures"] = frame.exposures
@@ -155,6 +159,27 @@ def _analysed(task: Task) -> FinishedFrame:
         # A stack's metadata is the same for all its frames; it is kept with the first.
         metadata={} if task.ref.index else frame.metadata,
     )
+
+
+_promoted: dict[Path, Bundle] = {}
+
+
+def _judging(path: Path | None) -> Bundle:
+    """The bundle at `path`, loaded once; the one that `start` loaded where that is asked for, or is all there is."""
+    from models.bundle import load_bundle
+    from models.errors import BundleRefused
+
+    assert _bundle is not None, "start comes first"
+    assert _start is not None
+    if path is None or path == _bundle.path:
+        return _bundle
+    try:
+        if path not in _promoted:
+            _promoted.clear()
+            _promoted[path] = load_bundle(path, _start.device, _start.threads)
+    except (BundleRefused, OSError):
+        return _bundle  # the session judges its result again, where it can
+    return _promoted[path]
 
 
 def preview(pixels: npt.NDArray[Any]) -> bytes | None:
