@@ -270,7 +270,11 @@ def train_forest(options: argparse.Namespace) -> int:
         from monitor.record.corrections import read_corrections
 
         corrected = read_corrections(options.corrections)
-        print(refit(options.start_from or SHIPPED, corrected, options.out).verdict)
+
+        def told(done: int, of: int, what: str) -> None:
+            print(f"{done}/{of} {what}", file=sys.stderr, flush=True)
+
+        print(refit(options.start_from or SHIPPED, corrected, options.out, step=told).verdict)
         return 0
     if options.data is None or options.unet is None:
         raise InputError("a forest is trained from --data and --unet, or refitted with --corrections")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote
 
 from bokeh.events import ConnectionLost, DocumentReady
@@ -25,7 +25,9 @@ from dashboard.components.ledger import LedgerPanel
 from dashboard.components.live_frame import LiveFrame
 from dashboard.components.notes import Notes
 from dashboard.components.pulse import Pulse
+from dashboard.components.refit import Refit
 from dashboard.components.review import Review
+from dashboard.components.settings_panel import SettingsPanel
 from dashboard.components.sizes import SizeHistogram
 from dashboard.crops import Crops
 from dashboard.sessions import SessionList
@@ -53,6 +55,14 @@ class Part(Protocol):
         """Show what stands in `snapshot`; sends nothing where nothing is different."""
 
 
+@runtime_checkable
+class Ticking(Protocol):
+    """A part that has news of its own, besides those of the record."""
+
+    def tick(self) -> None:
+        """Show them; sends nothing where there are none."""
+
+
 @dataclass(frozen=True)
 class Tab:
     """A tab: the name of its root, the title on its button, and what makes its part.
@@ -68,6 +78,8 @@ class Tab:
 
 TABS: tuple[Tab, ...] = (
     Tab("review", "review", lambda page: page.review()),
+    Tab("refit", "refit", lambda page: Refit(page.view, page.asking, page.audit)),
+    Tab("settings", "settings", lambda page: SettingsPanel(page.view, page.asking, page.audit)),
     Tab("notes", "notes & files", lambda page: Notes(page.view, page.asking, page.name)),
 )
 """In the order of their buttons, after `now`. A part is brought up to date only while its tab is open."""
@@ -146,6 +158,8 @@ class SessionPage:
         self.pulse.update(snapshot, now, reload=elsewhere)  # silence is news too
         self.fraction.tick()
         self.asking.tick()
+        if isinstance(part := self.tabs.get(self._open), Ticking):
+            part.tick()
         if snapshot is self._seen:
             return
         self._seen = snapshot

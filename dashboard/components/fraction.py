@@ -49,6 +49,7 @@ class Fraction:
         """
         self._goal_of = goal
         self._goal: Goal | None = None
+        self._set_goal: float | None = None
         self._drawn = 0
         self.source = ColumnDataSource(name="fraction_source", data={name: [] for name in (*_COLUMNS, "x")})
         self.headline = Div(
@@ -91,6 +92,10 @@ class Fraction:
 
     def update(self, snapshot: Snapshot) -> None:
         """Show the fraction as it stands; sends nothing where nothing is different."""
+        if snapshot.goal != self._set_goal:
+            self._set_goal = snapshot.goal
+            if snapshot.goal is not None:
+                self.goal.value = round(100 * snapshot.goal)
         if snapshot.series is not self._series:
             self._series = snapshot.series
             self._draw()

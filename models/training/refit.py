@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +38,8 @@ PARTS = 3
 """Parts of the session that are left out one at a time."""
 TREES_OF_A_PART = 40
 """Trees of the forests that judge a part left out: enough to compare by, and quick."""
+STEPS = 5
+"""Of a refit."""
 CORRECTED = "corrected/"
 """What the specimens of corrected rows begin with, so that the next refit knows them."""
 FEW = 0.5
@@ -61,12 +64,20 @@ class Refitted:
     """A sentence for the operator: what changed."""
 
 
-def refit(bundle: Path, corrections: Corrections, out: Path, *, threads: int = 1) -> Refitted:
+def refit(
+    bundle: Path,
+    corrections: Corrections,
+    out: Path,
+    *,
+    threads: int = 1,
+    step: Callable[[int, int, str], None] = lambda done, of, what: None,
+) -> Refitted:
     """Refit and compare; the new bundle stands in `out` with its rows beside it, the old one stays as it is.
 
     Parameters
     ----------
     threads : that grow trees; the forest is the same with any number.
+    step : told how many steps of how many are done, and what comes next.
 
     Raises
     ------
@@ -77,6 +88,7 @@ def refit(bundle: Path, corrections: Corrections, out: Path, *, threads: int = 1
     """
     if out.exists() or rows_file(out).exists():
         raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
+    step(0, STEPS, "reading the rows of the training")
     parent, details = describe(bundle)
     learn, check = _kept_rows(bundle, details["features"])
     added = _as_rows(corrections, learn)
@@ -86,9 +98,12 @@ def refit(bundle: Path, corrections: Corrections, out: Path, *, threads: int = 1
         sharpening=float(details["sharpening"]),
         threads=threads,
     )
+    step(1, STEPS, "growing the forest")
     together = _joined(learn, added)
     old, new = load_forest(bundle / "forest.skops"), forests.grown(together)
+    step(2, STEPS, "judging specimens that were held out")
     held_out = {name: forests.probabilities(by, check) for name, by in (("old", old), ("new", new))}
+    step(3, STEPS, "comparing the forests on what was corrected")
     comparison = _compare(old, forests, learn, added)
     for name, probabilities in held_out.items():
         comparison[name]["held_out"] = scores(check.classes, probabilities) if len(check.classes) else None
@@ -109,10 +124,12 @@ def refit(bundle: Path, corrections: Corrections, out: Path, *, threads: int = 1
         figures["confusion"] = confusion(check, held_out["new"])
         figures["rates"] = rates(check, held_out["new"])
         figures["rates_by_condition"] = rates_by_condition(check, held_out["new"])
+    step(4, STEPS, "writing the bundle")
     with TemporaryDirectory() as working:
         save_forest(new, Path(working))
         derive(bundle, out, forest=Path(working), figures=figures, provenance=provenance)
     save_rows(rows_file(out), together, check)
+    step(STEPS, STEPS, "done")
     return Refitted(out, comparison, f"{describe(out)[0]}, from {parent}: {verdict}")
 
 

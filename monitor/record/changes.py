@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.analysis import layer_frequencies
 from models.errors import CannotAnalyse
 from monitor.statistics.alarm_kinds import RULES
 
@@ -54,6 +53,8 @@ class Setting(BaseModel):
         if self.name == "material":
             if not (value is None or isinstance(value, str)):
                 raise ValueError("a material has a name")
+            from models.analysis import layer_frequencies  # takes a moment to import
+
             try:
                 layer_frequencies(value)
             except CannotAnalyse as error:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.bundle import describe
+from models.bundle import SHIPPED, describe
 from models.errors import BundleRefused
 from models.forest import Forest, as_rows, onnx_forest
 from models.results import CLASSES, sure
@@ -159,8 +159,22 @@ def take_back(db: sqlite3.Connection, told: TakeBack, at: float) -> tuple[bool, 
     now = last_of(read_changes(db), BUNDLE)
     if now is None or now["id"] == now["base"]:
         return False, "no bundle was promoted"
-    path = db.execute("SELECT path FROM bundles WHERE id = ?", (now["base"],)).fetchone()[0]
-    return _hand_over(db, Path(path), told.observer, at, back=True)
+    path = place_of(db, now["base"])
+    if path is None:
+        return False, f"{now['base']} is not where it was"
+    return _hand_over(db, path, told.observer, at, back=True)
+
+
+def place_of(db: sqlite3.Connection, bundle: str) -> Path | None:
+    """Where a bundle of this record lies; the one that is shipped may lie elsewhere by now. None: nowhere."""
+    row = db.execute("SELECT path FROM bundles WHERE id = ?", (bundle,)).fetchone()
+    for path in (*(Path(each) for each in row or ()), SHIPPED):
+        try:
+            if describe(path)[0] == bundle:
+                return path
+        except BundleRefused:
+            continue
+    return None
 
 
 def _hand_over(

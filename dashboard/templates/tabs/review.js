@@ -1,15 +1,20 @@
 document.addEventListener("DOMContentLoaded", () => {
   const { at, ask, find, kept, keys } = faultwatch;
-  /* One name for the audit and the review. */
+  /* One name for the audit, the review, the refit and the settings. */
+  const fields = [...document.querySelectorAll(".observer-name")];
   const named = (name) => {
     kept("faultwatch-observer", name);
-    at("observer").value = at("review-name").value = name;
-    ask(["observer", name], ["review-move", "0"]);
+    for (const field of [at("observer"), ...fields]) field.value = name;
+    ask(["observer", name], ["review-move", "0"], ["refit-refresh", ""], ["settings-refresh", ""]);
   };
-  at("review-name").value = kept("faultwatch-observer") ?? "";
-  at("review-name").addEventListener("change", () => named(at("review-name").value));
-  at("observer").addEventListener("change", () => { at("review-name").value = at("observer").value; });
-  at("reviewer").addEventListener("submit", (event) => { event.preventDefault(); document.activeElement.blur(); });
+  for (const field of fields) {
+    field.value = kept("faultwatch-observer") ?? "";
+    field.addEventListener("change", () => named(field.value));
+  }
+  at("observer").addEventListener("change", () => { for (const field of fields) field.value = at("observer").value; });
+  for (const form of document.querySelectorAll(".named")) {
+    form.addEventListener("submit", (event) => { event.preventDefault(); document.activeElement.blur(); });
+  }
 
   keys("review", (event) => {
     if (event.target.tagName === "BUTTON" && event.key === "Enter") return; // the button itself takes it
