@@ -90,6 +90,7 @@ class SessionPage:
 
     view: RecordView
     asking: Asking
+    audit: AuditPanel
     name: str | None
 
     def __init__(

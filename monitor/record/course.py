@@ -9,6 +9,7 @@ from monitor.record import commands
 from monitor.record.alarms import acknowledge_again, forget_alarms, write_alarms
 from monitor.record.changes import read_changes
 from monitor.record.following import Following, Settled
+from monitor.record.judging import PROMOTE, TAKE_BACK
 from monitor.record.labels import labelled
 from monitor.record.queries import statistics_row
 from monitor.record.tracks import (
@@ -96,7 +97,7 @@ def carry_out(db: sqlite3.Connection, following: Following | None, at: float, *,
     done = commands.carry_out(db, at, running=running)
     if following is not None:
         following.changes = read_changes(db)
-        if "label" in done and commands.PROMOTE not in done and commands.TAKE_BACK not in done:
+        if "label" in done and not {PROMOTE, TAKE_BACK}.intersection(done):
             relabel(db, following)
     return done
 
