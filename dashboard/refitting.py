@@ -179,16 +179,17 @@ class Refits:
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
         said = []
-        assert self._process.stderr is not None
-        assert self._process.stdout is not None
-        for line in self._process.stderr:
-            step = _STEP.match(line.strip())
-            if step is None:
-                said.append(line.strip())
-            else:
-                self.state = replace(self.state, done=int(step[1]), steps=int(step[2]), what=step[3])
-        told = self._process.stdout.read()
-        code = self._process.wait()
+        with self._process as process:
+            assert process.stderr is not None
+            assert process.stdout is not None
+            for line in process.stderr:
+                step = _STEP.match(line.strip())
+                if step is None:
+                    said.append(line.strip())
+                else:
+                    self.state = replace(self.state, done=int(step[1]), steps=int(step[2]), what=step[3])
+            told = process.stdout.read()
+            code = process.wait()
         with self._lock:
             self._process = None
         return code, told, "\n".join(said)

@@ -109,13 +109,9 @@ def refit(
         comparison[name]["held_out"] = scores(check.classes, probabilities) if len(check.classes) else None
     verdict = verdict_of(comparison)
     provenance = {
-        "made_by": "refitting with corrections",
         "parent_forest": details["sha256"]["forest.skops"],
-        "corrections": corrections.source,
-        "corrected": {name: int((added.classes == i).sum()) for i, name in enumerate(CLASSES)},
         "rows": hashlib.sha256(rows_file(bundle).read_bytes()).hexdigest(),
-        "weight": WEIGHT,
-        "largest_share": LARGEST_SHARE,
+        **_learnt(corrections, added),
         "comparison": comparison,
         "verdict": verdict,
     }
@@ -156,6 +152,17 @@ class Forests:
         importance = dict(zip(rows.names, forest.feature_importances_.tolist(), strict=True))
         told = {"trees": self.trees, "seed": self.seed, "regions": len(rows.classes)}
         return {"forest": {**told, "importance": importance}}
+
+
+def _learnt(corrections: Corrections, added: Rows) -> dict[str, Any]:
+    """What a bundle's manifest says of the corrections that its forest learnt from."""
+    return {
+        "made_by": "refitting with corrections",
+        "corrections": corrections.source,
+        "corrected": {name: int((added.classes == i).sum()) for i, name in enumerate(CLASSES)},
+        "weight": WEIGHT,
+        "largest_share": LARGEST_SHARE,
+    }
 
 
 def _compare(old: RandomForestClassifier, forests: Forests, learn: Rows, added: Rows) -> dict[str, Any]:

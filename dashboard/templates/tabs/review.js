@@ -13,7 +13,8 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   at("observer").addEventListener("change", () => { for (const field of fields) field.value = at("observer").value; });
   for (const form of document.querySelectorAll(".named")) {
-    form.addEventListener("submit", (event) => { event.preventDefault(); document.activeElement.blur(); });
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("keydown", (event) => event.key === "Enter" && event.target.blur()); // the keys are free again
   }
 
   keys("review", (event) => {
