@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 
+from dashboard.frame_files import read_movie
 from dashboard.snapshot import AuditState, Place, Sighting
 from monitor.record.changes import judged_since
 from monitor.record.labels import observers_agree, to_label
@@ -57,9 +58,10 @@ def read_sighting(db: sqlite3.Connection, particle: int) -> Sighting | None:
         return None
     outline = tuple((float(r), float(c)) for r, c in json.loads(row[13]))
     item, file_size, file_mtime_ns, height, width, pixel_size_nm = row[3:9]
+    settings = db.execute("SELECT value FROM meta WHERE key = 'settings'").fetchone()
     return Sighting(
         row[0], row[1], os.fsdecode(row[2]), item, file_size, file_mtime_ns, height, width, pixel_size_nm,
-        row[9:13], outline, stamp_of(row[14]),
+        row[9:13], outline, stamp_of(row[14]), read_movie(None if settings is None else settings[0]),
     )  # fmt: skip
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import io
-import threading
-from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from dashboard.frame_files import FrameFiles, Pixels, Recorded, Unavailable
 from dashboard.snapshot import Sighting
-from monitor.errors import InputError
-from monitor.read.files import open_frames
 
 #: Around a particle so much of its size is shown, and at least so much of the specimen [nm].
 MARGIN = 0.35
@@ -23,13 +19,24 @@ LEAST_NM = 4.0
 STRETCH = (0.5, 99.5)
 #: A crop is shown at this many pixels a side at most.
 SIDE = 1024
-_KEPT = 2
 
-Pixels = npt.NDArray[Any]
 Box = tuple[int, int, int, int]
 
 
-def crop_box(sighting: Sighting) -> Box:
+class Boxed(Protocol):
+    """A particle in its frame."""
+
+    @property
+    def bbox(self) -> Box: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def pixel_size_nm(self) -> float: ...
+
+
+def crop_box(sighting: Boxed) -> Box:
     """The square around a particle that is shown, half-open (row0, col0, row1, col1) [px], within the frame."""
     row0, col0, row1, col1 = sighting.bbox
     side = max((1 + 2 * MARGIN) * max(row1 - row0, col1 - col0), LEAST_NM / sighting.pixel_size_nm)
@@ -40,46 +47,28 @@ def crop_box(sighting: Sighting) -> Box:
 
 
 class Crops:
-    """Cuts particles out of frames; the last few frames are kept, for particles come from one several times."""
+    """Cuts particles out of frames."""
 
-    def __init__(self) -> None:
-        self._frames: OrderedDict[tuple[str, int, int | None], Pixels] = OrderedDict()
-        self._lock = threading.Lock()
+    def __init__(self, files: FrameFiles | None = None) -> None:
+        self._files = files or FrameFiles()
 
     def png(self, session: Path, sighting: Sighting, preview: bytes | None) -> bytes | None:
         """The crop of a particle, 8 bit grey; None where neither its frame's file nor a preview is there."""
-        with self._lock:  # readers of some formats have one process, which answers one at a time
-            pixels = self._frame(session, sighting)
-        top, left, bottom, right = crop_box(sighting)
-        if pixels is not None:
-            cut = pixels[top:bottom, left:right]
-        elif preview is not None:
-            small = Image.open(io.BytesIO(preview)).convert("L")
-            y, x = small.height / sighting.height, small.width / sighting.width
-            box = (left * x, top * y, right * x, bottom * y)
-            cut = np.asarray(small.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box))
-        else:
-            return None
-        return _png(cut)
-
-    def _frame(self, session: Path, sighting: Sighting) -> Pixels | None:
-        path = session / sighting.path
+        box = crop_box(sighting)
         try:
-            status = path.stat()
-            known = sighting.file_size, sighting.file_mtime_ns
-            if None not in known and known != (status.st_size, status.st_mtime_ns):
-                return None  # another file has taken its name
-            key = (str(path), status.st_mtime_ns, sighting.item)
-            if key not in self._frames:
-                with open_frames(path) as file:
-                    self._frames[key] = file.frame(sighting.item or 0).pixels
-                while len(self._frames) > _KEPT:
-                    self._frames.popitem(last=False)
-        except (OSError, InputError, ValueError):
-            return None
-        self._frames.move_to_end(key)
-        pixels = self._frames[key]
-        return pixels if pixels.shape == (sighting.height, sighting.width) else None
+            pixels = self._files.pixels(session, sighting)
+        except Unavailable:
+            return None if preview is None else _png(enlarged(preview, sighting, box))
+        return _png(pixels[box[0] : box[2], box[1] : box[3]])
+
+
+def enlarged(preview: bytes, frame: Recorded, box: Box) -> Pixels:
+    """A part of a frame out of its preview, at the frame's own sampling."""
+    top, left, bottom, right = box
+    small = Image.open(io.BytesIO(preview)).convert("L")
+    y, x = small.height / frame.height, small.width / frame.width
+    cut = (left * x, top * y, right * x, bottom * y)
+    return np.asarray(small.resize((right - left, bottom - top), Image.Resampling.BICUBIC, cut))
 
 
 def _png(pixels: Pixels) -> bytes:

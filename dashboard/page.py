@@ -16,6 +16,7 @@ from bokeh.models import CustomJS
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from dashboard.access import Role
+from dashboard.answers import Answers
 from dashboard.asking import Asking
 from dashboard.components.alarms import Alarms
 from dashboard.components.audit import AuditPanel
@@ -24,12 +25,15 @@ from dashboard.components.fraction import Fraction
 from dashboard.components.ledger import LedgerPanel
 from dashboard.components.live_frame import LiveFrame
 from dashboard.components.notes import Notes
+from dashboard.components.particle import ParticlePanel
 from dashboard.components.pulse import Pulse
 from dashboard.components.refit import Refit
 from dashboard.components.review import Review
 from dashboard.components.settings_panel import SettingsPanel
 from dashboard.components.sizes import SizeHistogram
 from dashboard.crops import Crops
+from dashboard.explaining import Explaining
+from dashboard.frame_files import FrameFiles
 from dashboard.sessions import SessionList
 from dashboard.snapshot import Snapshot
 from dashboard.style import TEMPLATES, name_all
@@ -77,6 +81,7 @@ class Tab:
 
 
 TABS: tuple[Tab, ...] = (
+    Tab("particle", "particle", lambda page: page.particle),
     Tab("review", "review", lambda page: page.review()),
     Tab("refit", "refit", lambda page: Refit(page.view, page.asking, page.audit)),
     Tab("settings", "settings", lambda page: SettingsPanel(page.view, page.asking, page.audit)),
@@ -100,19 +105,30 @@ class SessionPage:
         name: str | None = None,
         clock: Clock = time.time,
         role: Role = Role.OPERATOR,
+        explaining: Explaining | None = None,
     ) -> None:
         """
         Parameters
         ----------
         name : of the session in the folder that is served; None: it is the only one.
+        explaining : shared by all pages of a process; None: one of its own.
         """
         self.view = view
         self.name = name
+        self.explaining = explaining or Explaining()
         self._clock = clock
         self._seen: Snapshot | None = None
         self.asking = Asking(view, clock, may_ask=role is Role.OPERATOR)
         self.pulse = Pulse()
-        self.frame = LiveFrame(view, picture_address("preview", "jpg", name))
+        self.frame = LiveFrame(
+            view,
+            picture_address("preview", "jpg", name),
+            {kind: picture_address(kind, "json", name) for kind in ("region", "spectrum")},
+        )
+        self.particle: ParticlePanel = ParticlePanel(
+            view, self.frame, self.asking, self.explaining,
+            {kind: picture_address(kind, "png", name) for kind in ("crop", "thumb")},
+        )  # fmt: skip
         self.fraction = Fraction(view.goal)
         self.counts = Counts()
         self.sizes = SizeHistogram()
@@ -159,7 +175,8 @@ class SessionPage:
         self.pulse.update(snapshot, now, reload=elsewhere)  # silence is news too
         self.fraction.tick()
         self.asking.tick()
-        if isinstance(part := self.tabs.get(self._open), Ticking):
+        self.particle.tick()
+        if isinstance(part := self.tabs.get(self._open), Ticking) and part is not self.particle:
             part.tick()
         if snapshot is self._seen:
             return
@@ -176,7 +193,10 @@ class Views:
 
     def __init__(self) -> None:
         self._views: dict[Path, tuple[RecordView, int]] = {}
-        self.crops = Crops()
+        self.files = FrameFiles()
+        self.crops = Crops(self.files)
+        self.answers = Answers()
+        self.explaining = Explaining()
         self.making = asyncio.Semaphore(1)
         """Downloads are made one at a time: each takes a processor core, of which the session needs most."""
 
@@ -206,7 +226,9 @@ def session_document(
     role: Role = Role.OPERATOR,
 ) -> None:
     """Fill a Document with the page of the session in `directory`."""
-    page = SessionPage(views.acquire(directory), name=name, clock=clock, role=role)
+    page = SessionPage(
+        views.acquire(directory), name=name, clock=clock, role=role, explaining=views.explaining
+    )
     doc.on_session_destroyed(lambda _context: views.release(directory))
     source = page.pulse.source
     _furnish(doc, page.roots, "session.html", directory.name, role, name)

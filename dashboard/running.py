@@ -150,6 +150,8 @@ class SpacingsReader:
     def __init__(self) -> None:
         self._seen = -self.NEWS
         self._said: tuple[bool, str] | None = None
+        self.material: str | None = None
+        """With whose spacings they agree."""
 
     def read(self, db: sqlite3.Connection, material: str | None) -> tuple[bool, str] | None:
         """Whether they agree, and the sentence; None where they are too few to tell."""
@@ -158,6 +160,7 @@ class SpacingsReader:
             self._seen = top
             found = pixel_size_check(db, material)
             self._said = None if found is None else (found[0].agrees, found[0].sentence(found[1]))
+            self.material = found[0].material if found is not None and found[0].agrees else None
         return self._said
 
 

@@ -163,6 +163,7 @@ class DashboardServer:
         self._http.stop()
         self.bokeh.stop()
         self._http.close_streams()
+        self.views.explaining.close()
         await self._http.close_all_connections()
         await asyncio.sleep(0.05)  # what hears of the closing does so in its own turns
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from monitor.frames import MovieMode
 from monitor.record.rows import AlarmRow
 from monitor.statistics.audit import Agreement
 from monitor.statistics.fraction import Rates
@@ -193,6 +194,7 @@ class ShownParticle:
     """A particle as it is drawn and described on the frame."""
 
     label: int
+    """Its number in the frame, from 1."""
     particle_class: str
     probabilities: tuple[float, float, float, float]
     abstained: bool
@@ -270,3 +272,5 @@ class Sighting:
     outline: tuple[tuple[float, float], ...]
     """(row, column) [px]"""
     stamp: str
+    movie: MovieMode = "frames"
+    """What became of a movie of one field in the file."""

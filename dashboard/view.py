@@ -17,6 +17,7 @@ from dashboard import asked, running
 from dashboard.asked import stamp_of
 from dashboard.force import InForce, read_in_force
 from dashboard.goals import GoalReader
+from dashboard.inspecting import Filed, Inspected, read_filed, read_inspected
 from dashboard.reviewed import ReviewState, read_review
 from dashboard.snapshot import (
     AuditState,
@@ -194,6 +195,17 @@ class RecordView:
         """A particle in its frame; None where there is none by that number."""
         with self._reading() as db:
             return None if db is None else asked.read_sighting(db, particle)
+
+    def inspected(self, frame_id: int, label: int) -> Inspected | None:
+        """One particle of one frame with its track; None where there is none by that number."""
+        with self._reading() as db:
+            known = None if db is None else self._spacings.material
+            return None if db is None else read_inspected(db, self._tables, frame_id, label, known)
+
+    def filed(self, frame_id: int) -> Filed | None:
+        """Where the pixels of a frame lie; None where it is not analysed (any more)."""
+        with self._reading() as db:
+            return None if db is None else read_filed(db, frame_id)
 
     def notes(self, most: int) -> list[NoteRow]:
         """The last notes of the session, the oldest first."""

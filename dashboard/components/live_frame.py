@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from html import escape
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 from bokeh.layouts import column, row
 from bokeh.models import (
     Button,
+    CDSView,
     ColumnDataSource,
+    CustomJS,
     DataRange1d,
     Div,
     HoverTool,
@@ -21,10 +24,11 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from dashboard.components.frame_tools import FrameTools
+from dashboard.components.selection import Selection, at_point, beside
 from dashboard.geometry import to_page
 from dashboard.snapshot import Place, ShownFrame, Snapshot
 from dashboard.style import (
-    BACK,
     CHALK,
     CLASS_STYLES,
     INK,
@@ -38,7 +42,7 @@ from dashboard.view import RecordView
 from models.results import CLASSES
 
 _PICTURE = ("url", "x", "y", "w", "h")
-_OUTLINES = ("xs", "ys", "colour", "dash", "label", "label_x", "label_y", "words", "diameter")
+_OUTLINES = ("xs", "ys", "colour", "dash", "label", "label_x", "label_y", "words", "diameter", "name")
 _PROBABILITIES = tuple(f"p_{name}" for name in CLASSES)
 _WIDGET_CSS = """
 .bk-btn { background: var(--button); color: var(--text); border: 1px solid var(--rim); font-size: 14px; }
@@ -58,7 +62,18 @@ LEAST_BLIND = 0.005
 class LiveFrame:
     """The newest analysed frame while live, any other when looking back."""
 
-    def __init__(self, view: RecordView, address: str = "preview/{id}.jpg?v={stamp}") -> None:
+    def __init__(
+        self,
+        view: RecordView,
+        address: str = "preview/{id}.jpg?v={stamp}",
+        pictures: dict[str, str] | None = None,
+    ) -> None:
+        """
+        Parameters
+        ----------
+        address : of previews.
+        pictures : addresses of parts at full resolution and of spectra, by `region` and `spectrum`.
+        """
         self._view = view
         self._address = address
         self._epoch: int | None = None
@@ -70,6 +85,12 @@ class LiveFrame:
         self.outlines = ColumnDataSource(
             name="frame_outlines_source", data={name: [] for name in (*_OUTLINES, *_PROBABILITIES)}
         )
+        self.selection = Selection()
+        self.selection.source.js_on_change(
+            "data", CustomJS(code="faultwatch.frame.selected(cb_obj.data.key)")
+        )
+        self._follow_again = False
+        self.tools = FrameTools(pictures or {})
         self.caption = Div(name="frame_caption", sizing_mode="stretch_width", height=56, margin=0)
         self.caption.stylesheets = [text_sheet("frame_caption")]
         self.chart = self._chart()
@@ -90,7 +111,8 @@ class LiveFrame:
         self.forward.on_click(self.step_forward)
         controls = row(self.live, self.back, self.forward, self.slider, name="frame_controls", height=40)
         controls.sizing_mode = "stretch_width"
-        self.root = column(self.caption, self.chart, controls, name="frame", sizing_mode="stretch_both")
+        parts = (self.caption, self.tools.bar, self.chart, self.tools.spectrum, controls)
+        self.root = column(*parts, name="frame", sizing_mode="stretch_both")
         self._describe()
 
     def update(self, snapshot: Snapshot, now: float) -> None:
@@ -98,6 +120,8 @@ class LiveFrame:
         self._now = now
         if snapshot.epoch != self._epoch:  # another record: its frames have the same numbers
             self._epoch, self.shown, self._newest = snapshot.epoch, None, None
+            self._follow_again = False
+            self.selection.set(None, None)
             self._show(None)
             self.live.active = True
         # A file that is written again is analysed again, under its old number.
@@ -116,6 +140,41 @@ class LiveFrame:
         else:
             self._describe()
 
+    def select(self, frame_id: int, label: int) -> None:
+        """Look at one particle of one frame; a page that is live stops following until `clear`."""
+        if self.shown is None or self.shown.id != frame_id:
+            if self._view.frame(frame_id) is None:
+                return
+            self._show(frame_id)
+        if self.live.active:
+            self._follow_again = True
+            self._set(self.live, active=False)
+            self._describe()
+        self.selection.set((frame_id, label), self.shown)
+
+    def pick(self, frame_id: int, x_nm: float, y_nm: float) -> None:
+        """Look at the particle around a point of a frame as it is drawn, if there is one."""
+        frame = self._view.frame(frame_id)
+        found = None if frame is None else at_point(frame, x_nm, y_nm)
+        if found is not None:
+            self.select(frame_id, found.label)
+
+    def move(self, direction: str, classes: Collection[str] = CLASSES) -> None:
+        """Look at the next particle in a direction, of those of these classes."""
+        if self.shown is None:
+            return
+        here = self.selection.within(self.shown)
+        drawn = [each for each in self.shown.particles if each is here or each.particle_class in classes]
+        found = beside(drawn, None if here is None else here.label, direction)
+        if found is not None:
+            self.select(self.shown.id, found.label)
+
+    def clear(self) -> None:
+        """Look at no particle any more, and follow again where the particle alone held the frame."""
+        self.selection.set(None, self.shown)
+        if self._follow_again:
+            self.live.active = True
+
     def step_back(self) -> None:
         """Look at the analysed frame before this one."""
         self._look_at((self.shown.id if self.shown else 0) - 1, after=False)
@@ -131,12 +190,14 @@ class LiveFrame:
     def _look_at(self, number: int, *, after: bool) -> None:
         frame_id = self._view.neighbour(number, after=after)
         if frame_id is not None:
+            self._follow_again = False
             self._set(self.live, active=False)
             self._show(frame_id)
 
     def _switch(self, _attr: str, _old: object, new: bool) -> None:
         if self._setting:
             return
+        self._follow_again = False
         if new:
             self._show(self._newest)
         else:
@@ -157,6 +218,8 @@ class LiveFrame:
         self.shown = frame
         self.outlines.data = outline_columns(frame)
         self.picture.data = picture_columns(frame, self._address)
+        self.selection.draw(frame)
+        self.tools.show(frame)
         if frame is not None:
             self._set(self.slider, value=frame.id)
         self._describe()
@@ -179,25 +242,22 @@ class LiveFrame:
             toolbar_location="right",
             x_axis_label="nm",
             y_axis_label="nm",
-            background_fill_color=BACK,
+            background_fill_color=None,
+            border_fill_color=None,
+            outline_line_color=None,
         )
         chart.toolbar.logo = None
         chart.toolbar.autohide = True
         chart.grid.visible = False
-        picture = chart.image_url("url", "x", "y", "w", "h", anchor="top_left", source=self.picture)
-        outlines = {"source": self.outlines, "fill_color": None, "line_join": "round"}
-        halo = chart.patches("xs", "ys", line_color=INK, line_alpha=0.55, line_width=5, **outlines)
-        lines = chart.patches(
-            "xs", "ys", line_color="colour", line_dash="dash", line_width=2.5, hover_line_width=4, **outlines
+        picture = chart.image_url(
+            "url", "x", "y", "w", "h", anchor="top_left", source=self.picture, level="image"
         )
-        chart.text(
-            "label_x", "label_y", "label", source=self.outlines, anchor="bottom_center", y_offset=-3,
-            text_color=INK, text_font_size="13px", text_font_style="bold", padding=2, border_radius=3,
-            background_fill_color="colour", background_fill_alpha=0.92,
-        )  # fmt: skip
+        # Contrast and gamma change all that lies below `overlay`: the pictures alone.
+        self.tools.on_frame(chart)
+        lines = self._draw_outlines(chart)
         for ranges in (chart.x_range, chart.y_range):
             ranges.renderers = [picture]
-        halo.level = "glyph"
+        chart.axis.level = "overlay"
         chart.add_tools(
             HoverTool(
                 renderers=[lines],
@@ -214,10 +274,31 @@ class LiveFrame:
                 range=chart.x_range, unit="nm", dimensional=lengths, location="bottom_left",
                 bar_length=0.12, bar_line_width=4, bar_line_color=CHALK, label_text_color=CHALK,
                 label_text_font_size="15px", background_fill_color=INK, background_fill_alpha=0.6,
-                border_line_color=None, margin=8, padding=8,
+                border_line_color=None, margin=8, padding=8, level="overlay",
             )
         )  # fmt: skip
         return chart
+
+    def _draw_outlines(self, chart: Any) -> Any:
+        """The particles' outlines and letters, and the selected one; gives what is hovered over."""
+        drawn = CDSView(filter=self.tools.classes)
+        outlines = {
+            "source": self.outlines, "view": drawn, "fill_color": None, "line_join": "round", "level": "overlay",
+        }  # fmt: skip
+        chart.patches("xs", "ys", line_color=INK, line_alpha=0.55, line_width=5, **outlines)
+        chart.patches(
+            "xs", "ys", source=self.selection.source, line_color=CHALK, line_width=7, fill_color=CHALK,
+            fill_alpha=0.08, line_join="round", level="overlay",
+        )  # fmt: skip
+        lines = chart.patches(
+            "xs", "ys", line_color="colour", line_dash="dash", line_width=2.5, hover_line_width=4, **outlines
+        )
+        chart.text(
+            "label_x", "label_y", "label", source=self.outlines, view=drawn, level="overlay", anchor="bottom_center",
+            y_offset=-3, text_color=INK, text_font_size="13px", text_font_style="bold", padding=2, border_radius=3,
+            background_fill_color="colour", background_fill_alpha=0.92,
+        )  # fmt: skip
+        return lines
 
 
 def picture_columns(frame: ShownFrame | None, address: str) -> dict[str, Any]:
@@ -247,7 +328,7 @@ def outline_columns(frame: ShownFrame | None) -> dict[str, Any]:
             x, y, style.colour, style.dash, style.letter + ("~" if particle.abstained else ""),
             float(label_x), float(label_y),
             f"{particle.label}: {particle.particle_class}, {style.words}{doubt}",
-            particle.diameter_nm, *particle.probabilities,
+            particle.diameter_nm, particle.particle_class, *particle.probabilities,
         )  # fmt: skip
         for name, value in zip((*_OUTLINES, *_PROBABILITIES), values, strict=True):
             data[name].append(value)

@@ -212,6 +212,7 @@ const faultwatch = (() => {
   let ready = false;
   return {
     at, put, find, ask, kept, tab,
+    tabOpen: (name) => open === name,
     keys(name, handler) { handlers[name] = handler; },
     pulse(data) {
       if (!data.state || !data.state.length) return;

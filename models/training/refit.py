@@ -116,10 +116,7 @@ def refit(
         "verdict": verdict,
     }
     figures = forests.figures(new, together)
-    if len(check.classes):
-        figures["confusion"] = confusion(check, held_out["new"])
-        figures["rates"] = rates(check, held_out["new"])
-        figures["rates_by_condition"] = rates_by_condition(check, held_out["new"])
+    figures |= _errors(check, held_out["new"])
     step(4, STEPS, "writing the bundle")
     with TemporaryDirectory() as working:
         save_forest(new, Path(working))
@@ -162,6 +159,17 @@ def _learnt(corrections: Corrections, added: Rows) -> dict[str, Any]:
         "corrected": {name: int((added.classes == i).sum()) for i, name in enumerate(CLASSES)},
         "weight": WEIGHT,
         "largest_share": LARGEST_SHARE,
+    }
+
+
+def _errors(check: Rows, probabilities: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """What a bundle's manifest says of how often its forest errs; nothing where there is nothing to tell it by."""
+    if not len(check.classes):
+        return {}
+    return {
+        "confusion": confusion(check, probabilities),
+        "rates": rates(check, probabilities),
+        "rates_by_condition": rates_by_condition(check, probabilities),
     }
 
 

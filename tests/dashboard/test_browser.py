@@ -61,7 +61,7 @@ def test_row_0_is_at_the_top_and_outlines_lie_where_their_particles_are(
         with page.expect_response(lambda reply: "/preview/2.jpg" in reply.url):
             page.goto(server.url)
         page.get_by_text("frame 2", exact=True).wait_for()
-        chart = page.locator("main .bk-Figure")
+        chart = page.locator("main .bk-Figure:visible")
 
         def looks_right() -> bool:
             shot = np.asarray(Image.open(io.BytesIO(chart.screenshot())).convert("RGB")).astype(int)
@@ -107,7 +107,7 @@ def test_hovering_over_a_particle_tells_its_class_and_size(page, live, serving, 
     with serving(live.directory) as server:
         page.goto(server.url)
         page.get_by_text("frame 2", exact=True).wait_for()
-        box = page.locator("main .bk-Figure").bounding_box()
+        box = page.locator("main .bk-Figure:visible").bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         page.mouse.move(box["x"] + box["width"] / 2 + 4, box["y"] + box["height"] / 2)
         page.get_by_text("1: yes, fault seen").wait_for()
@@ -190,7 +190,7 @@ def test_the_list_of_sessions_leads_to_each(page, make_session, serving, tmp_pat
         make_session(tmp_path / name).analysed("yes", "no")
     with serving(tmp_path) as server:
         page.goto(server.url)
-        page.get_by_role("link", name="tuesday & co").click()
+        page.get_by_role("link", name="tuesday & co", exact=True).click()
         page.get_by_text("frame 1", exact=True).wait_for()
         assert "tuesday & co" in page.title()
 
@@ -204,6 +204,6 @@ def test_everything_fits_on_common_screens(page, live, serving, size) -> None:
         scroll = "() => [document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
         assert page.evaluate(scroll) == list(size)
         for index in range(4):
-            box = page.locator(".bk-Figure").nth(index).bounding_box()
+            box = page.locator(".bk-Figure:visible").nth(index).bounding_box()
             assert box["width"] > 250
             assert box["height"] > 130

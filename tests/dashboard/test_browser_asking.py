@@ -113,7 +113,7 @@ def test_an_audit_with_keys_and_buttons_and_undo(page, live, serving, size) -> N
         live.carry_out()
         page.get_by_text("1 of 4", exact=True).wait_for()
         assert page.get_by_role("button", name="yes").is_disabled()
-        assert not page.locator("main .bk-Figure").is_visible()  # it tells what the model said
+        assert not page.locator("main .bk-Figure:visible").is_visible()  # it tells what the model said
         page.locator("#observer").fill("Ada <b>")
         page.keyboard.press("Enter")
         page.get_by_role("button", name="4 yes").and_(page.locator(":enabled")).wait_for()
