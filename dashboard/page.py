@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from bokeh.events import ConnectionLost, DocumentReady
@@ -59,14 +59,6 @@ class Part(Protocol):
         """Show what stands in `snapshot`; sends nothing where nothing is different."""
 
 
-@runtime_checkable
-class Ticking(Protocol):
-    """A part that has news of its own, besides those of the record."""
-
-    def tick(self) -> None:
-        """Show them; sends nothing where there are none."""
-
-
 @dataclass(frozen=True)
 class Tab:
     """A tab: the name of its root, the title on its button, and what makes its part.
@@ -83,7 +75,7 @@ class Tab:
 TABS: tuple[Tab, ...] = (
     Tab("particle", "particle", lambda page: page.particle),
     Tab("review", "review", lambda page: page.review()),
-    Tab("refit", "refit", lambda page: Refit(page.view, page.asking, page.audit)),
+    Tab("refit", "refit", lambda page: page.refit),
     Tab("settings", "settings", lambda page: SettingsPanel(page.view, page.asking, page.audit)),
     Tab("notes", "notes & files", lambda page: Notes(page.view, page.asking, page.name)),
 )
@@ -135,6 +127,7 @@ class SessionPage:
         self.alarms = Alarms(self.asking)
         self.audit = AuditPanel(view, self.asking, picture_address("crop", "png", name))
         self.ledger = LedgerPanel()
+        self.refit = Refit(view, self.asking, self.audit)
         # Only what hangs on a root belongs to a Document and reaches the browser.
         self.audit.root.tags = [self.asking.source]
         self.tabs: dict[str, Part] = {tab.name: tab.make(self) for tab in TABS}
@@ -176,8 +169,7 @@ class SessionPage:
         self.fraction.tick()
         self.asking.tick()
         self.particle.tick()
-        if isinstance(part := self.tabs.get(self._open), Ticking) and part is not self.particle:
-            part.tick()
+        self.refit.tick()
         if snapshot is self._seen:
             return
         self._seen = snapshot

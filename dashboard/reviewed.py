@@ -31,8 +31,8 @@ def read_review(db: sqlite3.Connection, observer: str, most: int, keep: frozense
 
     Parameters
     ----------
-    most : doubtful tracks that are told.
-    keep : sightings that stay in the queue although they are corrected.
+    most : doubtful tracks that are told besides those of `keep`.
+    keep : sightings that stay in the queue.
     """
     held = holding_corrections(db)
     learnt = len(held.keys() - drawn_particles(db)) if held else 0

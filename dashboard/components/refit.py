@@ -51,7 +51,7 @@ class Refit:
 
     def tick(self) -> None:
         """Show how far a refit is."""
-        if self.refits.state is not self._drawn:
+        if self._drawn is not None and self.refits.state is not self._drawn:
             self._draw()
 
     def _begin(self, _value: str) -> None:

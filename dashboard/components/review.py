@@ -169,10 +169,11 @@ class Review:
 
     def _draw(self) -> None:
         observer = self._audit.observer
-        self._state = self._view.review(observer, QUEUE, frozenset(self._queue))
+        room = QUEUE - len(self._queue)
+        self._state = self._view.review(observer, room, frozenset(self._queue))
         known = [each.particle for each in self._state.doubtful]
         self._queue = [number for number in self._queue if number in known]
-        self._queue += [number for number in known if number not in self._queue][: QUEUE - len(self._queue)]
+        self._queue += [number for number in known if number not in self._queue]
         self._at = min(self._at, len(self._queue))
         if not self._later and (self._state.waiting or not self._state.drawn):
             text = sample_card(self._state)
@@ -193,7 +194,8 @@ class Review:
             sighting, frame if self._whole else None, marks, self._preview if self._whole else self._crop
         )  # fmt: skip
         told = self._said_here.get(shown.particle)
-        return seen + doubtful_card(
+        card = doubtful_card(
             Shown(shown, told, self._audit.observer, self._whole, marks),
             len(self._queue), self._at, may_undo=bool(self._done),
         )  # fmt: skip
+        return f'<div class="pair">{seen}{card}</div>'

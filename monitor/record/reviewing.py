@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -99,24 +100,29 @@ def doubtful(db: sqlite3.Connection, most: int, *, keep: frozenset[int] = frozen
     """The tracks whose two likeliest classes are closest, the closest first; each by one sighting.
 
     Those that an audit drew are left out, for their labels tell how often the forest errs; so are those of which a
-    sighting was corrected, but for the sightings in `keep`.
+    sighting was corrected.
+
+    Parameters
+    ----------
+    most : tracks besides those of `keep`.
+    keep : sightings that are shown in any case, but for those that an audit drew.
     """
     corrected = holding_corrections(db)
     left_out = drawn_particles(db)
+    kept = _tracks_of(db, keep)
+    passed = _tracks_of(db, _numbers(db, corrected)).keys() - kept.keys()
     tracks = db.execute(
         "SELECT id, class, p_empty, p_null, p_no, p_yes, diameter_nm, seen FROM tracks WHERE seen > 0"
     ).fetchall()
     tracks.sort(key=lambda track: (_margin(track[2:6]), track[0]))
-    corrected_tracks = _tracks_of(db, corrected)
     found: list[Doubtful] = []
     for number, name, *p, diameter_nm, seen in tracks:
-        if len(found) == most:
-            break
-        if number in corrected_tracks and not keep & corrected_tracks[number]:
+        if number in passed or (number not in kept and most <= 0):
             continue
-        shown = _shown(db, number, corrected_tracks.get(number, set()) & keep)
+        shown = _shown(db, number, kept.get(number))
         if shown is None or (shown[1], shown[2]) in left_out:
             continue
+        most -= number not in kept
         particle, frame, label, bundle = shown
         told = corrected.get((frame, label))
         found.append(
@@ -184,23 +190,24 @@ def _margin(probabilities: tuple[float, ...]) -> float:
     return first - second
 
 
-def _tracks_of(db: sqlite3.Connection, corrected: dict[tuple[int, int], Held]) -> dict[int, set[int]]:
-    """The tracks of which a sighting was corrected, each with these sightings."""
-    tracks: dict[int, set[int]] = {}
-    for frame, label in corrected:
-        for particle, track in db.execute(
-            "SELECT id, track FROM particles WHERE frame_id = ? AND label = ?", (frame, label)
-        ):
-            tracks.setdefault(track, set()).add(particle)
-    return tracks
+def _numbers(db: sqlite3.Connection, corrected: Iterable[tuple[int, int]]) -> list[int]:
+    """The numbers of sightings by frame and label."""
+    query = "SELECT id FROM particles WHERE frame_id = ? AND label = ?"
+    return [number for place in corrected for (number,) in db.execute(query, place)]
 
 
-def _shown(db: sqlite3.Connection, track: int, rather: set[int]) -> tuple[int, int, int, str] | None:
-    """A sighting of a track, of those in frames that count: one of `rather`, else the one that shows most of it."""
-    rows = db.execute(
+def _tracks_of(db: sqlite3.Connection, particles: Iterable[int]) -> dict[int, int]:
+    """The tracks of sightings, each with one of these."""
+    query = "SELECT track, id FROM particles WHERE id = ? AND track IS NOT NULL"
+    return dict(row for number in particles for row in db.execute(query, (number,)))
+
+
+def _shown(db: sqlite3.Connection, track: int, rather: int | None) -> tuple[int, int, int, str] | None:
+    """A sighting of a track, of those in frames that count: `rather`, else the one that shows most of it."""
+    row = db.execute(
         "SELECT p.id, p.frame_id, p.label, r.bundle FROM particles p JOIN places s ON s.frame_id = p.frame_id "
         "JOIN results r ON r.frame_id = p.frame_id WHERE p.track = ? AND s.uncounted IS NULL "
-        "ORDER BY p.area_nm2 DESC, p.id",
-        (track,),
-    ).fetchall()
-    return next((row for row in rows if row[0] in rather), rows[0] if rows else None)
+        "ORDER BY p.id IS NOT ?, p.area_nm2 DESC, p.id LIMIT 1",
+        (track, rather),
+    ).fetchone()
+    return None if row is None else (row[0], row[1], row[2], row[3])

@@ -159,7 +159,7 @@ def test_where_no_session_runs_it_says_how_to_begin_one_with_it(made, page) -> N
     click(page, ("refit-promote", ""))
     page.asking._pending[0].since -= 2
     deadline = time.monotonic() + 20
-    while "no session runs" not in text(page):
+    while "to judge with this bundle" not in text(page):
         assert time.monotonic() < deadline
         page.tick()
         time.sleep(0.05)

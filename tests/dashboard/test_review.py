@@ -80,6 +80,22 @@ def test_the_most_doubtful_are_shown_with_what_the_model_says(reviewing) -> None
     assert shown(reviewing) == 1
 
 
+def test_the_queue_stays_in_its_order_while_frames_come(reviewing, session, monkeypatch) -> None:
+    monkeypatch.setattr("dashboard.components.review.QUEUE", 4)
+    session.place(session.analysed("no", "yes"))
+    session.db.execute(
+        "UPDATE tracks SET p_no = 0.4, p_yes = 0.4 WHERE id > 4"
+    )  # closer to call than all before
+    reviewing.tick()
+    order = [shown(reviewing)]
+    for _ in range(3):
+        click(reviewing, ("review-move", "1"))
+        order.append(shown(reviewing))
+    assert order == [2, 4, 3, 1]
+    click(reviewing, ("review-move", "1"), ("review-again", ""))
+    assert reviewing.tabs["review"].shown.frame == 2
+
+
 def test_without_a_name_nothing_is_corrected(page, session) -> None:
     click(page, ("review-later", ""))
     assert "Give your name first" in text(page)
