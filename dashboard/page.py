@@ -88,6 +88,7 @@ class SessionPage:
     view: RecordView
     asking: Asking
     audit: AuditPanel
+    refit: Refit
     name: str | None
 
     def __init__(

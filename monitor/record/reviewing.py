@@ -107,6 +107,8 @@ def doubtful(db: sqlite3.Connection, most: int, *, keep: frozenset[int] = frozen
     most : tracks besides those of `keep`.
     keep : sightings that are shown in any case, but for those that an audit drew.
     """
+    if most <= 0 and not keep:
+        return []
     corrected = holding_corrections(db)
     left_out = drawn_particles(db)
     kept = _tracks_of(db, keep)
