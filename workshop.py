@@ -250,16 +250,18 @@ def _train_streaming(options: argparse.Namespace, settings: Any, how: dict[str, 
     option("--seed", from_zero, "S", "everything follows from it", 1),
     option("--unet", Path, "DIR", "the trained net's folder"),
     option("--corrections", Path, "SESSION", "refit with what was corrected in this session"),
-    option("--from", Path, "BUNDLE", "whose forest is refitted (the bundle that comes with the program)",
-           dest="start_from"),
+    option("--from", Path, "BUNDLE", "whose forest is refitted (the bundle that comes with the program), or, with "
+           "--data, grown anew on its own network's regions", dest="start_from"),
     option("--name", str, "NAME", "of the bundle (that of its folder)"),
     option("--trees", positive, "N", "in the forest", 100),
+    option("--keep", Path, "DIR", "keep what is measured on the data set, so that an interrupted run goes on"),
     option("--processes", positive, "N", "at work at once", 1),
 )  # fmt: skip
 def train_forest(options: argparse.Namespace) -> int:
     """Train the random forest that names the class of a particle.
 
-    It uses a trained U-Net and a simulated data set, and puts the bundle together. With --corrections it refits the
+    It uses a trained U-Net and a simulated data set, and puts the bundle together. With --from in place of --unet it
+    takes the network of a bundle as it is, with its calibration and outlines. With --corrections it refits the
     forest of a bundle (--from) with what an operator corrected in a session, and compares the two.
     """
     from monitor.errors import InputError
@@ -276,12 +278,20 @@ def train_forest(options: argparse.Namespace) -> int:
 
         print(refit(options.start_from or SHIPPED, corrected, options.out, step=told).verdict)
         return 0
-    if options.data is None or options.unet is None:
-        raise InputError("a forest is trained from --data and --unet, or refitted with --corrections")
-    from models.training.forest import train
+    if options.data is None or (options.unet is None) == (options.start_from is None):
+        raise InputError(
+            "a forest is trained from --data and either --unet or --from, or refitted with --corrections"
+        )
+    from models.training.forest import regrow, train
 
-    name = options.name or options.out.resolve().name
-    train(options.data, options.unet, options.out, name=name, **given(options, "trees", "seed", "processes"))
+    how = {
+        "name": options.name or options.out.resolve().name,
+        **given(options, "trees", "seed", "processes", "keep"),
+    }
+    if options.start_from is not None:
+        regrow(options.start_from, options.data, options.out, **how)
+    else:
+        train(options.data, options.unet, options.out, **how)
     print(options.out)
     return 0
 

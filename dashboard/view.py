@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from dashboard import asked, running
+from dashboard import asked, looking_back, running, strips
 from dashboard.asked import stamp_of
+from dashboard.divided import Divider
 from dashboard.force import InForce, read_in_force
 from dashboard.goals import GoalReader
 from dashboard.inspecting import Filed, Inspected, read_filed, read_inspected
@@ -72,6 +73,8 @@ class RecordView:
         self._frames: OrderedDict[int, ShownFrame] = OrderedDict()
         self._tables: set[str] = set()
         self._goals = GoalReader()
+        self._strips = strips.StripReader()
+        self.divider = Divider(directory)
         self._failures = 0
 
     def close(self) -> None:
@@ -223,6 +226,38 @@ class RecordView:
             known = db is not None and "tracks" in self._tables and self._snapshot.figures is not None
             return self._goals.read(db, half_width) if db is not None and known else None
 
+    def strips(self) -> tuple[strips.Strips, tuple[strips.Event, ...]]:
+        """The course of the frames' own figures as far as it was read, and the alarms."""
+        with self._reading() as db:
+            if db is None or "places" not in self._tables:
+                return strips.Strips.empty(), ()
+            return self._strips.read(db), strips.read_events(db)
+
+    @property
+    def strips_pending(self) -> bool:
+        """A long record is being read for `strips`, a piece at a time."""
+        return self._strips.pending
+
+    def moment(self, frame_id: int) -> looking_back.Moment | None:
+        """The figures as they stood after a frame; None while it is not settled."""
+        with self._reading() as db:
+            return None if db is None else looking_back.read_moment(db, frame_id)
+
+    def next_in_time(self, frame_id: int | None) -> tuple[int, float] | None:
+        """The frame acquired after another one (None: the first) and when; None after the last that is settled."""
+        with self._reading() as db:
+            return None if db is None else looking_back.read_next(db, frame_id)
+
+    def acquired(self, frame_id: int) -> float | None:
+        """When a settled frame was acquired."""
+        with self._reading() as db:
+            return None if db is None else looking_back.read_acquired(db, frame_id)
+
+    def frame_at(self, position: int) -> int | None:
+        """The frame at a place in the order of acquisition, or the last before it."""
+        with self._reading() as db:
+            return None if db is None else looking_back.read_frame_at(db, position)
+
     def _look(self) -> tuple[int, int] | None:
         try:
             status = (self.directory / DATABASE).stat()
@@ -239,6 +274,8 @@ class RecordView:
         self._ledger = running.LedgerReader()
         self._spacings = running.SpacingsReader()
         self._goals = GoalReader()
+        self._strips = strips.StripReader()
+        self.divider = Divider(self.directory)
         self._pending = False
         self._snapshot = Snapshot(self._snapshot.version + 1, self._snapshot.epoch + 1, self.directory)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -11,12 +12,13 @@ import numpy.typing as npt
 
 from models.blocks import analyse_in_blocks, blocks_of
 from models.bundle import Bundle
+from models.device.sight import DIRECT, Sight, measure_on
 from models.errors import CannotAnalyse
 from models.features.measure import LAYER_FREQUENCIES, Measured, measure
 from models.forest import as_rows
 from models.illumination import filled, unjudged, without
-from models.preprocess import Canonical, canonical
-from models.quality.frame import USUAL_ENERGY_KEV, frame_quality, specimen_quality
+from models.preprocess import Canonical, canonical, fill_masked
+from models.quality.frame import USUAL_ENERGY_KEV, frame_quality
 from models.quality.likeness import frame_statistics
 from models.results import CLASSES, Analysis, Particle, sure
 from models.segment import probability_maps, regions
@@ -48,6 +50,7 @@ def analyse(
     material: str | None = None,
     keep: bool = False,
     energy_kev: float = USUAL_ENERGY_KEV,
+    labelled: bool = True,
 ) -> Analysis:
     """Segment and classify one frame.
 
@@ -58,6 +61,7 @@ def analyse(
     material : restricts the stacking reading to this material's layer spacing.
     keep : every particle with what its features were read from, so that it can be explained.
     energy_kev : of the electrons; the defocus that Thon rings tell follows from it.
+    labelled : with the label image, unless nobody wants it; it costs time, for it is as large as the frame.
 
     Raises
     ------
@@ -75,19 +79,24 @@ def analyse(
         )
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise CannotAnalyse("the frame holds values that are not finite")
-    frequencies = layer_frequencies(material)
+    asked = _Asked(pixel_size_nm, bundle, layer_frequencies(material), keep, energy_kev, labelled)
     image, unit = _within_reach(image)
-    blind = unjudged(image)
-    image = filled(image, blind)
+    began = time.perf_counter()
     blocks = blocks_of((image.shape[0], image.shape[1]), pixel_size_nm / bundle.preprocessing.pixel_size_nm)
-    if len(blocks) == 1:
-        result = _analyse_whole(image, pixel_size_nm, bundle, frequencies, keep, energy_kev)
-    else:
+    seen = _seen(image, asked) if len(blocks) == 1 else None
+    everywhere = seen is not None and seen.light.everywhere
+    blind = np.zeros(image.shape, np.bool_) if everywhere else unjudged(image)
+    if blind.any():
+        # Which particles lie there is told by the label image.
+        image, seen, asked = filled(image, blind), None, replace(asked, labelled=True)
+    if len(blocks) > 1:
         result = analyse_in_blocks(
-            image,
-            blocks,
-            lambda part: _analyse_whole(part, pixel_size_nm, bundle, frequencies, keep, energy_kev),
+            image, blocks, lambda part: _analyse_whole(part, asked, _seen(part, asked))
         )
+    elif seen is not None:
+        result = _analyse_whole(image, asked, seen, began)
+    else:
+        result = _analyse_whole(image, asked, _seen(image, asked))
     result.quality["mean_counts"] = float(result.quality["mean_counts"]) * unit
     if "noise_power" in result.quality:
         result.quality["noise_power"] = float(result.quality["noise_power"]) * unit * unit
@@ -95,17 +104,30 @@ def analyse(
     return without(result, blind)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """How a frame is to be analysed."""
+
+    pixel_size_nm: float
+    bundle: Bundle
+    frequencies: list[float] | None
+    keep: bool
+    energy_kev: float
+    labelled: bool
+
+
 def _analyse_whole(
-    image: npt.NDArray[Any],
-    pixel_size_nm: float,
-    bundle: Bundle,
-    frequencies: list[float] | None,
-    keep: bool,
-    energy_kev: float,
+    image: npt.NDArray[Any], asked: _Asked, seen: Sight | None, began: float | None = None
 ) -> Analysis:
-    """A frame, or a block of one, that is known to be a picture of a size that can be held."""
+    """A frame, or a block of one, that is known to be a picture of a size that can be held.
+
+    Parameters
+    ----------
+    seen : what a device sees in it, where there is one; `began` when it was asked [s].
+    """
+    pixel_size_nm, bundle = asked.pixel_size_nm, asked.bundle
     timings: dict[str, float] = {}
-    started = time.perf_counter()
+    started = began or time.perf_counter()
 
     def lap(stage: str) -> None:
         nonlocal started
@@ -113,24 +135,29 @@ def _analyse_whole(
         timings[stage] = (now - started) * 1e3
         started = now
 
-    prepared = canonical(image, pixel_size_nm, bundle.preprocessing)
-    step = bundle.preprocessing.pixel_size_nm
-    quality, spectrum = frame_quality(image, prepared.image, step, pixel_size_nm, energy_kev)
+    prepared = seen.prepared if seen else canonical(image, pixel_size_nm, bundle.preprocessing)
+    step, sample = bundle.preprocessing.pixel_size_nm, seen.sample if seen else None
+    quality, spectrum = frame_quality(image, prepared.image, step, pixel_size_nm, asked.energy_kev, sample)
     lap("preprocess")
 
-    maps = np.zeros((2, *prepared.image.shape), np.float32)
-    if quality["verdict"] != "constant":
-        maps = probability_maps(prepared.image, bundle.network)
+    if quality["verdict"] == "constant":
+        maps = np.zeros((2, *prepared.image.shape), np.float32)
+    else:
+        maps = seen.maps if seen else probability_maps(prepared.image, bundle.network)
     labels = regions(maps, step, bundle.segmentation)
     lap("segment")
 
-    measured = measure(prepared.image, labels, step, frequencies, keep)
+    if seen is None or asked.keep or bundle.device is None:
+        measured = measure(prepared.image, labels, step, asked.frequencies, asked.keep)
+    else:
+        measured = measure_on(bundle.device, prepared.image, labels, step, asked.frequencies)
     lap("measure")
 
-    particles, masks = _particles(prepared, labels, measured, pixel_size_nm, bundle, keep)
-    quality |= specimen_quality(masks)
+    particles, masks, covered = _particles(prepared, labels, measured, asked)
+    quality["covered"] = covered
     if bundle.likeness is not None and spectrum is not None:
-        statistics = frame_statistics(spectrum, prepared.image, maps[0])
+        shape = seen.shape if seen else None
+        statistics = frame_statistics(spectrum, prepared.image, maps[0], shape)
         quality |= bundle.likeness.judge(statistics, [m.values for m in _inside(measured, labels)])
     lap("classify")
     return Analysis(
@@ -140,9 +167,22 @@ def _analyse_whole(
         quality=quality,
         timings_ms=timings,
         bundle=bundle.id,
-        backend=bundle.backend,
+        backend=bundle.device.backend if seen and bundle.device else bundle.backend,
         labels=masks,
     )
+
+
+def _seen(image: npt.NDArray[Any], asked: _Asked) -> Sight | None:
+    """What the bundle's device sees in a frame (H, W); `None` where the bundle has none."""
+    device = asked.bundle.device
+    if device is None:
+        return None
+    gaps = image.dtype == np.uint16 and image.max() == np.iinfo(np.uint16).max
+    if gaps or image.dtype.name not in DIRECT:
+        image = fill_masked(image)
+    # Files are often read as views that can't be written to, or have the other order of bytes; torch takes neither.
+    image = np.require(image, image.dtype.newbyteorder("="), ("C", "W"))
+    return device.see(image, asked.pixel_size_nm)
 
 
 def _inside(measured: list[Measured], labels: npt.NDArray[np.int32]) -> list[Measured]:
@@ -152,25 +192,23 @@ def _inside(measured: list[Measured], labels: npt.NDArray[np.int32]) -> list[Mea
 
 
 def _particles(
-    prepared: Canonical,
-    labels: npt.NDArray[np.int32],
-    measured: list[Measured],
-    pixel_size_nm: float,
-    bundle: Bundle,
-    keep: bool,
-) -> tuple[list[Particle], npt.NDArray[np.int32]]:
-    """The particles of a frame, and their labels in its own pixels (H, W): 0 where a region is `empty`.
+    prepared: Canonical, labels: npt.NDArray[np.int32], measured: list[Measured], asked: _Asked
+) -> tuple[list[Particle], npt.NDArray[np.int32] | None, float]:
+    """The particles of a frame, their labels in its own pixels (H, W), and the share of it that they cover.
+
+    A region that is `empty` is labelled 0, and covers nothing.
 
     Parameters
     ----------
     labels : (h, w) the regions in the standardised frame.
     measured : of each region.
-    keep : every particle with what its features were read from.
     """
+    bundle, pixel_size_nm = asked.bundle, asked.pixel_size_nm
     nearest = prepared.nearest()
     probabilities = bundle.forest(as_rows([m.values for m in measured], bundle.feature_names))
     particles: list[Particle] = []
-    on_frame = np.zeros(prepared.shape, np.int32)
+    on_frame = np.zeros(prepared.shape, np.int32) if asked.labelled else None
+    covered = 0
     for region, (found, p) in enumerate(zip(measured, probabilities, strict=True), start=1):
         mask, box = _on_frame(labels[found.box] == region, found.box, nearest)
         if mask.size == 0:
@@ -178,7 +216,9 @@ def _particles(
         number = len(particles) + 1
         best = CLASSES[int(np.argmax(p))]
         if best != "empty":
-            on_frame[box][mask] = number
+            covered += int(np.count_nonzero(mask))
+            if on_frame is not None:
+                on_frame[box][mask] = number
         features = {name: float(value) for name, value in found.values.items()}
         if best == "yes" and found.reading is not None:
             features["stack_place"] = found.reading.place
@@ -190,11 +230,11 @@ def _particles(
                 probabilities=tuple(float(share) / total for share in p),  # type: ignore[arg-type]
                 abstained=not sure(p, bundle.abstain_below),
                 features=features,
-                measured=found if keep else None,
+                measured=found if asked.keep else None,
                 **_outlined(mask.view(np.uint8), box, pixel_size_nm),
             )
         )
-    return particles, on_frame
+    return particles, on_frame, covered / (prepared.shape[0] * prepared.shape[1])
 
 
 def _on_frame(

@@ -15,16 +15,16 @@ file                holds
 
 from __future__ import annotations
 
-import ctypes.util
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.device.there import TORCH_CPU, why_no_cuda
 from models.errors import BundleRefused, ModelError
 from models.features.measure import feature_names
 from models.forest import Forest, onnx_forest
@@ -35,6 +35,8 @@ from models.runtime import open_session
 from models.segment import Calibration, Network, Segmentation, calibrated
 
 if TYPE_CHECKING:  # torch is imported only where it is needed
+    from models.device.chain import Chain
+    from models.device.sight import Device
     from models.unet import Architecture
 
 FORMAT = "faultwatch bundle 1"
@@ -65,7 +67,7 @@ _TOLD = (
     ),
     "metrics_of",
 )
-SHIPPED = BUNDLES / "cdse-au-5"
+SHIPPED = BUNDLES / "cdse-au-6"
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Bundle:
     forest: Forest
     likeness: Likeness | None = None
     """What frames are compared with; `None` where the bundle has no reference, and nothing is judged."""
+    device: Device | None = None
+    """What prepares, segments and measures in place of the CPU; `None`: the CPU does, with `network`."""
 
 
 def file_hash(path: Path) -> str:
@@ -137,7 +141,8 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
 
     Parameters
     ----------
-    device : "cpu" (ONNX Runtime), "cuda" (torch), or "auto": cuda where there is one.
+    device : "cpu" (ONNX Runtime), "cuda" (torch, the whole chain), or "auto": cuda where there is one;
+        "torch-cpu", for tests, is the device's chain on the CPU.
     threads : of the network on a CPU.
 
     Raises
@@ -167,8 +172,8 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
         likeness = Likeness.read(details.get("likeness"))
     except (KeyError, TypeError, ValueError) as error:
         raise BundleRefused(f"{folder / 'bundle.json'} is damaged: {error}") from error
-    backend, network = load_network(folder, details, device, threads)
-    return Bundle(
+    backend, network = load_network(folder, details, "cpu" if device == TORCH_CPU else device, threads)
+    bundle = Bundle(
         id=bundle_id,
         path=folder,
         details=details,
@@ -182,15 +187,9 @@ def load_bundle(path: Path | None = None, device: str = "auto", threads: int = 1
         forest=onnx_forest(folder / "forest.onnx", len(names), sharpening),
         likeness=likeness,
     )
-
-
-def cuda_there() -> bool:
-    """Whether a CUDA driver is installed and torch can use it; torch is imported only where there is a driver."""
-    if ctypes.util.find_library("cuda") is None and ctypes.util.find_library("nvcuda") is None:
-        return False
-    import torch
-
-    return bool(torch.cuda.is_available())
+    if backend == "torch-cuda" or device == TORCH_CPU:
+        return replace(bundle, device=device_chain(bundle, "cpu" if device == TORCH_CPU else "cuda"))
+    return bundle
 
 
 def load_network(folder: Path, details: dict[str, Any], device: str, threads: int) -> tuple[str, Network]:
@@ -198,21 +197,51 @@ def load_network(folder: Path, details: dict[str, Any], device: str, threads: in
 
     The form in whole numbers is taken on a CPU where the bundle says that it is to be preferred.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise BundleRefused(f"no device {device}; there are auto, cpu and cuda")
-    if device == "cuda" and not cuda_there():
-        raise BundleRefused("there is no usable CUDA device; use --device cpu")
-    if device == "cuda" or (device == "auto" and cuda_there()):
-        from models.unet import architecture_of
-
-        try:
-            architecture = architecture_of(details["unet"])
-        except (ModelError, KeyError, TypeError) as error:
-            raise BundleRefused(f"{folder / 'bundle.json'} is damaged: {error}") from error
-        return "torch-cuda", torch_network(folder, architecture, "cuda")
+    if on_cuda(device):
+        return "torch-cuda", torch_network(folder, _architecture(folder, details), "cuda")
     if details.get("preferred_backend") == "onnx-int8":
         return "onnx-int8", onnx_network(folder / INT8, threads)
     return "onnxruntime-cpu", onnx_network(folder / "unet.onnx", threads)
+
+
+def on_cuda(device: str) -> bool:
+    """Whether "auto", "cpu" or "cuda" means a CUDA device here.
+
+    Raises
+    ------
+    BundleRefused
+        It is none of the three; or cuda was asked for, and the sentence says why there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise BundleRefused(f"no device {device}; there are auto, cpu and cuda")
+    missing = None if device == "cpu" else why_no_cuda()
+    if device == "cuda" and missing is not None:
+        raise BundleRefused(missing)
+    return device != "cpu" and missing is None
+
+
+def device_chain(bundle: Bundle, device: str) -> Chain:
+    """What runs a bundle's chain in torch, on "cuda", or on "cpu" where it is tested.
+
+    Raises
+    ------
+    BundleRefused
+        The weights can't be read, or are those of another network.
+    """
+    from models.device.chain import Chain
+    from models.unet import read_unet
+
+    net = read_unet(bundle.path / "unet.safetensors", _architecture(bundle.path, bundle.details))
+    return Chain(net, bundle.preprocessing, bundle.calibration, device)
+
+
+def _architecture(folder: Path, details: dict[str, Any]) -> Architecture:
+    from models.unet import architecture_of
+
+    try:
+        return architecture_of(details["unet"])
+    except (ModelError, KeyError, TypeError) as error:
+        raise BundleRefused(f"{folder / 'bundle.json'} is damaged: {error}") from error
 
 
 def onnx_network(path: Path, threads: int = 1) -> Network:

@@ -7,7 +7,7 @@ told here is told by the noise from pixel to pixel, together with the mean.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -41,6 +41,61 @@ _STRIPE_LEVEL, _STRIPE_SIGMAS = 0.25, 8.0
 _LARGEST = 0.9
 
 
+@dataclass(frozen=True)
+class Light:
+    """The figures of a frame (H, W) by which it is told whether all of it is lit."""
+
+    level: Image
+    """(h, w) mean counts of the blocks of `grid_of`."""
+    noise: Image
+    """(h, w) their noise from pixel to pixel [counts]."""
+    black: float
+    """Counts of no light: 0, or less in frames with negative counts."""
+    lines: tuple[tuple[Image, Image], tuple[Image, Image]]
+    """Noise and mean of every row (H,), and of every column (W,)."""
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether there is nothing that is not judged."""
+        return not self.blocks().any() and not any(wide for axis in self.stripes() for wide in axis)
+
+    def blocks(self) -> Mask:
+        """(h, w) the blocks that lie in dark or flat areas which reach the border of the frame."""
+        usual = float(np.percentile(self.noise, 75))
+        if usual <= 0:
+            return np.zeros(self.noise.shape, np.bool_)
+        bright = float(np.percentile(self.level, 75)) - self.black
+        quiet, share = self.noise / usual, (self.level - self.black) / max(bright, 1e-9)
+        dark = (quiet < _SHADOW_NOISE) & (share < _SHADOW_LEVEL)
+        dark |= (quiet < _BLACK_NOISE) & (share < _BLACK_LEVEL)
+        band = dark | (quiet < _SHADOW_NOISE) & (share < _BAND_LEVEL)
+        return np.asarray(
+            _at_border(quiet < _FLAT) | _at_border(dark) | _at_border(band, whole_side=True), np.bool_
+        )
+
+    def stripes(self) -> list[tuple[int, int]]:
+        """Of rows and of columns: how many lines from the first, and from the last, are a stripe."""
+        return [(_stripe(noise, level), _stripe(noise[::-1], level[::-1])) for noise, level in self.lines]
+
+
+def grid_of(shape: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of blocks of a frame (H, W)."""
+    side = max(_BLOCK_PX, max(shape) // _BLOCKS)
+    return max(2, shape[0] // side), max(2, shape[1] // side)
+
+
+def light_of(pixels: Image) -> Light:
+    """The figures of a frame (H, W)."""
+    rough, grid = _rough(pixels), grid_of((pixels.shape[0], pixels.shape[1]))[::-1]
+    across, along = ((np.sqrt(rough.mean(axis=axis)), pixels.mean(axis=axis)) for axis in (1, 0))
+    return Light(
+        level=np.asarray(cv2.resize(pixels, grid, interpolation=cv2.INTER_AREA)),
+        noise=np.sqrt(cv2.resize(rough, grid, interpolation=cv2.INTER_AREA)),
+        black=min(0.0, float(np.percentile(pixels[::4, ::4], 0.1))),
+        lines=(across, along),
+    )
+
+
 def unjudged(image: npt.NDArray[Any]) -> Mask:
     """The pixels (H, W) of a frame where nothing can be judged: without beam, or filled in by a program.
 
@@ -49,7 +104,8 @@ def unjudged(image: npt.NDArray[Any]) -> Mask:
     image : (H, W) counts of any real type.
     """
     pixels = np.ascontiguousarray(image, dtype=np.float32)
-    mask = _shadows(pixels) | _stripes(pixels)
+    light = light_of(pixels)
+    mask = _shadows(pixels, light) | _stripes(pixels, light)
     return mask if mask.mean() <= _LARGEST else np.zeros(mask.shape, np.bool_)
 
 
@@ -101,24 +157,13 @@ def without(result: Analysis, mask: Mask) -> Analysis:
     return replace(result, particles=tuple(kept), labels=labels)
 
 
-def _shadows(pixels: Image) -> Mask:
+def _shadows(pixels: Image, light: Light) -> Mask:
     """Dark or flat areas that reach the border of the frame."""
     h, w = pixels.shape
-    side = max(_BLOCK_PX, max(h, w) // _BLOCKS)
-    grid = (max(2, w // side), max(2, h // side))
-    level = cv2.resize(pixels, grid, interpolation=cv2.INTER_AREA)
-    noise = np.sqrt(cv2.resize(_rough(pixels), grid, interpolation=cv2.INTER_AREA))
-    usual = float(np.percentile(noise, 75))
-    if usual <= 0:
-        return np.zeros(pixels.shape, np.bool_)
-    black = min(0.0, float(np.percentile(pixels[::4, ::4], 0.1)))
-    bright = float(np.percentile(level, 75)) - black
-    quiet, share = noise / usual, (level - black) / max(bright, 1e-9)
-    dark = (quiet < _SHADOW_NOISE) & (share < _SHADOW_LEVEL) | (quiet < _BLACK_NOISE) & (share < _BLACK_LEVEL)
-    blocks = _at_border(quiet < _FLAT) | _at_border(dark)
-    blocks |= _at_border(dark | (quiet < _SHADOW_NOISE) & (share < _BAND_LEVEL), whole_side=True)
+    blocks, level = light.blocks(), light.level
     if not blocks.any():
         return np.zeros(pixels.shape, np.bool_)
+    usual = float(np.percentile(light.noise, 75))
     # The border of a shadow lies between two blocks: where the frame is nearer to the dark than to the bright.
     wide = cv2.dilate(blocks.astype(np.uint8), np.ones((3, 3), np.uint8))
     area = cv2.resize(wide, (w, h), interpolation=cv2.INTER_NEAREST) > 0
@@ -154,16 +199,13 @@ def _at_border(blocks: Mask, whole_side: bool = False) -> Mask:
     return np.asarray(np.isin(parts, kept))
 
 
-def _stripes(pixels: Image) -> Mask:
+def _stripes(pixels: Image, light: Light) -> Mask:
     """Stripes along the four sides: lines that a program filled, or far brighter or darker than the frame."""
     mask = np.zeros(pixels.shape, np.bool_)
-    rough = _rough(pixels)
-    for axis in (0, 1):
-        noise, level = np.sqrt(rough.mean(axis=1 - axis)), pixels.mean(axis=1 - axis)
-        for step in (1, -1):
-            wide = _stripe(noise[::step], level[::step])
-            lines = slice(0, wide) if step == 1 else slice(len(level) - wide, None)
-            mask[(lines, slice(None)) if axis == 0 else (slice(None), lines)] = True
+    (top, bottom), (left, right) = light.stripes()
+    h, w = pixels.shape
+    mask[:top] = mask[h - bottom :] = True
+    mask[:, :left] = mask[:, w - right :] = True
     return mask
 
 

@@ -145,8 +145,10 @@ class WatchSettings(BaseSettings):
         return self.movie or "sum"
 
     def worker_count(self) -> int:
-        """How many worker processes there are to be."""
-        return self.workers or default_workers()
+        """How many worker processes there are to be: with a GPU, which does the most, one for each core."""
+        if self.workers is not None:
+            return self.workers
+        return processors() if self.device == "cuda" else default_workers()
 
     def kept(self) -> dict[str, Any]:
         """What of it belongs into the record: everything but secrets, as JSON."""

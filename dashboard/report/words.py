@@ -10,6 +10,8 @@ from typing import Any
 
 from dashboard.report.facts import Facts
 from dashboard.style import number, percent
+from models.confusion import confusion_of
+from models.results import CLASSES
 
 __all__ = ["card", "duration", "interval", "moment", "number", "percent", "settings_of", "version_of_program"]
 
@@ -96,18 +98,22 @@ def card(details: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def confusion_table(details: dict[str, Any]) -> list[tuple[str, list[str]]]:
-    """Particles of each truth by call, sure + doubtful; empty where the manifest has none."""
-    table = _at(details, "confusion", "all")
-    rows = []
-    for truth, calls in table.items() if isinstance(table, dict) else ():
-        cells = []
-        for call in ("empty", "null", "no", "yes"):
-            pair = _at(calls, call)
-            if not (isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair))):
-                return []
-            cells.append(f"{pair[0]:.1f} + {pair[1]:.1f}")
-        rows.append((str(truth), cells))
-    return rows
+    """Particles of each truth by call, of `no` and `yes` sure + doubtful; empty where the manifest has none."""
+    told = confusion_of(details)
+    if told is None:
+        return []
+    return [
+        (
+            truth,
+            [
+                f"{row[0]:.1f}",
+                f"{row[1]:.1f}",
+                f"{row[2]:.1f} + {row[3]:.1f}",
+                f"{row[4]:.1f} + {row[5]:.1f}",
+            ],
+        )
+        for truth, row in zip([*CLASSES, "unscored"], [*told.counts, told.unscored], strict=True)
+    ]
 
 
 def _at(told: Any, *path: str) -> Any:

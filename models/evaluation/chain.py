@@ -16,18 +16,36 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from models.bundle import Bundle
-from models.evaluation.class_scores import scores
+from models.evaluation.class_scores import by_stratum, scores
 from models.evaluation.judge import Labels
 from models.evaluation.null_scores import null_scores, zone_of
 from models.examples.rows import COVERS, truth_of_regions
 from models.examples.shards import Examples
-from models.examples.strata import DOSES, band, in_conditions, row_order
+from models.examples.strata import DOSES, SIZES, band, in_conditions
 from models.features.measure import measure
 from models.forest import as_rows
 from models.results import CLASSES
 from models.segment import Image
 
 EMPTY = CLASSES.index("empty")
+STRATA = ("dose", "microscope", "diameter")
+"""Of a `Sighting`: by what figures are told apart."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What is true of a region beside its class, and of the image that it lies in; nothing of a frame of nothing."""
+
+    true_class: int
+    """Index into `CLASSES`."""
+    within: bool
+    """Whether the image counts for the bars (`models.examples.strata.in_conditions`)."""
+    dose: str = ""
+    """Its band, as the others below."""
+    microscope: str = ""
+    diameter: str = ""
+    zone: str = ""
+    specimen: str = ""
 
 
 @dataclass
@@ -36,12 +54,8 @@ class Chain:
 
     bundle: Bundle
     data: Examples
-    _truths: list[int] = field(default_factory=list)
+    _seen: list[Sighting] = field(default_factory=list)
     _rows: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    _doses: list[str] = field(default_factory=list)
-    _within: list[bool] = field(default_factory=list)
-    _zones: list[str] = field(default_factory=list)
-    _specimens: list[str] = field(default_factory=list)
     _missed: Counter[str] = field(default_factory=Counter)
     _missed_within: Counter[str] = field(default_factory=Counter)
 
@@ -53,49 +67,55 @@ class Chain:
         self._missed.update(missed)
         if within:
             self._missed_within.update(missed)
-        scored = list(truth_of_regions(found, truth, about["particles"]))
-        dose = band(float(about["conditions"]["dose_e_per_A2"]), DOSES, "e/Å²") or "other"
+        conditions = about["conditions"]
+        dose = band(float(conditions["dose_e_per_A2"]), DOSES, "e/Å²") or "other"
         zone = {int(p["label"]): zone_of(p) for p in about["particles"]}
-        self._zones += [zone.get(label, "") for _, _, label in scored]
-        self._specimens += [str(about["specimen"])] * len(scored)
-        self._classify(
-            image, found, [(region, CLASSES.index(name)) for region, name, _ in scored], dose, within
-        )
+        step, areas = self.bundle.preprocessing.pixel_size_nm, np.bincount(found.ravel())
+        scored = [
+            (
+                region,
+                Sighting(
+                    CLASSES.index(name),
+                    within,
+                    dose,
+                    str(conditions["microscope"]),
+                    band(float(2 * np.sqrt(areas[region] / np.pi) * step), SIZES, "nm") or "other",
+                    zone.get(label, ""),
+                    str(about["specimen"]),
+                ),
+            )
+            for region, name, label in truth_of_regions(found, truth, about["particles"])
+        ]
+        self._classify(image, found, scored)
 
     def add_empty(self, image: Image, found: Labels) -> None:
         """Classify all regions (H, W) of a frame that holds nothing."""
-        scored = [(region, EMPTY) for region in range(1, int(found.max(initial=0)) + 1)]
-        self._zones += [""] * len(scored)
-        self._specimens += [""] * len(scored)
-        self._classify(image, found, scored, None, True)
+        count = int(found.max(initial=0))
+        self._classify(image, found, [(region, Sighting(EMPTY, True)) for region in range(1, count + 1)])
 
-    def _classify(
-        self, image: Image, found: Labels, scored: list[tuple[int, int]], dose: str | None, within: bool
-    ) -> None:
+    def _classify(self, image: Image, found: Labels, scored: list[tuple[int, Sighting]]) -> None:
         if not scored:
             return
         measured = measure(image, found, self.bundle.preprocessing.pixel_size_nm)
         rows = as_rows([measured[region - 1].values for region, _ in scored], self.bundle.feature_names)
         self._rows.append(self.bundle.forest(rows))
-        self._truths += [true_class for _, true_class in scored]
-        self._doses += [dose or ""] * len(scored)
-        self._within += [within] * len(scored)
+        self._seen += [told for _, told in scored]
 
     def scores(self) -> dict[str, Any]:
-        """Figures of everything, `range` those of `models.examples.strata.in_conditions`, macro-F1 by dose, and `null`:
-        what becomes of `null` particles (`models.evaluation.null_scores`)."""
-        truths, doses = np.array(self._truths, dtype=np.int64), np.array(self._doses, dtype=np.str_)
-        within = np.array(self._within, dtype=bool)
+        """Figures of everything, `range` those of `models.examples.strata.in_conditions`, `strata`
+        (`models.evaluation.class_scores.by_stratum`), and `null`: what becomes of `null` particles
+        (`models.evaluation.null_scores`)."""
+        truths = np.array([one.true_class for one in self._seen], dtype=np.int64)
+        within = np.array([one.within for one in self._seen], dtype=bool)
         p = np.concatenate([np.zeros((0, len(CLASSES)), np.float32), *self._rows])
-        by_dose = {
-            name: scores(truths[doses == name], p[doses == name])["macro_f1"]
-            for name in sorted(set(self._doses) - {""}, key=row_order)
-        }
+        strata = {what: by_stratum(truths, p, [getattr(one, what) for one in self._seen]) for what in STRATA}
         return {
             **scored_with_misses(truths, p, self._missed),
             "range": scored_with_misses(truths[within], p[within], self._missed_within),
-            "by_dose": by_dose,
-            "null": null_scores(truths, p, self._zones, self._specimens),
+            "strata": strata,
+            "null": null_scores(
+                truths, p, [one.zone for one in self._seen], [one.specimen for one in self._seen]
+            ),
         }
 
 

@@ -20,6 +20,7 @@ from models.evaluation.judge import (
     judge,
     pooled,
 )
+from models.evaluation.null_scores import ENOUGH
 from models.evaluation.real import judge_blank, judge_real
 from models.evaluation.scores import Reliability
 from models.evaluation.tables import as_text as as_text  # the command line imports both from here
@@ -37,9 +38,16 @@ BARS: tuple[tuple[str, float, bool], ...] = (
     ("instance F1 over the range", 0.90, True),
     ("calibration error over the range", 0.03, False),
     ("largest false area on negatives", 0.002, False),
-    ("macro-F1 of the whole chain over the range", 0.85, True),
+    ("macro-F1 of the whole chain over the range", 0.90, True),
     ("calibration error of the classes over the range", 0.03, False),
+    ("largest calibration error of the classes in a stratum", 0.03, False),
+    ("recall of null", 0.95, True),
+    ("null called yes or no", 0.03, False),
+    ("largest share of null called yes or no, of one specimen", 0.30, False),
 )
+
+OF_A_STRATUM = 200
+"""Regions from which a stratum's calibration error is held against its bar: with fewer, chance alone exceeds it."""
 
 
 def judge_of(bundle: Bundle) -> Judge:
@@ -121,7 +129,7 @@ def _on_data(bundle: Bundle, data: Path, most: int, seed: int, pictures: Path | 
         "segmentation": segmentation,
         "classification": (classified := chain.scores()),
         "false_area": areas,
-        "bars": _bars(segmentation, areas, classified["range"]),
+        "bars": _bars(segmentation, areas, classified),
     }
     if pictures is not None:
         from models.evaluation.chain import picture
@@ -168,7 +176,12 @@ def _bars(
     rows = segmentation["by_condition"]["range"]
     good = rows.get("range of the bars, from 400 e/Å², carbon up to 5 nm", {})
     faint = rows.get("range of the bars, 64 to 100 e/Å²", {})
-    within = segmentation["range"] or {}
+    within, ranged = segmentation["range"] or {}, classified["range"]
+    strata = [
+        f for rows in classified["strata"].values() for f in rows.values() if f["regions"] >= OF_A_STRATUM
+    ]
+    null = classified["null"]["all"] if classified["null"]["all"]["regions"] else None
+    specimens = [told for told in classified["null"]["by_specimen"].values() if told["regions"] >= ENOUGH]
     values = (
         within.get("dice"),
         good.get("dice"),
@@ -176,8 +189,12 @@ def _bars(
         within.get("instance_f1"),
         segmentation["pixel_calibration"].get("range", {}).get("error"),
         max(areas.values()),
-        classified["macro_f1"] if classified["regions"] else None,
-        classified["calibration_error"] if classified["regions"] else None,
+        ranged["macro_f1"] if ranged["regions"] else None,
+        ranged["calibration_error"] if ranged["regions"] else None,
+        max((figures["calibration_error"] for figures in strata), default=None),
+        null and null["recall"],
+        null and null["no"] + null["yes"],
+        max((told["no"] + told["yes"] for told in specimens), default=None),
     )
     return {
         name: {

@@ -21,6 +21,9 @@ BETWEEN = "between zones"
 LEAKY = 0.3
 """A specimen of whose `null` regions more than this share is called `no` or `yes` is told by name."""
 
+ENOUGH = 4
+"""Regions of a specimen from which its share says something: of fewer, one call decides."""
+
 
 def zone_of(particle: dict[str, Any]) -> str:
     """The zone along which a particle is seen, from its truth; `BETWEEN` where there is none near."""

@@ -96,9 +96,8 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
             yield _confusion(title, result[key])
             if result[key].get("range"):
                 yield _confusion(f"{title}, range of the bars", result[key]["range"])
-            if result[key].get("by_dose"):
-                by_dose = tuple((dose, f"{value:.3f}") for dose, value in result[key]["by_dose"].items())
-                yield Table(f"{title}, by dose", ("macro-F1",), by_dose)
+            for what, rows in result[key].get("strata", {}).items():
+                yield _strata(f"{title}, by {what}", rows)
             if result[key].get("null", {}).get("all", {}).get("regions"):
                 yield from _null(title, result[key]["null"])
 
@@ -175,6 +174,16 @@ def _confusion(title: str, table: dict[str, Any]) -> Table:
     )
     more = ("no region",) if missed is not None else ()
     return Table(f"{title}: true \\ called", (*CLASSES, *more, "recall", "precision"), rows)
+
+
+def _strata(title: str, rows: dict[str, dict[str, Any]]) -> Table:
+    """`models.evaluation.class_scores.by_stratum`."""
+    headings = ("regions", "macro-F1", "calibration error", "by chance alone", "null leaks")
+    keys = ("macro_f1", "calibration_error", "by_chance", "leaks")
+    told = tuple(
+        (name, str(f["regions"]), *(shown(f[key], ".3f") for key in keys)) for name, f in rows.items()
+    )
+    return Table(title, headings, told)
 
 
 def _by_particle(matrix: dict[str, Any]) -> Table:

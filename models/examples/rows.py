@@ -7,11 +7,8 @@ border cuts, are left out.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +18,7 @@ import numpy.typing as npt
 
 from models.bundle import onnx_network
 from models.confusion import UNSCORED as UNSCORED
-from models.examples.augment import NEGATIVES
-from models.examples.shards import open_shard, shards_of
-from models.features.measure import measure
-from models.forest import as_rows
-from models.preprocess import Preprocessing, standardise
-from models.results import CLASSES
+from models.preprocess import Preprocessing
 from models.segment import Calibration, Image, Network, Segmentation, calibrated, probability_maps, regions
 
 COVERS = 0.5
@@ -53,23 +45,25 @@ class Finder:
 
     def regions(
         self, image: Image, network: Network, truth: npt.NDArray[np.uint8] | None = None
-    ) -> npt.NDArray[np.int32]:
-        """(H, W) standardised image → (H, W) regions; given `truth` (H, W), `DOUBTFUL` ones off it too, last."""
+    ) -> tuple[npt.NDArray[np.int32], int]:
+        """(H, W) standardised image → (H, W) regions, and how many the network marks.
+
+        Given `truth` (H, W), `DOUBTFUL` regions off it come after those.
+        """
         maps, step = probability_maps(image, network), self.preprocessing.pixel_size_nm
         found = regions(maps, step, self.segmentation)
+        marked = int(found.max(initial=0))
         if truth is None:
-            return found
+            return found, marked
         plain = self.segmentation
         lax = replace(
             plain, threshold=DOUBTFUL * plain.threshold, smallest_mean=DOUBTFUL * plain.smallest_mean
         )
         more = regions(maps, step, lax)
         taken = np.unique(more[(found > 0) | (truth > 0)])
-        count = int(found.max(initial=0))
-        for region in np.setdiff1d(more, [0, *taken]):
-            count += 1
+        for count, region in enumerate(np.setdiff1d(more, [0, *taken]), marked + 1):
             found[more == region] = count
-        return found
+        return found, marked
 
 
 @dataclass(frozen=True)
@@ -87,20 +81,29 @@ class Rows:
     microscope: npt.NDArray[np.str_]
     diameter: npt.NDArray[np.float64]
     """(R,) of a disc of the region's area [nm]."""
+    split: npt.NDArray[np.str_]
+    """(R,) `train`, `validation` or `test`."""
+    marked: npt.NDArray[np.bool_]
+    """(R,) whether the network marks it: no `DOUBTFUL` region and no patch of background, which only teach."""
     names: list[str]
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> Rows:
         """The chosen rows."""
-        return Rows(
-            self.features[chosen],
-            self.classes[chosen],
-            self.particle[chosen],
-            self.specimen[chosen],
-            self.dose[chosen],
-            self.microscope[chosen],
-            self.diameter[chosen],
-            self.names,
-        )
+        return self.map(lambda column: column[chosen])
+
+    def map(self, change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Rows:
+        """Rows whose columns are changed alike."""
+        return Rows(**{name: change(getattr(self, name)) for name in COLUMNS}, names=self.names)
+
+
+COLUMNS = tuple(column.name for column in fields(Rows) if column.name != "names")
+"""Of `Rows`, one value a region."""
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """All rows of several parts, which have the same features."""
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    return Rows(**columns, names=parts[0].names)
 
 
 def truth_of_regions(
@@ -154,122 +157,6 @@ def background_patch(
     return None
 
 
-#: Features, class, particle, specimen, dose, microscope, diameter.
-Row = tuple[dict[str, float], str, str, str, float, str, float]
-
-
-def _diameter(regions: npt.NDArray[np.int32], region: int, pixel_size_nm: float) -> float:
-    return float(2 * np.sqrt((regions == region).sum() / np.pi) * pixel_size_nm)
-
-
-def _rows_of_shard(
-    task: tuple[Path, Finder, list[str], int, int, bool, bool],
-) -> list[Row]:
-    """Every scored region of one shard's chosen images."""
-    cv2.setNumThreads(1)
-    shard_path, finder, splits, draws, seed, doubtful, unscored = task
-    network = finder.network()
-    out = []
-    with open_shard(shard_path) as shard:
-        step = float(shard.attrs["pixel_size_nm"])
-        taken: dict[str, int] = {}
-        for i, text in enumerate(shard["about"].asstr()[:]):
-            about = json.loads(text)
-            specimen = about["specimen"]
-            taken[specimen] = taken.get(specimen, 0) + 1
-            if about["split"] not in splits or taken[specimen] > draws:
-                continue
-            image = standardise(shard["images"][i].astype(np.float32), finder.preprocessing)
-            truth = shard["labels"][i]
-            found = finder.regions(image, network, truth if doubtful else None)
-            rng = np.random.default_rng([seed, i])
-            scored = list(truth_of_regions(found, truth, about["particles"], unscored))
-            if rng.random() < 0.25:
-                added = background_patch(found, truth, rng)
-                if added is not None:
-                    found = added
-                    scored.append((int(found.max()), "empty", 0))
-            if not scored:
-                continue
-            measured = measure(image, found, step)
-            conditions = about["conditions"]
-            for region, name, label in scored:
-                particle = f"{specimen}/{label}" if label else f"{specimen}/empty-{i}-{region}"
-                out.append(
-                    (
-                        measured[region - 1].values,
-                        name,
-                        particle,
-                        specimen,
-                        float(conditions["dose_e_per_A2"]),
-                        str(conditions["microscope"]),
-                        _diameter(found, region, step),
-                    )
-                )
-    return out
-
-
-def _rows_of_negatives(finder: Finder, count: int, seed: int, doubtful: bool) -> list[Row]:
-    """False regions that the network finds on frames that hold nothing."""
-    network, preprocessing = finder.network(), finder.preprocessing
-    out = []
-    for kind, make in NEGATIVES.items():
-        for n in range(count):
-            rng = np.random.default_rng([seed, n, list(NEGATIVES).index(kind)])
-            image = standardise(make(256, rng), preprocessing)
-            found = finder.regions(image, network, np.zeros((256, 256), np.uint8) if doubtful else None)
-            for region, measured in enumerate(measure(image, found, preprocessing.pixel_size_nm)):
-                name = f"negative-{kind}-{seed}-{n}"
-                diameter = _diameter(found, region + 1, preprocessing.pixel_size_nm)
-                out.append((measured.values, "empty", f"{name}/{region}", name, 0.0, "none", diameter))
-    return out
-
-
-def collect(
-    data: Path,
-    finder: Finder,
-    splits: Sequence[str],
-    *,
-    draws: int = 8,
-    seed: int = 1,
-    processes: int = 1,
-    unscored: bool = False,
-) -> Rows:
-    """Rows of all scored regions of the given splits, with a progress bar; `DOUBTFUL` ones where it is `train`.
-
-    Parameters
-    ----------
-    draws : images of each specimen.
-    unscored : also of particles that the rule of the truth does not score (`UNSCORED`).
-    """
-    from tqdm import tqdm
-
-    learnt = "train" in splits
-    tasks = [(shard, finder, list(splits), draws, seed, learnt, unscored) for shard in shards_of(data)]
-    raw = _rows_of_negatives(finder, 30, seed if learnt else seed + 1, learnt)
-    with tqdm(total=len(tasks), unit="shard", desc="features", disable=None) as bar:
-        if processes <= 1:
-            for task in tasks:
-                raw += _rows_of_shard(task)
-                bar.update()
-        else:
-            with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-                for part in pool.map(_rows_of_shard, tasks):
-                    raw += part
-                    bar.update()
-    names = list(raw[0][0])
-    return Rows(
-        as_rows([r[0] for r in raw], names),
-        np.array([UNSCORED if r[1] == "unscored" else CLASSES.index(r[1]) for r in raw]),
-        np.array([r[2] for r in raw]),
-        np.array([r[3] for r in raw]),
-        np.array([r[4] for r in raw]),
-        np.array([r[5] for r in raw]),
-        np.array([r[6] for r in raw]),
-        names,
-    )
-
-
 def rows_file(bundle: Path) -> Path:
     """Where the training rows of a bundle lie: beside its folder, for refitting."""
     folder = bundle.resolve()
@@ -280,9 +167,8 @@ def save_rows(path: Path, learn: Rows, check: Rows) -> None:
     """Keep rows compactly: features in half precision, of which the forest's scores take no notice."""
     columns: dict[str, Any] = {"names": learn.names}
     for part, rows in (("learn", learn), ("check", check)):
-        for column in fields(Rows):
-            if column.name != "names":
-                columns[f"{part}_{column.name}"] = getattr(rows, column.name)
+        for name in COLUMNS:
+            columns[f"{part}_{name}"] = getattr(rows, name)
         largest = float(np.finfo(np.float16).max)
         columns[f"{part}_features"] = rows.features.clip(-largest, largest).astype(np.float16)
     np.savez_compressed(path, **columns)
@@ -296,6 +182,6 @@ def load_rows(path: Path) -> tuple[Rows, Rows]:
 
 
 def _unpack(kept: Any, part: str, names: list[str]) -> Rows:
-    columns = {f.name: kept[f"{part}_{f.name}"] for f in fields(Rows) if f.name != "names"}
+    columns = {name: kept[f"{part}_{name}"] for name in COLUMNS}
     columns["features"] = columns["features"].astype(np.float32)
     return Rows(**columns, names=names)

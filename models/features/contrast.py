@@ -30,7 +30,13 @@ def contrast(image: Image, labels: Labels, region: Region, pixel_size_nm: float)
     around[cut != 0] = 0
     inside_mean, inside_spread = _mean_and_spread(near, own)
     ring = around if cv2.countNonZero(around) > FEWEST else None
-    ring_mean, ring_spread = _mean_and_spread(near, ring)
+    return contrast_figures(inside_mean, inside_spread, *_mean_and_spread(near, ring))
+
+
+def contrast_figures(
+    inside_mean: float, inside_spread: float, ring_mean: float, ring_spread: float
+) -> dict[str, float]:
+    """`contrast` from means and standard deviations of the region and of its ring."""
     spread = ring_spread + 1e-6
     return {
         "contrast_mean": (inside_mean - ring_mean) / spread,

@@ -72,11 +72,34 @@ def half_layers(values: Image, rows_nm: Real, cols_nm: Real, axes: Real) -> list
         chosen = np.argsort(number, kind="stable")[start : int(ends[-1])]
         across = np.float32(2 * np.pi * LATERAL_RATIO) * (np.float32(row) * cols - np.float32(col) * rows)
         sums = _sums(values[chosen], across[chosen], ends - pixels - start, pixels)
-        read = np.maximum(pixels, 1).astype(float)
-        beside = np.mean((sums[1:].real ** 2 + sums[1:].imag ** 2) / read)
-        first_nm = ((first + shift) / 2 - origin) / hypot(row, col)
-        found.append(HalfLayers(layers, read, first_nm, sums[0], float(beside)))
+        found.append(_cut(sums, pixels, (first + shift) / 2 - origin, (row, col)))
     return found
+
+
+def cut_of(
+    sums: Complex, count: npt.NDArray[np.intp], shift: int, origin: float, axis: Real
+) -> HalfLayers | None:
+    """The same of one region and axis whose half layers were counted and summed elsewhere.
+
+    Parameters
+    ----------
+    sums : (F, L) of all half layers, at each of the `LATERAL` frequencies.
+    count : (L,) pixels of each.
+    shift, origin : the number that was taken off the half layers', and where the first layer lies [layers].
+    axis : (2,) the reflection of the layers (row, column) [nm⁻¹].
+    """
+    first, layers = _whole(count)
+    if layers < FEWEST_LAYERS:
+        return None
+    read = slice(first, first + 2 * layers)
+    return _cut(sums[:, read], count[read], (first + shift) / 2 - origin, (float(axis[0]), float(axis[1])))
+
+
+def _cut(sums: Complex, pixels: npt.NDArray[np.intp], first: float, axis: tuple[float, float]) -> HalfLayers:
+    """From the sums (F, 2N) and pixels (2N,) of the half layers that are read; `first` in layers from the origin."""
+    read = np.maximum(pixels, 1).astype(float)
+    beside = np.mean((sums[1:].real ** 2 + sums[1:].imag ** 2) / read)
+    return HalfLayers(len(pixels) // 2, read, first / hypot(*axis), sums[0], float(beside))
 
 
 def _numbers(along: Real, origin: float) -> tuple[npt.NDArray[np.integer], int]:

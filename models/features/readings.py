@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from models.features.fault_signs import signs_of
+from models.features.layers import HalfLayers
 from models.features.spectrum import Image, Real
-from models.features.stack import Reading, read_stacks
+from models.features.stack import Reading, read_stacks, readings_of
 
 PLAIN = 12.0
 """`Reading.significance` from which a fault is taken as plain when an axis is chosen to be shown."""
@@ -46,13 +47,13 @@ class Stacks:
     axes: Real
     """(A, 2) reflections of the layers (row, column), the likeliest first [nm⁻¹]."""
 
-    def _along(self, axes: Real) -> list[Reading]:
-        return read_stacks(self.values, self.rows_nm, self.cols_nm, axes)
+    def _along(self, which: slice) -> list[Reading]:
+        return read_stacks(self.values, self.rows_nm, self.cols_nm, self.axes[which])
 
     @cached_property
     def counted(self) -> list[Reading]:
         """The first `COUNTED` readings, from which the features are taken."""
-        first = self._along(self.axes[:COUNTED])
+        first = self._along(slice(COUNTED))
         return first if len(first) == COUNTED else self.readings[:COUNTED]
 
     @cached_property
@@ -60,8 +61,19 @@ class Stacks:
         """All of them. An axis along which the region has fewer than five layers has none."""
         known = self.__dict__.get("counted")
         if known is None:
-            return self._along(self.axes)
-        return [*known, *self._along(self.axes[COUNTED:])]
+            return self._along(slice(None))
+        return [*known, *self._along(slice(COUNTED, None))]
+
+
+@dataclass(frozen=True)
+class CutStacks(Stacks):
+    """The same where the region was cut into half layers before, and its pixels are not at hand."""
+
+    cuts: Sequence[HalfLayers | None] = ()
+    """Of every axis."""
+
+    def _along(self, which: slice) -> list[Reading]:
+        return readings_of(self.cuts[which], self.axes[which])
 
 
 def _trust(reading: Reading) -> float:

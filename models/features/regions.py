@@ -41,26 +41,40 @@ class Region:
 
     def places_nm(self, pixel_size_nm: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(P,) rows and columns of the region's pixels in the crop [nm]."""
-        rows, cols = np.ogrid[: self.mask.shape[0], : self.mask.shape[1]]
-        places = (np.broadcast_to(x * pixel_size_nm, self.mask.shape)[self.mask] for x in (rows, cols))
-        return next(places), next(places)
+        return places_nm(self.mask, pixel_size_nm)
+
+
+def places_nm(
+    mask: npt.NDArray[np.bool_], pixel_size_nm: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """(P,) rows and columns of a mask's pixels (h, w) [nm]."""
+    rows, cols = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    places = (np.broadcast_to(x * pixel_size_nm, mask.shape)[mask] for x in (rows, cols))
+    return next(places), next(places)
 
 
 def region_of(labels: Labels, label: int, box: tuple[slice, slice], pixel_size_nm: float) -> Region:
-    """The region in a crop that leaves 0.4 nm around it; of one larger than the transform, a part that it covers."""
+    """The region in the crop of `crop_of`, with its window."""
+    rows, cols = crop_of(labels, label, box, pixel_size_nm)
+    cut = labels[rows, cols] == label
+    soft = cv2.GaussianBlur(cut.astype(np.float32), (0, 0), EDGE_NM / pixel_size_nm)
+    return Region(label, rows.start, cols.start, soft, cut)
+
+
+def crop_of(
+    labels: Labels, label: int, box: tuple[slice, slice], pixel_size_nm: float
+) -> tuple[slice, slice]:
+    """Rows and columns that leave 0.4 nm around a region; of one larger than the transform, a part that it covers."""
     margin = round(MARGIN_NM / pixel_size_nm)
     rows, cols = (_widened(side, margin, n) for side, n in zip(box, labels.shape, strict=True))
-    cut = labels[rows, cols] == label
-    if not cut.any():  # a crescent: its box's middle is not its own
+    if not (labels[rows, cols] == label).any():  # a crescent: its box's middle is not its own
         own = np.argwhere(labels[box] == label)
         row, col = own[len(own) // 2] + [box[0].start, box[1].start]
         rows, cols = (
             _widened(slice(int(at), int(at) + 1), TRANSFORM // 2 - 1, n)
             for at, n in zip((row, col), labels.shape, strict=True)
         )
-        cut = labels[rows, cols] == label
-    soft = cv2.GaussianBlur(cut.astype(np.float32), (0, 0), EDGE_NM / pixel_size_nm)
-    return Region(label, rows.start, cols.start, soft, cut)
+    return rows, cols
 
 
 def _widened(side: slice, margin: int, length: int) -> slice:

@@ -202,6 +202,11 @@ def ring_features(power: Image, background: Real, here: Bins) -> dict[str, float
     flat = power.ravel()
     mean = (here.adder @ flat) / here.number
     square = (here.adder @ (flat * flat)) / here.number
+    return ring_figures(mean, square, background)
+
+
+def ring_figures(mean: Real, square: Real, background: Real) -> dict[str, float]:
+    """`ring_features` from the mean and the mean square of the power in each of the `RINGS`, (rings,)."""
     rings = np.log(mean / background + 1e-6).tolist()
     uneven = np.log(square / (2 * mean**2) + 1e-6).tolist()
     values = {f"ring_{edge:.1f}": ring for edge, ring in zip(RINGS, rings, strict=False)}

@@ -202,7 +202,11 @@ def read_stacks(values: Image, rows_nm: Real, cols_nm: Real, axes: Real) -> list
     rows_nm, cols_nm : (P,) where they lie [nm].
     axes : (A, 2) the reflections of the layers (row, column) [nm⁻¹].
     """
-    cuts = half_layers(values, rows_nm, cols_nm, axes)
+    return readings_of(half_layers(values, rows_nm, cols_nm, axes), axes)
+
+
+def readings_of(cuts: Sequence[HalfLayers | None], axes: Real) -> list[Reading]:
+    """The readings of a region that was cut along several axes (A, 2) [nm⁻¹]; none of an axis without a cut."""
     return [_reading(cut, axis) for cut, axis in zip(cuts, axes.tolist(), strict=True) if cut is not None]
 
 

@@ -3,6 +3,7 @@ focus."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -27,12 +28,53 @@ variance as there are electrons, whatever the camera's dark level is."""
 USUAL_ENERGY_KEV = 300.0
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """Figures of every second pixel of a frame along both sides, (h, w)."""
+
+    mean: float
+    spread: float
+    """Standard deviation."""
+    at_highest: float
+    """Share of the pixels that have the largest value."""
+    ground: npt.NDArray[np.float32]
+    """(`COARSE`, `COARSE`) mean counts of blocks."""
+    level: npt.NDArray[np.float32]
+    """Mean counts of the blocks of `places_of`."""
+    step: npt.NDArray[np.float32]
+    """Mean square of the difference from the next pixel along a row, of the same blocks."""
+    powers: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
+    """`models.quality.spectrum.tiled_power` of the standardised frame and of this one, where they are known."""
+
+
+def places_of(shape: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the blocks in which dark places of a sample (h, w) are looked for."""
+    rows, cols = (max(4, min(COARSE, n // 8)) for n in shape)
+    return rows, cols
+
+
+def sampled(image: npt.NDArray[Any]) -> Sampled:
+    """The figures of a frame (H, W)."""
+    sample = image[::2, ::2].astype(np.float32)
+    step, size = np.diff(sample, axis=1), places_of((sample.shape[0], sample.shape[1]))[::-1]
+    spread = float(sample.std())
+    return Sampled(
+        mean=float(sample.mean()),
+        spread=spread,
+        at_highest=float((sample >= sample.max()).mean()) if spread > 0 else 1.0,
+        ground=np.asarray(cv2.resize(sample, (COARSE, COARSE), interpolation=cv2.INTER_AREA)),
+        level=np.asarray(cv2.resize(sample, size, interpolation=cv2.INTER_AREA)),
+        step=np.asarray(cv2.resize(step * step, size, interpolation=cv2.INTER_AREA)),
+    )
+
+
 def frame_quality(
     image: npt.NDArray[Any],
     standardised: npt.NDArray[np.float32],
     pixel_size_nm: float,
     native_nm: float,
     energy_kev: float = USUAL_ENERGY_KEV,
+    sample: Sampled | None = None,
 ) -> tuple[Quality, Spectrum | None]:
     """Figures of one frame, and the averaged spectrum from which some of them are.
 
@@ -62,12 +104,11 @@ def frame_quality(
     pixel_size_nm : canonical [nm].
     native_nm : of `image` [nm].
     energy_kev : of the electrons.
+    sample : of `image`, where it is known already.
     """
-    sample = image[::2, ::2].astype(np.float32)
-    mean, spread = float(sample.mean()), float(sample.std())
-    highest = float(sample.max())
-    saturated = float((sample >= highest).mean()) if spread > 0 else 1.0
-    ground = robust_surface(cv2.resize(sample, (COARSE, COARSE), interpolation=cv2.INTER_AREA), 2, block=4)
+    sample = sample or sampled(image)
+    mean, spread, saturated = sample.mean, sample.spread, sample.at_highest
+    ground = robust_surface(sample.ground, 2, block=4)
     scale = abs(mean) + 1e-9
     constant = spread <= 1e-9 * scale
     quality: Quality = {
@@ -79,15 +120,12 @@ def frame_quality(
         "lattice": 1.0,
         "verdict": "constant" if constant else "saturated" if saturated > SATURATED_SHARE else "ok",
     }
-    spectrum = None if constant else spectrum_of(image, native_nm, standardised, pixel_size_nm)
+    spectrum = None
+    if not constant:
+        spectrum = spectrum_of(image, native_nm, standardised, pixel_size_nm, sample.powers)
     if spectrum is not None:
         quality |= _of_spectrum(spectrum, energy_kev)
     return quality, spectrum
-
-
-def specimen_quality(labels: npt.NDArray[np.int32]) -> Quality:
-    """`covered`: share of a label image (h, w) that lies in particles."""
-    return {"covered": float((labels > 0).mean())}
 
 
 def of_blocks(parts: list[Quality]) -> Quality:
@@ -108,15 +146,13 @@ def of_blocks(parts: list[Quality]) -> Quality:
     return together
 
 
-def _dark_share(sample: npt.NDArray[np.float32]) -> float:
+def _dark_share(sample: Sampled) -> float:
     """Share of places that are dark beside others that are lit."""
-    step = np.diff(sample, axis=1)
-    blocks = (max(4, min(COARSE, sample.shape[1] // 8)), max(4, min(COARSE, sample.shape[0] // 8)))
     # The median of each 3 × 3: an X-ray hit or a hot pixel lights no place.
-    noise = cv2.medianBlur(cv2.resize(step * step, blocks, interpolation=cv2.INTER_AREA), 3)
-    level = cv2.resize(sample, blocks, interpolation=cv2.INTER_AREA)
+    noise = cv2.medianBlur(sample.step, 3)
     lit = noise >= np.percentile(noise, 75)
-    return float(((noise < DARK * np.median(noise[lit])) & (level < np.median(level[lit]))).mean())
+    dark = (noise < DARK * np.median(noise[lit])) & (sample.level < np.median(sample.level[lit]))
+    return float(dark.mean())
 
 
 def _of_spectrum(spectrum: Spectrum, energy_kev: float) -> Quality:

@@ -30,8 +30,51 @@ FARTHEST = 8.0
 """Values further than so many spreads from the middle count as this far: tails are of no interest."""
 
 
+MARKED = 0.1
+"""Pixels of a larger probability are marked by the network."""
+SLOW_PX = 6
+"""The slow part of a frame: blurred by a Gaussian of so much, and every fourth pixel of that [px]."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How the values of a standardised frame are distributed, and how sure the network is of it."""
+
+    frame: tuple[float, float]
+    """Mean third and fourth power of the values, centred and divided by their standard deviation."""
+    slow: tuple[float, float]
+    """The same of the frame's slow part."""
+    sureness: float
+    """Mean |2p - 1| where the network marks something; 1 where it marks nothing."""
+    marked: float
+    """Share of the frame that it marks."""
+
+
+def shape_of(standardised: npt.NDArray[np.float32], particle_map: npt.NDArray[np.float32]) -> Shape:
+    """From a frame (h, w) and the network's probability of a particle (h, w)."""
+    coarse = particle_map[::2, ::2]
+    marked = coarse > MARKED
+    return Shape(
+        frame=_moments(standardised),
+        slow=_moments(cv2.GaussianBlur(standardised, (0, 0), SLOW_PX)[::4, ::4]),
+        sureness=float(np.abs(2 * coarse[marked] - 1).mean()) if marked.any() else 1.0,
+        marked=float(marked.mean()),
+    )
+
+
+def _moments(image: npt.NDArray[np.float32]) -> tuple[float, float]:
+    centred = image - float(image.mean())
+    deviation = float(centred.std()) + 1e-9
+    centred /= deviation
+    square = centred * centred
+    return float((square * centred).mean()), float((square * square).mean())
+
+
 def frame_statistics(
-    spectrum: Spectrum, standardised: npt.NDArray[np.float32], particle_map: npt.NDArray[np.float32]
+    spectrum: Spectrum,
+    standardised: npt.NDArray[np.float32],
+    particle_map: npt.NDArray[np.float32],
+    shape: Shape | None = None,
 ) -> dict[str, float] | None:
     """What is compared of a whole frame; `None` where its pixels are too large for the bands, or it is too small.
 
@@ -42,6 +85,7 @@ def frame_statistics(
     ----------
     standardised : (h, w) at canonical sampling.
     particle_map : (h, w) the network's probability of a particle.
+    shape : `shape_of` these two, where it is known already.
     """
     k = spectrum.frequencies
     if k[-1] < BANDS_PER_NM[-1] - 0.1 or min(standardised.shape) < TILE:
@@ -51,20 +95,12 @@ def frame_statistics(
         band = spectrum.level[(k >= low) & (k < high)]
         found[f"power from {low:g} to {high:g} nm⁻¹"] = float(np.log(band.mean() + 1e-4))
     found["height of the lattice"] = spectrum.tile_peak
-    for name, image in (
-        ("frame", standardised),
-        ("slow part", cv2.GaussianBlur(standardised, (0, 0), 6)[::4, ::4]),
-    ):
-        centred = image - float(image.mean())
-        deviation = float(centred.std()) + 1e-9
-        centred /= deviation
-        square = centred * centred
-        found[f"skewness of the {name}"] = float((square * centred).mean())
-        found[f"kurtosis of the {name}"] = float(np.log((square * square).mean()))
-    coarse = particle_map[::2, ::2]
-    marked = coarse > 0.1
-    found["sureness of the network"] = float(np.abs(2 * coarse[marked] - 1).mean()) if marked.any() else 1.0
-    found["share marked by the network"] = float(np.sqrt(marked.mean()))
+    known = shape or shape_of(standardised, particle_map)
+    for name, (third, fourth) in (("frame", known.frame), ("slow part", known.slow)):
+        found[f"skewness of the {name}"] = third
+        found[f"kurtosis of the {name}"] = float(np.log(fourth))
+    found["sureness of the network"] = known.sureness
+    found["share marked by the network"] = float(np.sqrt(known.marked))
     return found
 
 

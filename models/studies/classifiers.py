@@ -1,9 +1,9 @@
-"""Which classifier, and what keeps `null` from leaking: `python -m models.studies.classifiers ROWS --help`.
+"""Which classifier, and what keeps `null` from leaking: `python -m models.studies.classifiers KEPT --help`.
 
-`ROWS` are the rows of features that `train forest` leaves beside a bundle. Everything learns from its training
-specimens. What is chosen is chosen on the validation specimens, and the test specimens are looked at once, for what was
-chosen.
-Intervals are of a bootstrap over specimens; differences are of the same resamples.
+`KEPT` is the folder in which `train forest --keep` left what it measured: features and crops of the same regions.
+Everything learns from the training specimens. What is chosen is chosen on the validation specimens, and the test
+specimens are looked at once, for what was chosen. Intervals are of a bootstrap over specimens; differences are of the
+same resamples.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.errors import ModelError
 from models.evaluation.class_scores import best_sharpening, scores
 from models.evaluation.tables import Table
-from models.examples.rows import Rows, load_rows
+from models.examples.collecting import CROP_STEP, read_kept
+from models.examples.rows import UNSCORED, Rows
 from models.forest import sharpened
 from models.results import CLASSES
 from models.training.forest_file import NULL_WEIGHS, new_forest
@@ -32,12 +34,8 @@ Weights = npt.NDArray[np.float64]
 
 NULL = CLASSES.index("null")
 RESOLVED = [CLASSES.index("yes"), CLASSES.index("no")]
-FOLDS = 5
+FOLDS = 3
 RESAMPLED = 400
-WEIGHTS = (1.0, 4.0, 8.0)
-"""What a `null` row may weigh, besides `NULL_WEIGHS`."""
-HARD_WEIGHS = 4.0
-"""What a `null` row weighs more that a forest without its specimen calls `yes` or `no`."""
 THRESHOLDS = tuple(np.arange(0.05, 0.5, 0.05).round(2).tolist())
 """From such a probability of `null` a region may be called `null`, whatever else is likelier."""
 MAY_LOSE = 0.01
@@ -50,9 +48,6 @@ class Way:
 
     name: str
     boosting: bool = False
-    null_weighs: float = NULL_WEIGHS
-    hard: bool = False
-    """Whether hard `null` rows weigh more."""
     threshold: float | None = None
     """Probability from which a region is called `null`."""
 
@@ -61,20 +56,8 @@ FOREST, BOOSTING = Way("forest"), Way("boosting", boosting=True)
 WAYS = (
     FOREST,
     BOOSTING,
-    *(Way(f"forest, null weighs {w:g}", null_weighs=w) for w in WEIGHTS),
-    Way(f"forest, hard null rows weigh {HARD_WEIGHS:g} times", hard=True),
     *(Way(f"forest, null from p = {t:g}", threshold=t) for t in THRESHOLDS),
 )
-
-
-def split_of(specimens: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
-    """`validation` or `test` for specimens that were not learnt, by the last number of their names.
-
-    Data sets give numbers that end in 8 to validation and those in 9 to the test; frames that hold nothing, which
-    belong to neither, are halved in the same way.
-    """
-    number = np.array([int(name.rsplit("-", 1)[-1]) for name in specimens], int)
-    return np.where(number % 2 == 0, "validation", "test")
 
 
 def fitted(way: Way, learn: Rows, weights: Weights, *, trees: int, seed: int) -> Any:
@@ -157,31 +140,40 @@ def chosen_way(on_validation: dict[str, dict[str, float]]) -> str:
 
 
 def compare(
-    learn: Rows, check: Rows, *, trees: int, seed: int, tell: Callable[[str], None]
+    learn: Rows,
+    check: Rows,
+    *,
+    trees: int,
+    seed: int,
+    null_weighs: float,
+    tell: Callable[[str], None],
+    others: dict[str, Probabilities] | None = None,
 ) -> dict[str, Any]:
-    """Figures of every way on validation, and of the forest, boosting and the chosen way on the test."""
-    split = split_of(check.specimen)
-    validation, test = (check.of(split == name) for name in ("validation", "test"))
-    make = {"trees": trees, "seed": seed}
-    plain = np.where(learn.classes == NULL, NULL_WEIGHS, 1.0)
-    folds = {way.name: out_of_fold(way, learn, plain, **make) for way in (FOREST, BOOSTING)}
-    hard = leaked(learn.classes, folds[FOREST.name].argmax(axis=1))
+    """Figures of every way on validation, and of the forest, boosting, the chosen way and others on the test.
+
+    Parameters
+    ----------
+    null_weighs : what a `null` region weighs for the forest and for boosting.
+    others : what other classifiers say of the rows `check` (C, 4), by name.
+    """
+    on = {name: check.split == name for name in ("validation", "test")}
+    validation, test = check.of(on["validation"]), check.of(on["test"])
+    weights = np.where(learn.classes == NULL, null_weighs, 1.0)
     judges: dict[str, Callable[[Rows], Probabilities]] = {}
-    models: dict[tuple[bool, float, bool], tuple[Any, float]] = {}
+    models: dict[bool, tuple[Any, float]] = {}
     for way in WAYS:
-        key = (way.boosting, way.null_weighs, way.hard)
-        if key not in models:
+        if way.boosting not in models:
             tell(way.name)
-            weights = np.where(learn.classes == NULL, way.null_weighs, 1.0)
-            weights[hard] *= HARD_WEIGHS if way.hard else 1.0
-            votes = folds.get(way.name)
-            votes = out_of_fold(way, learn, weights, **make) if votes is None else votes
-            models[key] = fitted(way, learn, weights, **make), best_sharpening(learn.classes, votes)
-        judges[way.name] = partial(_judged, way, *models[key])
+            votes = out_of_fold(way, learn, weights, trees=trees, seed=seed)[learn.marked]
+            sharpening = best_sharpening(learn.classes[learn.marked], votes)
+            models[way.boosting] = fitted(way, learn, weights, trees=trees, seed=seed), sharpening
+        judges[way.name] = partial(_judged, way, *models[way.boosting])
+    others = others or {}
     on_validation = {name: figures(validation.classes, judge(validation)) for name, judge in judges.items()}
+    on_validation |= {name: figures(validation.classes, p[on["validation"]]) for name, p in others.items()}
     chosen = chosen_way(on_validation)
-    reported = list(dict.fromkeys([FOREST.name, BOOSTING.name, chosen]))
-    judged = [judges[name](test) for name in reported]
+    reported = list(dict.fromkeys([FOREST.name, BOOSTING.name, chosen, *others]))
+    judged = [others[name][on["test"]] if name in others else judges[name](test) for name in reported]
     again = list(resampled(test, judged, seed))
     on_test = {
         name: {
@@ -240,16 +232,37 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m models.studies.classifiers",
         description="The forest, boosting, and ways to keep null from being called yes or no.",
     )
-    parser.add_argument("rows", type=Path, metavar="ROWS", help="rows.npz of a bundle")
+    parser.add_argument("kept", type=Path, metavar="KEPT", help="folder of what train forest --keep measured")
     parser.add_argument("--trees", type=int, default=100)
+    parser.add_argument(
+        "--null-weighs", type=float, default=NULL_WEIGHS, metavar="W", help="against other regions"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=0, help="of a small CNN on crops of the same regions (0: none)"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="gets all figures")
     parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
     options = parser.parse_args(arguments)
-    if not options.rows.is_file():
-        parser.exit(1, f"{options.rows} is no file of rows; train forest leaves one beside a bundle\n")
-    learn, check = load_rows(options.rows)
-    result = compare(learn, check, trees=options.trees, seed=options.seed, tell=print)
+    try:
+        rows, crops = read_kept(options.kept)
+    except ModelError as error:
+        parser.exit(1, f"{error}\n")
+    scored, learnt = rows.classes != UNSCORED, rows.split == "train"
+    others = {}
+    if options.epochs:
+        from models.studies.baselines import cnn_probabilities
+
+        images = [
+            crops[scored & here].astype(np.float16) * np.float16(CROP_STEP) for here in (learnt, ~learnt)
+        ]
+        classes = rows.classes[scored & learnt]
+        told = cnn_probabilities(images[0], classes, images[1], epochs=options.epochs, seed=options.seed)
+        others["small CNN"] = np.asarray(told, np.float64)
+    result = compare(
+        rows.of(scored & learnt), rows.of(scored & ~learnt), trees=options.trees, seed=options.seed,
+        null_weighs=options.null_weighs, tell=print, others=others,
+    )  # fmt: skip
     if options.json:
         options.json.write_text(json.dumps(result, indent=2))
     for table in tables_of(result):

@@ -34,18 +34,20 @@ def derive(
     figures: dict[str, Any] | None = None,
     calibration: Calibration | None = None,
     segmentation: Segmentation | None = None,
+    name: str | None = None,
 ) -> Path:
     """Make a new version of a bundle: other weights or settings, everything else carried over; returns `out`.
 
-    The metrics are the parent's: `metrics_of` names the bundle on which they were measured.
+    The metrics are the parent's: `metrics_of` names the bundle on which they were measured. With a name of its own it
+    is no version but a bundle by itself, whose metrics are among `figures`.
 
     Parameters
     ----------
     provenance : what was done and with what; kept as `provenance`.
     unet_weights : a safetensors file of the same architecture; `None`: the parent's.
     forest : folder with both forms of a forest of the same features; `None`: the parent's.
-    figures : what the manifest says of it: `confusion`, `rates`, `rates_by_condition`, `forest`; the parent's where
-        they are not given.
+    figures : what the manifest says of it, such as `confusion`, `rates`, `rates_by_condition`, `forest`; the parent's
+        where they are not given.
     calibration, segmentation : `None`: the parent's.
 
     Raises
@@ -57,11 +59,8 @@ def derive(
     load_bundle(bundle, "cpu")  # nothing is derived from what would not be loaded
     if out.exists():
         raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
-    version = int(details.get("version", 1)) + 1
-    name = re.sub(r"-v\d+$", "", str(details["name"])) + f"-v{version}"
-    changed = {k: v for k, v in details.items() if k not in ("sha256", "format", "name", "classes")}
-    changed |= {"version": version, "parent": parent, "provenance": provenance}
-    changed.setdefault("metrics_of", parent)
+    changed, name = _identity_of_new(details, parent, name)
+    changed["provenance"] = provenance
     if calibration is not None:
         changed["calibration"] = calibration.as_dict()
     if segmentation is not None:
@@ -84,6 +83,17 @@ def derive(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def _identity_of_new(details: dict[str, Any], parent: str, name: str | None) -> tuple[dict[str, Any], str]:
+    """What is carried over of the parent's manifest, and the new bundle's name."""
+    changed = {k: v for k, v in details.items() if k not in ("sha256", "format", "name", "classes")}
+    changed["parent"] = parent
+    if name is not None:
+        return {k: v for k, v in changed.items() if k not in ("version", "metrics_of")}, name
+    changed["version"] = version = int(details.get("version", 1)) + 1
+    changed.setdefault("metrics_of", parent)
+    return changed, re.sub(r"-v\d+$", "", str(details["name"])) + f"-v{version}"
 
 
 def _fill(

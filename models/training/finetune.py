@@ -22,7 +22,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from models.bundle import Bundle, cuda_there, describe, load_bundle, torch_network
+from models.bundle import Bundle, describe, load_bundle, torch_network
+from models.device.there import why_no_cuda
 from models.errors import BundleRefused, ModelError
 from models.evaluation.judge import Judge, false_areas, judge, pooled
 from models.evaluation.real import marked_on, scored
@@ -125,8 +126,9 @@ def _refuse_early(out: Path, device: str) -> None:
     """Refuse, before anything is learnt, what could not be finished."""
     if out.exists():
         raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
-    if device == "cuda" and not cuda_there():
-        raise BundleRefused("there is no usable CUDA device; use --device cpu")
+    missing = why_no_cuda() if device == "cuda" else None
+    if missing is not None:
+        raise BundleRefused(missing)
 
 
 def _told_of(own: Sequence[OwnFrame], groups: Sequence[Sequence[int]], settings: Settings) -> dict[str, Any]:

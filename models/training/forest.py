@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.bundle import onnx_network
+from models.bundle import INT8, describe, load_bundle, onnx_network
 from models.errors import ModelError
 from models.evaluation.class_scores import (
     ABSTAIN_BELOW,
@@ -24,19 +24,28 @@ from models.evaluation.class_scores import (
     rates,
     rates_by_condition,
     scores,
+    strata_of,
 )
-from models.examples.rows import UNSCORED, Finder, Rows, collect, rows_file, save_rows
+from models.examples.collecting import Source, collect
+from models.examples.rows import UNSCORED, Finder, Rows, rows_file, save_rows
+from models.examples.shards import shards_of
 from models.forest import sharpened
 from models.preprocess import Preprocessing
 from models.results import CLASSES
 from models.segment import Calibration, Segmentation
-from models.training.derive import write_manifest
+from models.training.derive import derive, write_manifest
 from models.training.export import export_unet
-from models.training.forest_file import new_forest, save_forest
+from models.training.forest_file import NULL_WEIGHS, new_forest, save_forest
 from models.unet import architecture_of
 
 REFITS = 5
 """Folds of the cross-validation."""
+NULL_WEIGHTS = (2.0, 3.0, 4.0, 6.0, 8.0)
+"""What a `null` region may weigh."""
+MAY_LEAK = 0.03
+"""Share of the validation's `null` regions that may be called `yes` or `no`."""
+TREES_OF_A_TRIAL = 60
+"""Trees of the forests by which the weight of `null` is chosen."""
 
 
 def fold_macro_f1(rows: Rows, probabilities: npt.NDArray[np.floating], seed: int) -> list[float]:
@@ -55,11 +64,13 @@ def _folds(rows: Rows, seed: int) -> list[tuple[npt.NDArray[np.int64], npt.NDArr
     return list(splitter.split(rows.features, groups=rows.specimen))
 
 
-def cross_validate(rows: Rows, trees: int, seed: int) -> npt.NDArray[np.float64]:
+def cross_validate(
+    rows: Rows, trees: int, seed: int, null_weighs: float = NULL_WEIGHS
+) -> npt.NDArray[np.float64]:
     """Out-of-fold probabilities (R, 4); no specimen stands on both sides of a fold."""
     out = np.zeros((len(rows.classes), len(CLASSES)))
     for learn, check in _folds(rows, seed):
-        forest = new_forest(trees, seed).fit(rows.features[learn], rows.classes[learn])
+        forest = new_forest(trees, seed, null_weighs).fit(rows.features[learn], rows.classes[learn])
         out[np.ix_(check, forest.classes_)] = forest.predict_proba(rows.features[check])
     return out
 
@@ -74,6 +85,8 @@ def train(
     seed: int = 1,
     processes: int = 1,
     draws: int = 8,
+    keep: Path | None = None,
+    negatives: int = 60,
 ) -> dict[str, Any]:
     """Train the forest on the regions of a trained network and write the bundle; returns its manifest.
 
@@ -84,6 +97,8 @@ def train(
     data : labelled data set with all three splits.
     unet : folder left by `models.training.unet.train`, or a bundle, whose network is kept.
     out : the bundle's folder; made anew.
+    keep : folder for what is collected from each shard (`models.examples.collecting`).
+    negatives : frames that hold nothing, of each kind.
 
     Raises
     ------
@@ -94,10 +109,80 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     export_unet(unet / "unet.safetensors", architecture_of(training), out)
     finder = calibrated_finder(out / "unet.onnx", Preprocessing(**training["preprocessing"]), data)
-    collected = partial(collect, data, finder, draws=draws, seed=seed, processes=processes)
-    learn, every = collected(["train"]), collected(["validation", "test"], unscored=True)
-    save_rows(rows_file(out), learn, every.of(every.classes != UNSCORED))
-    return fit(learn, every, training, finder, out, name=name, trees=trees, seed=seed)
+    rows = collect(Source(data, finder, draws, seed, keep, negatives), processes=processes)
+    details = {
+        "licence": "GPL-3.0-or-later",
+        "unet": {"architecture": architecture_of(training).as_dict(), "training": training},
+        "preprocessing": finder.preprocessing.as_dict(),
+        "calibration": finder.calibration.as_dict(),
+        "segmentation": finder.segmentation.as_dict(),
+        **grow(rows, out, trees=trees, seed=seed),
+    }
+    keep_rows(rows, out)
+    write_manifest(out, name, details)
+    return details
+
+
+def regrow(
+    bundle: Path,
+    data: Path,
+    out: Path,
+    *,
+    name: str,
+    trees: int = 100,
+    seed: int = 1,
+    processes: int = 1,
+    draws: int = 8,
+    keep: Path | None = None,
+    negatives: int = 60,
+) -> dict[str, Any]:
+    """A bundle with a new forest, grown on the regions of its own network as it judges; returns its manifest.
+
+    Everything of the network stays as it is: its files, calibration, outlines and the reference of likeness.
+
+    Parameters
+    ----------
+    bundle, data, out, name, keep, negatives : as in `train`.
+
+    Raises
+    ------
+    BundleRefused, ModelError
+        No such bundle, something is at `out` already, or the data set lacks an example of a class.
+    """
+    parent, details = describe(bundle)
+    rows = collect(Source(data, finder_of(bundle), draws, seed, keep, negatives), processes=processes)
+    with TemporaryDirectory() as working:
+        figures = grow(rows, Path(working), trees=trees, seed=seed)
+        figures["metrics"]["backends"] = details["metrics"].get("backends", {})
+        shards = [path.name.rsplit("-", 1)[0] for path in shards_of(data)]
+        told = {
+            "made_by": "growing the forest anew",
+            "parent": parent,
+            "shards": {preset: shards.count(preset) for preset in sorted(set(shards))},
+        }
+        derive(bundle, out, forest=Path(working), figures=figures, provenance=told, name=name)
+    keep_rows(rows, out)
+    return describe(out)[1]
+
+
+def finder_of(bundle: Path) -> Finder:
+    """The network of a bundle, in the form in which it judges on a processor.
+
+    Raises
+    ------
+    BundleRefused
+        No such bundle.
+    """
+    loaded = load_bundle(bundle, "cpu")
+    network = INT8 if loaded.backend == "onnx-int8" else "unet.onnx"
+    return Finder(bundle / network, loaded.preprocessing, loaded.calibration, loaded.segmentation)
+
+
+def keep_rows(rows: Rows, bundle: Path) -> None:
+    """Keep the scored rows beside a bundle, for refitting."""
+    scored = rows.classes != UNSCORED
+    learnt = rows.split == "train"
+    save_rows(rows_file(bundle), rows.of(scored & learnt), rows.of(scored & ~learnt))
 
 
 def calibrated_finder(onnx: Path, preprocessing: Preprocessing, data: Path, most: int = 600) -> Finder:
@@ -124,50 +209,49 @@ def _training_of(unet: Path) -> dict[str, Any]:
     raise ModelError(f"{unet} holds no trained network; make one with: faultwatch train unet --out {unet}")
 
 
-def fit(
-    learn: Rows,
-    every: Rows,
-    training: dict[str, Any],
-    finder: Finder,
-    out: Path,
-    *,
-    name: str,
-    trees: int,
-    seed: int,
-) -> dict[str, Any]:
-    """Fit the forest, score it and complete the bundle in `out`.
+def grow(rows: Rows, out: Path, *, trees: int, seed: int) -> dict[str, Any]:
+    """Grow the forest into `out` and score it; returns what a manifest says of it.
+
+    It learns from the training specimens. What a `null` region weighs is chosen on the validation specimens, the
+    sharpening on votes of forests without a region's specimen; the scores are of validation and test specimens.
 
     Parameters
     ----------
-    learn : rows to learn from.
-    every : rows to score it on, `UNSCORED` ones among them, which are in the confusion matrix alone.
+    rows : of all splits, `UNSCORED` ones among them, which are in the confusion matrix alone.
+
+    Raises
+    ------
+    ModelError
+        A class without any example.
     """
+    scored, learnt = rows.classes != UNSCORED, rows.split == "train"
+    learn, check, every = rows.of(scored & learnt), rows.of(scored & ~learnt), rows.of(~learnt)
     missing = [name for i, name in enumerate(CLASSES) if not (learn.classes == i).any()]
     if missing:
         raise ModelError(f"the data set has no example of {', '.join(missing)}; simulate more specimens")
-    votes = cross_validate(learn, trees, seed)
-    sharpening = best_sharpening(learn.classes, votes)
+    weighs, leaks = null_weight(learn, rows.of(scored & (rows.split == "validation")), seed)
+    votes = cross_validate(learn, trees, seed, weighs)
+    sharpening = best_sharpening(learn.classes[learn.marked], votes[learn.marked])
     folds = sharpened(votes, sharpening)
-    forest = new_forest(trees, seed).fit(learn.features, learn.classes)
+    forest = new_forest(trees, seed, weighs).fit(learn.features, learn.classes)
     save_forest(forest, out)
-    check = every.of(every.classes != UNSCORED)
     probabilities = sharpened(forest.predict_proba(check.features), sharpening)
-    by_dose = {}
-    for low, high in ((30, 100), (100, 300), (300, 1500)):
-        here = (check.dose >= low) & (check.dose < high)
-        if here.sum() >= 20:
-            by_dose[f"{low}-{high} e/Å²"] = scores(check.classes[here], probabilities[here])
     importance = dict(zip(learn.names, forest.feature_importances_.tolist(), strict=True))
-    details = {
-        "licence": "GPL-3.0-or-later",
-        "unet": {"architecture": architecture_of(training).as_dict(), "training": training},
-        "preprocessing": finder.preprocessing.as_dict(),
-        "calibration": finder.calibration.as_dict(),
-        "segmentation": finder.segmentation.as_dict(),
+    strata: dict[str, dict[str, Any]] = {}
+    for what, name, here in strata_of(check):
+        strata.setdefault(what, {})[name] = scores(check.classes[here], probabilities[here])
+    return {
         "features": learn.names,
         "abstain_below": ABSTAIN_BELOW,
         "sharpening": sharpening,
-        "forest": {"trees": trees, "seed": seed, "regions": len(learn.classes), "importance": importance},
+        "forest": {
+            "trees": trees,
+            "seed": seed,
+            "null_weighs": weighs,
+            "null_leaks_on_validation": leaks,
+            "regions": len(learn.classes),
+            "importance": importance,
+        },
         "confusion": confusion(every, sharpened(forest.predict_proba(every.features), sharpening)),
         "rates": rates(check, probabilities),
         "rates_by_condition": rates_by_condition(check, probabilities),
@@ -176,8 +260,25 @@ def fit(
             | {"fold_macro_f1": fold_macro_f1(learn, folds, seed)},
             "abstention": abstention(learn.classes, folds),
             "held_out": scores(check.classes, probabilities),
-            "held_out_by_dose": by_dose,
+            "held_out_by": strata,
         },
     }
-    write_manifest(out, name, details)
-    return details
+
+
+def null_weight(learn: Rows, check: Rows, seed: int) -> tuple[float, dict[str, float]]:
+    """What a `null` region weighs, and the share of `null` regions that leaks by what it weighs.
+
+    It is the least of `NULL_WEIGHTS` with which at most `MAY_LEAK` of the `null` regions in `check` are called `yes` or
+    `no`; where none is enough, or there is nothing to judge by, the largest.
+    """
+    here = check.of(check.classes == CLASSES.index("null"))
+    leaks: dict[str, float] = {}
+    for weighs in NULL_WEIGHTS:
+        if not len(here.classes):
+            break
+        forest = new_forest(TREES_OF_A_TRIAL, seed, weighs).fit(learn.features, learn.classes)
+        called = forest.predict(here.features)
+        leaks[f"{weighs:g}"] = float((called >= CLASSES.index("no")).mean())
+        if leaks[f"{weighs:g}"] <= MAY_LEAK:
+            return weighs, leaks
+    return NULL_WEIGHTS[-1], leaks

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,11 +24,11 @@ from models.bundle import describe
 from models.errors import BundleRefused, ModelError
 from models.evaluation.class_scores import confusion, rates, rates_by_condition, scores
 from models.examples.corrections import Corrections
-from models.examples.rows import Rows, load_rows, rows_file, save_rows
+from models.examples.rows import COLUMNS, Rows, joined, load_rows, rows_file, save_rows
 from models.forest import load_forest, sharpened
 from models.results import CLASSES
 from models.training.derive import derive
-from models.training.forest_file import new_forest, save_forest
+from models.training.forest_file import NULL_WEIGHS, new_forest, save_forest
 
 WEIGHT = 10.0
 """A corrected region counts as so many of the training's."""
@@ -96,10 +96,11 @@ def refit(
         trees=int(details["forest"]["trees"]),
         seed=int(details["forest"]["seed"]),
         sharpening=float(details["sharpening"]),
+        null_weighs=float(details["forest"].get("null_weighs", NULL_WEIGHS)),
         threads=threads,
     )
     step(1, STEPS, "growing the forest")
-    together = _joined(learn, added)
+    together = joined([learn, added])
     old, new = load_forest(bundle / "forest.skops"), forests.grown(together)
     step(2, STEPS, "judging specimens that were held out")
     held_out = {name: forests.probabilities(by, check) for name, by in (("old", old), ("new", new))}
@@ -109,9 +110,8 @@ def refit(
         comparison[name]["held_out"] = scores(check.classes, probabilities) if len(check.classes) else None
     verdict = verdict_of(comparison)
     provenance = {
-        "parent_forest": details["sha256"]["forest.skops"],
         "rows": hashlib.sha256(rows_file(bundle).read_bytes()).hexdigest(),
-        **_learnt(corrections, added),
+        **_learnt(corrections, added, details["sha256"]["forest.skops"]),
         "comparison": comparison,
         "verdict": verdict,
     }
@@ -128,16 +128,17 @@ def refit(
 
 @dataclass(frozen=True)
 class Forests:
-    """Grows forests alike: with the trees, the seed and the sharpening of one bundle."""
+    """Grows forests alike: with the trees, the seed, the sharpening and the weight of `null` of one bundle."""
 
     trees: int
     seed: int
     sharpening: float
+    null_weighs: float
     threads: int
 
     def grown(self, rows: Rows, trees: int | None = None) -> RandomForestClassifier:
         """A forest fitted to rows, corrected ones with their weight; `trees`: the bundle's if not given."""
-        forest = new_forest(trees or self.trees, self.seed).set_params(n_jobs=self.threads)
+        forest = new_forest(trees or self.trees, self.seed, self.null_weighs).set_params(n_jobs=self.threads)
         return forest.fit(rows.features, rows.classes, _weights(rows)).set_params(n_jobs=1)
 
     def probabilities(self, forest: RandomForestClassifier, rows: Rows) -> npt.NDArray[np.float64]:
@@ -147,14 +148,15 @@ class Forests:
     def figures(self, forest: RandomForestClassifier, rows: Rows) -> dict[str, Any]:
         """What a bundle's manifest says of a forest that was fitted to rows."""
         importance = dict(zip(rows.names, forest.feature_importances_.tolist(), strict=True))
-        told = {"trees": self.trees, "seed": self.seed, "regions": len(rows.classes)}
-        return {"forest": {**told, "importance": importance}}
+        told = {"trees": self.trees, "seed": self.seed, "null_weighs": self.null_weighs}
+        return {"forest": {**told, "regions": len(rows.classes), "importance": importance}}
 
 
-def _learnt(corrections: Corrections, added: Rows) -> dict[str, Any]:
+def _learnt(corrections: Corrections, added: Rows, parent: str) -> dict[str, Any]:
     """What a bundle's manifest says of the corrections that its forest learnt from."""
     return {
         "made_by": "refitting with corrections",
+        "parent_forest": parent,
         "corrections": corrections.source,
         "corrected": {name: int((added.classes == i).sum()) for i, name in enumerate(CLASSES)},
         "weight": WEIGHT,
@@ -178,7 +180,7 @@ def _compare(old: RandomForestClassifier, forests: Forests, learn: Rows, added: 
     after = np.zeros((len(added.classes), len(CLASSES)))
     parts = _parts(added.specimen)
     for part in parts:
-        forest = forests.grown(_joined(learn, added.of(~part)), TREES_OF_A_PART)
+        forest = forests.grown(joined([learn, added.of(~part)]), TREES_OF_A_PART)
         after[part] = _votes(forest, added.features[part])
     before = _votes(old, added.features).argmax(axis=1)
     right = int((after.argmax(axis=1) == added.classes).sum()) if parts else None
@@ -218,9 +220,8 @@ def _as_rows(corrections: Corrections, like: Rows) -> Rows:
             "analyse them again with this version (faultwatch replay)"
         )
     columns: dict[str, Any] = {}
-    for column in fields(Rows):
-        if column.name != "names":
-            columns[column.name] = np.zeros(count, getattr(like, column.name).dtype)
+    for name in COLUMNS:
+        columns[name] = np.zeros(count, getattr(like, name).dtype)
     order = [corrections.names.index(name) for name in like.names]
     columns["features"] = np.nan_to_num(corrections.features[:, order], nan=0.0, posinf=0.0, neginf=0.0)
     columns["classes"] = corrections.classes
@@ -229,15 +230,6 @@ def _as_rows(corrections: Corrections, like: Rows) -> Rows:
     )
     columns["particle"] = np.array([f"{name}/{n}" for n, name in enumerate(columns["specimen"])])
     return Rows(**columns, names=like.names)
-
-
-def _joined(one: Rows, other: Rows) -> Rows:
-    columns = {
-        column.name: np.concatenate([getattr(one, column.name), getattr(other, column.name)])
-        for column in fields(Rows)
-        if column.name != "names"
-    }
-    return Rows(**columns, names=one.names)
 
 
 def _weights(rows: Rows) -> npt.NDArray[np.float64]:

@@ -8,26 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.confusion import CALLED as CALLED_BY_A_BUNDLE
+from models.confusion import confusion_of as of_bundle
+from models.results import CLASSES
+
 TRUE = ("other", "no", "yes")
 """`other`: no particle, or one whose stacking is not resolved; it does not belong to the fraction."""
 
 CALLED = ("other", "no sure", "no doubtful", "yes sure", "yes doubtful")
 """Doubtful: the probability of the call is below the bundle's `abstain_below`."""
 
-_TRUTH = {"empty": 0, "null": 0, "unscored": 0, "no": 1, "yes": 2}
-_CALL = {
-    name: index
-    for index, names in enumerate(
-        (
-            ("empty", "empty sure", "empty doubtful", "null", "null sure", "null doubtful"),
-            ("no sure",),
-            ("no doubtful",),
-            ("yes sure",),
-            ("yes doubtful",),
-        )
-    )
-    for name in names
-}
+_TRUTH = {"empty": 0, "null": 0, "no": 1, "yes": 2}
+_CALL = {"empty": 0, "null": 0, **{name: index for index, name in enumerate(CALLED)}}
 
 
 @dataclass(frozen=True)
@@ -55,32 +47,28 @@ def true_category(name: str) -> int:
 def confusion_of(details: dict[str, Any]) -> Confusion | None:
     """The confusion that a bundle was shipped with, None where it has none that can be used.
 
-    Two forms are read: `{"true": [...], "called": [...], "counts": [[...]]}`, and `{"all": {true: {called: [sure,
-    doubtful]}}}`. A bundle with `rates` alone has none: they do not say how often an `other` particle is called `yes`,
-    which is the largest error of the fraction where most particles are not resolved.
+    Particles that the rule of the truth does not score are `other`. A bundle with `rates` alone has no confusion: they
+    do not say how often an `other` particle is called `yes`, which is the largest error of the fraction where most
+    particles are not resolved.
     """
-    found = details.get("confusion")
-    try:
-        cells = list(_cells(found))
-        counts = np.zeros((3, 5))
-        for true, called, number in cells:
-            counts[_TRUTH[true], _CALL[called]] += number
-        confusion = Confusion(counts)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        return None
-    return confusion if (counts.sum(axis=1) > 0).all() else None
+    told = of_bundle(details)
+    return None if told is None else pooled(told.counts, told.unscored)
 
 
-def _cells(found: Any) -> list[tuple[str, str, float]]:
-    if "counts" in found:
-        return [
-            (true, called, float(number))
-            for true, row in zip(found["true"], found["counts"], strict=True)
-            for called, number in zip(found["called"], row, strict=True)
-        ]
-    return [
-        (true, f"{called} {doubt}", float(number))
-        for true, row in found["all"].items()
-        for called, pair in row.items()
-        for doubt, number in zip(("sure", "doubtful"), pair, strict=True)
-    ]
+def pooled(
+    counts: npt.NDArray[np.float64], unscored: npt.NDArray[np.float64] | None = None
+) -> Confusion | None:
+    """A bundle's counts by `TRUE` and `CALLED`; None where a row of them is empty.
+
+    Parameters
+    ----------
+    counts : (4, 6), of particles by `models.results.CLASSES` and `models.confusion.CALLED`.
+    unscored : (6,), the row of particles that the rule of the truth does not score.
+    """
+    found = np.zeros((len(TRUE), len(CALLED)))
+    called = [_CALL[name] for name in CALLED_BY_A_BUNDLE]
+    for true, row in zip([_TRUTH[name] for name in CLASSES], counts, strict=True):
+        np.add.at(found[true], called, row)
+    if unscored is not None:
+        np.add.at(found[0], called, unscored)
+    return Confusion(found) if (found.sum(axis=1) > 0).all() else None

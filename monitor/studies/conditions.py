@@ -15,7 +15,8 @@ import numpy.typing as npt
 from scipy.special import gammaln
 
 from models.bundle import load_bundle
-from monitor.statistics.confusion import Confusion, confusion_of
+from models.confusion import confusion_of as of_bundle
+from monitor.statistics.confusion import Confusion, pooled
 
 CONCENTRATIONS = np.geomspace(5, 5000, 121)
 HALF_CHI_SQUARED = 1.92
@@ -46,12 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="the shipped one by default")
     options = parser.parse_args(arguments)
     bundle = load_bundle(options.bundle) if options.bundle else load_bundle()
-    by_condition = (bundle.details.get("confusion") or {}).get("by_condition", {})
-    for condition, strata in by_condition.items():
-        tables = [confusion_of({"confusion": {"all": one}}) for one in strata.values()]
+    told = of_bundle(bundle.details)
+    if told is None or not told.strata:
+        return 1
+    for condition in dict.fromkeys(stratum.what for stratum in told.strata):
+        tables = [pooled(stratum.counts) for stratum in told.strata if stratum.what == condition]
         likeliest, low, high = concentration([table for table in tables if table is not None])
         print(f"{condition:<12} {likeliest:5.0f} (95 %: {low:.0f} to {high:.0f})")
-    return 0 if by_condition else 1
+    return 0
 
 
 if __name__ == "__main__":

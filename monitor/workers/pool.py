@@ -9,10 +9,11 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from monitor.outcomes import Outcome, RejectedFrame
 from monitor.workers import worker
+from monitor.workers.gpu.process import DeviceProcess, process_wanted
 from monitor.workers.worker import Ready, Start, Task
 
 log = logging.getLogger("faultwatch.workers")
@@ -87,6 +88,10 @@ class Workers:
         executor
             Makes what runs one slot's tasks, one after the other.
         """
+        self._device: DeviceProcess | None = None
+        if process_wanted(how.device):
+            self._device = DeviceProcess(how)
+            how = replace(how, gpu=self._device.contact)
         self._how = how
         self._limit = time_limit_s
         self._clock = clock
@@ -136,6 +141,8 @@ class Workers:
             No worker can begin. Once one has, those that die while they load are tried again, for as long as it takes:
             a session that works does not end because memory is short for a while.
         """
+        if self._device is not None:
+            self._device.look()
         news = []
         for slot in self._slots:
             if slot.again is not None:
@@ -157,6 +164,8 @@ class Workers:
             self._kill(slot)
             if slot.executor is not None:
                 slot.executor.shutdown(wait=True, cancel_futures=True)
+        if self._device is not None:
+            self._device.close()
 
     # -- inside ----------------------------------------------------------------------------------------------
 

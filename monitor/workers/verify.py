@@ -14,7 +14,7 @@ from monitor.errors import InputError
 from monitor.frames import MovieMode, content_hash
 from monitor.outcomes import FinishedFrame, Outcome, RejectedFrame
 from monitor.record import Recorded, RecordReader
-from monitor.workers.agreement import TOLERANCE, Agreement, compare
+from monitor.workers.agreement import TOLERANCE, Agreement, compare, tolerance_of
 from monitor.workers.worker import Ready, Start, Task, run, start
 
 #: What a shell reports of a program ended by Ctrl-C.
@@ -154,7 +154,7 @@ def as_record(findings: Findings) -> dict[str, Any]:
                 "frames": count,
                 "then": {"bundle": bundle, "backend": backend},
                 "now": {"bundle": bundle_now, "backend": backend_now},
-                "exactly": (bundle, backend) == (bundle_now, backend_now),
+                "exactly": tolerance_of((bundle, backend), (bundle_now, backend_now)) == 0,
             }
             for (bundle, backend, bundle_now, backend_now), count in findings.pairs.items()
         ],
@@ -177,7 +177,7 @@ def as_text(findings: Findings) -> str:
             f"{findings.largest:.3g} at most"
         )
     for (bundle, backend, bundle_now, backend_now), count in findings.pairs.items():
-        if (bundle, backend) == (bundle_now, backend_now):
+        if tolerance_of((bundle, backend), (bundle_now, backend_now)) == 0:
             lines.append(f"judged      {count} by {bundle} on {backend}, exactly to be the same")
         else:
             lines.append(
@@ -229,7 +229,7 @@ def _check(recorded: Recorded, judge: _Judge, findings: Findings) -> Checked:
         agreement = Agreement(0, 0.0, (f"it can't be analysed now: {outcome.reason}",))
     else:
         now = (ready.bundle, outcome.analysis.backend)
-        agreement = compare(recorded, outcome.analysis, 0.0 if now == then else TOLERANCE)
+        agreement = compare(recorded, outcome.analysis, tolerance_of(then, now))
     if agreement.differences and not touched and not _same_content(recorded, outcome):
         return checked("changed")  # by something that keeps size and time
     if now is not None:

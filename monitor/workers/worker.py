@@ -29,6 +29,14 @@ PREVIEW_SIDE = 512
 
 
 @dataclass(frozen=True)
+class Contact:
+    """How a worker reaches the process that owns the device."""
+
+    address: str
+    key: bytes
+
+
+@dataclass(frozen=True)
 class Start:
     """How a worker is to begin."""
 
@@ -39,6 +47,8 @@ class Start:
     """For the network and for image operations."""
     material: str | None = None
     """Checked once, before any frame is rejected for it."""
+    gpu: Contact | None = None
+    """Where the process that owns the device is, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ class Task:
     """Who judges, where that is not the bundle that the workers began with."""
 
 
-_start: Start | None = None
+_threads = 1
 _bundle: Bundle | None = None
 
 
@@ -87,8 +97,8 @@ def start(how: Start) -> Ready:
     Exception
         Any error of the bundle or the device.
     """
-    global _bundle, _start
-    _start = how
+    global _bundle, _threads
+    _threads = how.threads
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(how.threads)
     import cv2
@@ -98,7 +108,14 @@ def start(how: Start) -> Ready:
 
     layer_frequencies(how.material)
     cv2.setNumThreads(how.threads)
-    _bundle = load_bundle(how.bundle, how.device, how.threads)
+    if how.gpu is None:
+        _bundle = load_bundle(how.bundle, how.device, how.threads)
+    else:
+        from monitor.workers.gpu.client import RemoteDevice
+
+        _bundle = load_bundle(how.bundle, "cpu", how.threads)
+        device = RemoteDevice(how.gpu, _bundle.preprocessing.pixel_size_nm)
+        _bundle = replace(_bundle, device=device if device.there else None)
     return Ready(os.getpid(), _bundle.id, Path(_bundle.path), dict(_bundle.details))
 
 
@@ -139,7 +156,7 @@ def _analysed(task: Task) -> FinishedFrame:
     )
     read_ms = (time.perf_counter() - began) * 1000
     energy = kilovolts(frame.metadata) or USUAL_ENERGY_KEV
-    analysis = analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy)
+    analysis = analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy, labelled=False)
     quality = {**analysis.quality, "scanning": frame.scanning}
     if frame.exposures > 1:
         quality["exposures"] = frame.exposures
@@ -165,18 +182,21 @@ _promoted: dict[Path, Bundle] = {}
 
 
 def _judging(path: Path | None) -> Bundle:
-    """The bundle at `path`, loaded once; the one that `start` loaded where that is asked for, or is all there is."""
+    """The bundle that `start` loaded, with the forest of the one at `path`, loaded once; without, where it is gone."""
     from models.bundle import load_bundle
     from models.errors import BundleRefused
 
     assert _bundle is not None, "start comes first"
-    assert _start is not None
     if path is None or path == _bundle.path:
         return _bundle
     try:
         if path not in _promoted:
             _promoted.clear()
-            _promoted[path] = load_bundle(path, _start.device, _start.threads)
+            other = load_bundle(path, "cpu", _threads)
+            # Their networks are the same, and this one may be on a device.
+            _promoted[path] = replace(
+                other, network=_bundle.network, backend=_bundle.backend, device=_bundle.device
+            )
     except (BundleRefused, OSError):
         return _bundle  # the session judges its result again, where it can
     return _promoted[path]

@@ -213,7 +213,8 @@ def make_shard(out: Path, order: Order, first: int, count: int) -> int:
                 "particles": truth,
             }
             about.append(json.dumps(told))
-    _write(shard_path(out, order.preset, first), order, np.stack(images), np.stack(labels), about)
+    told = {"preset": order.preset, "seed": order.seed, "order": order.as_json()}
+    write_shard(shard_path(out, order.preset, first), told, np.stack(images), np.stack(labels), about)
     return len(images)
 
 
@@ -222,24 +223,17 @@ def shard_path(out: Path, preset: str, first: int) -> Path:
     return out / f"{preset}-{first // SPECIMENS_A_SHARD:05d}.h5"
 
 
-def _write(
+def write_shard(
     path: Path,
-    order: Order,
+    told: dict[str, Any],
     images: npt.NDArray[np.float16],
     labels: npt.NDArray[np.uint8],
     about: list[str],
 ) -> None:
+    """Write one shard, whole or not at all; `told`: its attributes `preset`, `seed` and `order`."""
     partial = path.with_suffix(".partial")
     with h5py.File(partial, "w") as shard:
-        shard.attrs.update(
-            {
-                "format": FORMAT,
-                "pixel_size_nm": CANONICAL_NM,
-                "seed": order.seed,
-                "preset": order.preset,
-                "order": order.as_json(),
-            }
-        )
+        shard.attrs.update({"format": FORMAT, "pixel_size_nm": CANONICAL_NM, **told})
         shard.create_dataset("images", data=images, chunks=(1, TILE, TILE))
         shard.flush()  # or where it lies would hang on when the last reference to it goes (a profiler holds one)
         shard.create_dataset("labels", data=labels, chunks=(1, TILE, TILE), compression="gzip")

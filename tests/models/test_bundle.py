@@ -173,7 +173,7 @@ def test_a_new_version_is_derived(tmp_path: Path) -> None:
         derive(SHIPPED, out, unet_weights=tmp_path / "mine.safetensors", provenance={"made_by": "me"}) == out
     )
     old, new = load_bundle(SHIPPED, "cpu"), load_bundle(out, "cpu")
-    assert new.id.startswith("cdse-au-5-v2-")
+    assert new.id.startswith("cdse-au-6-v2-")
     assert new.details["parent"] == new.details["metrics_of"] == old.id
     assert new.details["provenance"] == {"made_by": "me"}
     assert new.details["rates"] == old.details["rates"]
@@ -185,7 +185,7 @@ def test_a_new_version_is_derived(tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="never overwritten"):
         derive(SHIPPED, out, provenance={})
     again = derive(out, tmp_path / "third", provenance={})
-    assert describe(again)[0].startswith("cdse-au-5-v3-")
+    assert describe(again)[0].startswith("cdse-au-6-v3-")
     assert describe(again)[1]["metrics_of"] == old.id
     del state["head.bias"]
     save_file(state, tmp_path / "mine.safetensors")
@@ -312,11 +312,11 @@ def test_unknown_materials_are_named(bundle, taken) -> None:
 def test_the_shipped_figures_are_at_least_the_floor() -> None:
     """What the bundle says of itself was measured on held-out specimens when it was made (`train forest`).
 
-    The floor of macro-F1 is that of the symmetric truth, in which faults that hardly show are `yes` too; under the rule
-    before, which left them out, it was .84.
+    The floor of macro-F1 is that of regions as the network marks them, among which false ones are few, so that `empty`
+    is the hardest class.
     """
     _, details = describe()
-    assert details["metrics"]["held_out"]["macro_f1"] >= 0.77
+    assert details["metrics"]["held_out"]["macro_f1"] >= 0.70
     assert details["unet"]["training"]["validation"]["dice_lattice"] >= 0.90
     for k, n in details["rates"].values():
         assert 0 < k <= n

@@ -32,11 +32,12 @@ DETAILS: dict[str, Any] = {
     "metrics": {"held_out": {"macro_f1": 0.7885, "regions": 1430}},
     "licence": "GPL-3.0-or-later",
     "confusion": {
-        "all": {
-            "null": {"empty": [5, 4], "null": [249, 21], "no": [1, 2], "yes": [5, 4]},
-            "no": {"empty": [0, 0], "null": [17, 11], "no": [62, 24], "yes": [5, 15]},
-            "yes": {"empty": [1, 0], "null": [17, 11], "no": [18, 11], "yes": [102, 23]},
-        }
+        "true": ["empty", "null", "no", "yes"],
+        "called": ["empty", "null", "no sure", "no doubtful", "yes sure", "yes doubtful"],
+        "counts": [[0] * 6, [9, 270, 1, 2, 5, 4], [0, 28, 62, 24, 5, 15], [1, 28, 18, 11, 102, 23]],
+        "by": "particle",
+        "sure_from": 0.6,
+        "strata": [],
     },
 }
 #: Class, row and column in the scene, and radius [px].

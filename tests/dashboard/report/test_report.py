@@ -126,7 +126,7 @@ def test_text_from_outside_is_text(recorded: Record, tmp_path: Path) -> None:
     details = {
         "licence": nasty,
         "rates": {"sensitivity": nasty},
-        "confusion": {"all": {nasty: {"no": nasty}}},
+        "confusion": {"true": [nasty], "called": nasty, "counts": {nasty: nasty}},
     }
     session = recorded("a <b onclick=x>&'", frames=tmp_path / "fra<i>mes'&", details=details)
     with closing(sqlite3.connect(session / "session.sqlite", isolation_level=None)) as db:

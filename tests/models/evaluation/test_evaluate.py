@@ -59,11 +59,17 @@ def test_every_figure_is_there(result: dict) -> None:
         "all", "all uncalibrated", "range", "range uncalibrated",
     }  # fmt: skip
     assert set(result["false_area"]) == {*NEGATIVES, "preset bare"}
-    assert len(result["bars"]) == 8
+    assert len(result["bars"]) == 12
     faint = result["bars"]["Dice around 80 e/Å²"]
     assert faint["met"] is (faint["figure"] >= 0.88)
     areas = result["bars"]["largest false area on negatives"]
     assert areas["figure"] == max(result["false_area"].values())
+    strata = result["classification"]["strata"]
+    assert set(strata) == {"dose", "microscope", "diameter"}
+    few = result["bars"][
+        "largest calibration error of the classes in a stratum"
+    ]  # of so few images none tells
+    assert few == {"figure": None, "bar": 0.03, "met": None}
 
 
 def test_the_pooled_dice_is_that_of_all_pixels_together(discs: Path) -> None:

@@ -36,7 +36,8 @@ def test_what_is_nearly_marked_is_learnt_as_empty_and_changes_nothing_else() -> 
     particles = [{"label": 1, "whole": True, "class": "no"}, {"label": 2, "whole": True, "class": "null"}]
     image = np.zeros((SIZE, SIZE), np.float32)
 
-    plain, more = finder.regions(image, network), finder.regions(image, network, truth)
+    (plain, marked), (more, as_many) = finder.regions(image, network), finder.regions(image, network, truth)
+    assert marked == as_many == 2
     np.testing.assert_array_equal(plain[plain > 0], more[plain > 0])
     assert plain.max() == 2
     assert more.max() == 3

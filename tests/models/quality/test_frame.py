@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from models.preprocess import Preprocessing, canonical
-from models.quality.frame import Quality, frame_quality, of_blocks, specimen_quality
+from models.quality.frame import Quality, frame_quality, of_blocks
 from models.quality.rings import wavelength_nm
 from sim.microscope import play
 from sim.microscope.library import load_library
@@ -147,13 +147,6 @@ def test_a_constant_frame_and_a_small_one_have_no_spectrum() -> None:
     assert "noise_power" not in quality_of(film(side=100, pixel_nm=0.05), 0.05)
 
 
-def test_covered_is_the_share_in_particles() -> None:
-    labels = np.zeros((10, 10), np.int32)
-    labels[:2] = 1
-    labels[2] = 2
-    assert specimen_quality(labels) == {"covered": pytest.approx(0.3)}
-
-
 def test_blocks_are_put_together() -> None:
     parts: list[Quality] = [
         {"verdict": "saturated", "signal": 1.0, "likeness": 0.004, "unlike": True, "blur_deg": 170.0},
@@ -217,7 +210,7 @@ def test_the_document_lists_every_figure() -> None:
     counts = film(defocus_nm=80.0, astigmatism_nm=10.0)
     figures = {
         *quality_of(counts),
-        *specimen_quality(np.zeros((4, 4), np.int32)),
+        "covered",
         "likeness",
         "unlike",
         "unlike_by",

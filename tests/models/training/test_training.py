@@ -13,16 +13,26 @@ import torch
 from PIL import Image
 
 from models.bundle import SHIPPED, describe, load_bundle
+from models.confusion import confusion_of
 from models.errors import ModelError
-from models.evaluation.class_scores import calibration_error, confusion, rates, rates_by_condition
+from models.evaluation.class_scores import (
+    by_stratum,
+    calibration_error,
+    calibration_error_by_chance,
+    confusion,
+    rates,
+    rates_by_condition,
+)
 from models.evaluation.evaluate import as_text, evaluate
 from models.examples.augment import NEGATIVES
 from models.examples.batches import Drawing, Pool, batches, targets
-from models.examples.rows import background_patch, load_rows, rows_file, truth_of_regions
+from models.examples.collecting import Source, collect
+from models.examples.rows import Rows, background_patch, load_rows, rows_file, truth_of_regions
 from models.examples.shards import examples_by_split
 from models.examples.strata import preset_of
 from models.preprocess import Preprocessing
 from models.training.checkpoint import Run
+from models.training.forest import MAY_LEAK, NULL_WEIGHTS, finder_of, null_weight, regrow
 from models.training.forest import train as train_forest
 from models.training.progress import score
 from models.training.unet import Settings, learning_rate, loss_of, train
@@ -211,7 +221,7 @@ def test_touching_particles_have_cores_apart() -> None:
 
 def test_a_forest_makes_a_bundle_that_loads_and_scores_itself(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "mine"
-    details = train_forest(data, SHIPPED, out, name="mine", trees=8)
+    details = train_forest(data, SHIPPED, out, name="mine", trees=8, negatives=2)
     assert details["metrics"]["cross_validation"]["regions"] > 0
     bundle = load_bundle(out, "cpu")
     assert bundle.id.startswith("mine-")
@@ -225,6 +235,66 @@ def test_a_forest_makes_a_bundle_that_loads_and_scores_itself(data: Path, tmp_pa
     assert set(measured["false_area"]) == set(NEGATIVES)
     with pytest.raises(ModelError, match="holds no trained network"):
         train_forest(data, tmp_path, out, name="mine")
+
+
+def test_a_forest_is_grown_anew_on_the_network_of_a_bundle(data: Path, tmp_path: Path) -> None:
+    """And what was collected is kept: a second forest needs none of the images, and is the same."""
+    kept = tmp_path / "kept"
+    details = regrow(SHIPPED, data, tmp_path / "next", name="next", trees=8, keep=kept, negatives=2)
+    before = describe(SHIPPED)[1]
+    assert load_bundle(tmp_path / "next", "cpu").id.startswith("next-")
+    assert details["parent"] == describe(SHIPPED)[0]
+    same = ("unet.onnx", "unet.int8.onnx", "unet.safetensors")
+    assert {f: details["sha256"][f] for f in same} == {f: before["sha256"][f] for f in same}
+    assert details["sha256"]["forest.onnx"] != before["sha256"]["forest.onnx"]
+    for told in ("calibration", "segmentation", "likeness", "preferred_backend"):
+        assert details[told] == before[told]
+    assert not {"version", "metrics_of"} & set(details)
+    assert details["forest"]["null_weighs"] in NULL_WEIGHTS
+    confusion = confusion_of(details)
+    assert confusion is not None
+    assert confusion.counts.sum() > 0
+
+    times = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    again = regrow(SHIPPED, data, tmp_path / "again", name="next", trees=8, keep=kept, negatives=2)
+    assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == times
+    assert again["sha256"]["forest.onnx"] == details["sha256"]["forest.onnx"]
+    finder = finder_of(SHIPPED)
+    rows = collect(Source(data, finder, keep=kept, negatives=2))
+    assert set(rows.split) == {"train", "validation", "test"}
+    assert rows.marked[rows.split != "train"].all()  # what only teaches is not judged by
+    part = next(path for path in kept.iterdir() if path.name.startswith("lattice"))
+    with np.load(part) as stored:
+        assert stored["crops"].shape == (len(stored["classes"]), 96, 96)
+
+
+def test_null_weighs_as_little_as_keeps_it_from_leaking() -> None:
+    """Where `null` and `yes` cannot be told apart a larger weight is needed than where they can."""
+    rng = np.random.default_rng(0)
+
+    def rows(apart: float, count: int = 400) -> Rows:
+        classes = np.arange(count) % 4
+        features = np.eye(4)[classes] * apart + rng.normal(0, 0.5, (count, 4))
+        name, number = np.full(count, "a"), np.full(count, 300.0)
+        return Rows(
+            features.astype(np.float32),
+            classes,
+            name,
+            name,
+            number,
+            name,
+            number,
+            name,
+            classes >= 0,
+            list("abcd"),
+        )
+
+    weight, leaks = null_weight(rows(4.0), rows(4.0), 0)
+    assert (weight, leaks) == (NULL_WEIGHTS[0], {"2": 0.0})
+    weight, leaks = null_weight(rows(0.6), rows(0.6), 0)
+    assert weight == float(list(leaks)[-1]) > NULL_WEIGHTS[0]
+    assert all(leak > MAY_LEAK for leak in list(leaks.values())[:-1])
+    assert null_weight(rows(4.0), rows(4.0).of(np.zeros(400, bool)), 0) == (NULL_WEIGHTS[-1], {})
 
 
 def test_regions_take_the_class_of_what_they_cover() -> None:
@@ -264,10 +334,28 @@ def test_calibration_error_of_known_cases() -> None:
     assert calibration_error(truth, honest) == pytest.approx(0.0)
 
 
+def test_the_calibration_error_of_chance_falls_with_the_number_of_regions() -> None:
+    honest = np.tile([0.75, 0.25, 0, 0], (1600, 1))
+    few, many = calibration_error_by_chance(honest[:100]), calibration_error_by_chance(honest)
+    assert few == pytest.approx(np.sqrt(2 / np.pi * 0.75 * 0.25 / 100), rel=0.4)  # mean of |normal|
+    assert many < few / 2
+    assert calibration_error_by_chance(honest[:0]) == 0.0
+
+
+def test_strata_are_scored_apart() -> None:
+    truth = np.array([1, 1, 1, 1, 3, 3])
+    probabilities = np.eye(4)[[1, 3, 2, 0, 3, 1]]
+    found = by_stratum(truth, probabilities, ["a", "a", "b", "", "b", "b"])
+    assert list(found) == ["a", "b"]
+    assert found["a"]["leaks"] == 0.5
+    assert found["b"]["leaks"] == 1.0
+    assert found["b"]["regions"] == 3
+    assert found["b"]["calibration_error"] == pytest.approx(2 / 3)
+    assert by_stratum(truth[4:], probabilities[4:], ["a", "a"])["a"]["leaks"] is None
+
+
 def test_rates_count_particles_not_sightings(data: Path, tmp_path: Path) -> None:
     """Eight images of one particle are one particle, by the share of them that was called rightly."""
-    from models.examples.rows import Rows
-
     n = 12
     classes = np.array([3] * 8 + [2] * 4)
     particle = np.array(["a"] * 8 + ["b", "b", "c", "c"])
@@ -276,7 +364,8 @@ def test_rates_count_particles_not_sightings(data: Path, tmp_path: Path) -> None
     probabilities[8:10, 2] = 1  # b: right twice
     probabilities[10:, 3] = 1  # c: wrong twice
     dose, microscope = np.array([80.0] * 10 + [300.0] * 2), np.array(["corrected"] * n)
-    rows = Rows(np.zeros((n, 1)), classes, particle, particle, dose, microscope, np.full(n, 4.0), ["x"])
+    told = dose, microscope, np.full(n, 4.0), np.full(n, "test"), np.ones(n, bool)
+    rows = Rows(np.zeros((n, 1)), classes, particle, particle, *told, ["x"])
     assert rates(rows, probabilities) == {"sensitivity": [1, 1], "specificity": [1, 2]}
     by_condition = rates_by_condition(rows, probabilities)
     assert by_condition["dose"] == {

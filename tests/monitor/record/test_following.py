@@ -27,11 +27,12 @@ Finished = Callable[..., FinishedFrame]
 CONFUSION = {
     "abstain_below": 0.35,
     "confusion": {
-        "all": {
-            "null": {"null": [180, 10], "no": [4, 2], "yes": [2, 2]},
-            "no": {"null": [10, 2], "no": [160, 18], "yes": [6, 4]},
-            "yes": {"null": [10, 2], "no": [6, 4], "yes": [160, 18]},
-        }
+        "true": ["empty", "null", "no", "yes"],
+        "called": ["empty", "null", "no sure", "no doubtful", "yes sure", "yes doubtful"],
+        "counts": [[0] * 6, [0, 190, 4, 2, 2, 2], [0, 12, 160, 18, 6, 4], [0, 12, 6, 4, 160, 18]],
+        "by": "particle",
+        "sure_from": 0.35,
+        "strata": [],
     },
 }
 

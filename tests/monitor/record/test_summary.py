@@ -23,9 +23,12 @@ from monitor.statistics.estimate_course import Estimator
 DETAILS: dict[str, Any] = {
     "abstain_below": 0.3,
     "confusion": {
-        "true": ["null", "no", "yes"],
-        "called": ["null", "no sure", "no doubtful", "yes sure", "yes doubtful"],
-        "counts": [[270, 3, 3, 5, 5], [28, 62, 24, 5, 15], [28, 18, 11, 102, 23]],
+        "true": ["empty", "null", "no", "yes"],
+        "called": ["empty", "null", "no sure", "no doubtful", "yes sure", "yes doubtful"],
+        "counts": [[0] * 6, [0, 270, 3, 3, 5, 5], [0, 28, 62, 24, 5, 15], [0, 28, 18, 11, 102, 23]],
+        "by": "particle",
+        "sure_from": 0.3,
+        "strata": [],
     },
 }
 Finished = Callable[..., Any]

@@ -1,4 +1,4 @@
-"""The confusion is read from a bundle's details in both forms, and only where it can be used."""
+"""The confusion is read from a bundle's details, and only where it can be used."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import numpy as np
 import pytest
 
 from models.bundle import load_bundle
-from monitor.statistics.confusion import CALLED, Confusion, called_category, confusion_of, true_category
+from monitor.statistics.confusion import (
+    CALLED,
+    Confusion,
+    called_category,
+    confusion_of,
+    pooled,
+    true_category,
+)
 
 TABLE: dict[str, Any] = {
     "true": ["empty", "null", "no", "yes"],
     "called": ["empty", "null", "no sure", "no doubtful", "yes sure", "yes doubtful"],
+    "by": "particle",
+    "sure_from": 0.6,
+    "unscored": [0, 0, 0, 0, 2, 3],
+    "strata": [],
     "counts": [[9, 1, 0, 0.5, 0, 0], [2, 20, 1, 0, 0, 1], [0, 3, 30, 4, 2, 1], [0, 2, 3, 4, 40, 5]],
 }
-PAIRS = {
-    "empty": {"empty": [8, 1], "null": [1, 0], "no": [0, 0.5], "yes": [0, 0]},
-    "null": {"empty": [2, 0], "null": [15, 5], "no": [1, 0], "yes": [0, 1]},
-    "no": {"empty": [0, 0], "null": [3, 0], "no": [30, 4], "yes": [2, 1]},
-    "yes": {"empty": [0, 0], "null": [1, 1], "no": [3, 4], "yes": [40, 5]},
-}
-EXPECTED = [[32, 1, 0.5, 0, 1], [3, 30, 4, 2, 1], [2, 3, 4, 40, 5]]
 
 
-@pytest.mark.parametrize("found", [TABLE, {"all": PAIRS}])
-def test_both_forms_give_the_same(found: dict[str, Any]) -> None:
-    confusion = confusion_of({"confusion": found})
+def test_what_is_no_particle_not_resolved_or_unscored_is_other() -> None:
+    confusion = confusion_of({"confusion": TABLE})
     assert confusion is not None
-    assert confusion.counts.tolist() == EXPECTED
-
-
-def test_unscored_particles_are_other() -> None:
-    confusion = confusion_of({"confusion": {"all": {**PAIRS, "unscored": {"yes": [2, 3]}}}})
-    assert confusion is not None
-    assert confusion.counts[0].tolist() == [32, 1, 0.5, 2, 4]
+    assert confusion.counts.tolist() == [[32, 1, 0.5, 2, 4], [3, 30, 4, 2, 1], [2, 3, 4, 40, 5]]
+    alone = pooled(np.array(TABLE["counts"], float))
+    assert alone is not None
+    assert alone.counts[0].tolist() == [32, 1, 0.5, 0, 1]
 
 
 def test_the_shipped_bundle_has_one() -> None:
@@ -49,7 +49,7 @@ def test_the_shipped_bundle_has_one() -> None:
         {},
         {"rates": {"sensitivity": [86, 100], "specificity": [188, 200]}},
         {"confusion": None},
-        {"confusion": {"all": {"yes": {"yes": [1, 2]}}}},
+        {"confusion": {"all": {"yes": {"yes": [1, 2]}}}},  # as bundles that were never released had it
         {"confusion": {**TABLE, "counts": [[1, 2]]}},
         {"confusion": {**TABLE, "called": [*TABLE["called"][:-1], "maybe"]}},
         {"confusion": {**TABLE, "counts": [[-1, 0, 0, 0, 0, 0]] * 4}},

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 import tifffile
 
+from models.device.there import TORCH_CPU
 from models.results import Analysis, Particle
 from monitor.errors import InputError, NoSession
 from monitor.frames import FrameRef, content_hash, pixels_hash
 from monitor.outcomes import FinishedFrame
 from monitor.record import DATABASE, Recorded, RecordReader, RecordWriter
 from monitor.workers import verify as verifying
-from monitor.workers.agreement import TOLERANCE, compare, match, overlap
+from monitor.workers.agreement import TOLERANCE, compare, match, overlap, tolerance_of
 from monitor.workers.verify import verify
 from monitor.workers.worker import Start, Task, run, start
 
@@ -88,7 +89,7 @@ def session(made: Path, tmp_path: Path) -> Path:
 
 def verified(session: Path, **options: Any) -> tuple[int, dict[str, Any], str]:
     out, err = io.StringIO(), io.StringIO()
-    status = verify(session, device="cpu", as_json=True, out=out, err=err, **options)
+    status = verify(session, **{"device": "cpu", **options}, as_json=True, out=out, err=err)
     return status, json.loads(out.getvalue()), err.getvalue()
 
 
@@ -218,6 +219,16 @@ def test_another_bundle_is_compared_within_the_tolerance(session: Path) -> None:
     assert said["largest_difference"] == pytest.approx(0.01)
     change(session, f"UPDATE particles SET p_no = p_no + {TOLERANCE} WHERE frame_id = 1")
     assert verified(session, bundle=shipped)[0] == 1
+
+
+def test_a_device_is_compared_within_the_tolerance_with_itself_too(session: Path) -> None:
+    status, said, err = verified(session, device=TORCH_CPU)
+    assert (status, err) == (0, "")
+    assert said["judged"][0]["now"]["backend"] == "torch-cpu"
+    assert said["judged"][0]["exactly"] is False
+    assert (said["particles"], 0 < said["largest_difference"] <= TOLERANCE) == (6, True)
+    same = ("shipped-1", "torch-cuda")
+    assert tolerance_of(same, same) == TOLERANCE
 
 
 def test_the_text_says_the_same(session: Path) -> None:
