@@ -276,7 +276,10 @@ def train_forest(options: argparse.Namespace) -> int:
         def told(done: int, of: int, what: str) -> None:
             print(f"{done}/{of} {what}", file=sys.stderr, flush=True)
 
-        print(refit(options.start_from or SHIPPED, corrected, options.out, step=told).verdict)
+        made = refit(
+            options.start_from or SHIPPED, corrected, options.out, threads=options.processes, step=told
+        )
+        print(made.verdict)
         return 0
     if options.data is None or (options.unet is None) == (options.start_from is None):
         raise InputError(

@@ -6,6 +6,7 @@ session (`python -m monitor.record.shadow`). Both only read the record; the bund
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import json
 import os
@@ -200,7 +201,11 @@ _REFITS: dict[Path, Refits] = {}
 
 def refits_of(session: Path) -> Refits:
     """The refits of a session, the same for all of this process."""
-    return _REFITS.setdefault(session.resolve(), Refits(session))
+    place = session.resolve()
+    if place not in _REFITS:
+        _REFITS[place] = Refits(session)
+        atexit.register(_REFITS[place].cancel)  # nothing goes on without a page that could show it
+    return _REFITS[place]
 
 
 def _ready(bundle: Path) -> RefitState:
