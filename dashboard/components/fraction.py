@@ -57,6 +57,7 @@ class Fraction:
         self._go = go
         self._as_of: int | None = None
         self._goal: Goal | None = None
+        self._set_goal: float | None = None
         self._drawn = 0
         self.source = ColumnDataSource(name="fraction_source", data={name: [] for name in (*_COLUMNS, "x")})
         self.headline = Div(
@@ -107,6 +108,10 @@ class Fraction:
         ----------
         as_of : the frame after which the figures stood so; None: they are those of now.
         """
+        if snapshot.goal != self._set_goal:
+            self._set_goal = snapshot.goal
+            if snapshot.goal is not None:
+                self.goal.value = round(100 * snapshot.goal)
         if snapshot.series is not self._series:
             self._series = snapshot.series
             self._draw()

@@ -74,8 +74,11 @@ class Task:
     material: str | None
     movie: MovieMode = "frames"
     """What becomes of a movie of one field."""
+    bundle: Path | None = None
+    """Who judges, where that is not the bundle that the workers began with."""
 
 
+_threads = 1
 _bundle: Bundle | None = None
 
 
@@ -107,6 +110,8 @@ def load(how: Start) -> Bundle:
     Exception
         Any error of the bundle or the device.
     """
+    global _threads
+    _threads = how.threads
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(how.threads)
     import cv2
@@ -174,6 +179,7 @@ def _analysed(bundle: Bundle, task: Task) -> FinishedFrame:
     from monitor.read.about import kilovolts
     from monitor.tracking.signature import signature, to_png
 
+    bundle = _judging(bundle, task.bundle)
     began = judging.clock()
     with open_frames(task.ref.path, task.movie) as file:
         if task.ref.index is None and file.count > 1:
@@ -206,6 +212,30 @@ def _analysed(bundle: Bundle, task: Task) -> FinishedFrame:
         # A stack's metadata is the same for all its frames; it is kept with the first.
         metadata={} if task.ref.index else frame.metadata,
     )
+
+
+_promoted: dict[tuple[Path, Path], Bundle] = {}
+
+
+def _judging(bundle: Bundle, path: Path | None) -> Bundle:
+    """A bundle with the forest of the one at `path`, loaded once; without, where that is gone."""
+    from models.bundle import load_bundle
+    from models.errors import BundleRefused
+
+    if path is None or path == bundle.path:
+        return bundle
+    key = (Path(bundle.path), path)
+    try:
+        if key not in _promoted:
+            _promoted.clear()
+            other = load_bundle(path, "cpu", _threads)
+            # Their networks are the same, and this one may be on a device.
+            _promoted[key] = replace(
+                other, network=bundle.network, backend=bundle.backend, device=bundle.device
+            )
+    except (BundleRefused, OSError):
+        return bundle  # the session judges its result again, where it can
+    return _promoted[key]
 
 
 def preview(pixels: npt.NDArray[Any]) -> bytes | None:
