@@ -22,10 +22,13 @@ from typing import Any
 from models.bundle import describe
 from models.errors import BundleRefused
 from monitor.companions import myself
+from monitor.settings import processors
 
 FOLDER = "refits"
 """In the session's folder."""
 NICE = 10
+THREADS = 4
+"""At most; of low priority, so that a session that runs comes first."""
 NEEDED = ("skl2onnx",)
 """Packages beyond those that every installation has."""
 _STEP = re.compile(r"^(\d+)/(\d+) (.+)$")
@@ -129,20 +132,13 @@ class Refits:
             working.mkdir(parents=True)
             made = working / out.name
             command = myself(
-                "train",
-                "forest",
-                "--corrections",
-                str(self._session),
-                "--from",
-                str(bundle),
-                "--out",
-                str(made),
-            )
+                "train", "forest", "--corrections", str(self._session), "--from", str(bundle), "--out", str(made),
+                "--processes", str(min(THREADS, processors())),
+            )  # fmt: skip
             code, _, said = self._follow(command)
             if code == 0 and not self._cancelled:
-                for each in sorted(
-                    working.iterdir(), key=lambda path: path.is_dir()
-                ):  # the bundle last: its rows are there then
+                # The bundle last: its rows are there then.
+                for each in sorted(working.iterdir(), key=lambda path: path.is_dir()):
                     each.rename(out.parent / each.name)
                 self._compare(_ready(out))
             else:

@@ -192,8 +192,8 @@ def refittable(live, tmp_path):
     features = rng.normal(0, 1, (160, len(NAMES))).astype(np.float32)
     features[:, 0] = 3 * classes + rng.normal(0, 0.5, 160)
     group = np.array([f"s{n // 8}" for n in range(160)])
-    columns = group, group, np.full(160, 300.0), np.full(160, "a"), np.full(160, 4.0)
-    rows = Rows(features, classes, *columns, NAMES)
+    columns = group, group, np.full(160, 300.0), np.full(160, "a"), np.full(160, 4.0), np.full(160, "train")
+    rows = Rows(features, classes, *columns, np.ones(160, bool), NAMES)
     forest = new_forest(10, 1).fit(features, classes)
     save_forest(forest, tmp_path)
     small = tmp_path / "small"

@@ -38,8 +38,8 @@ def rows(count: int, seed: int) -> Rows:
     features[:, 0] = 3 * classes + rng.normal(0, 0.5, count)
     specimen = np.array([f"s{seed}-{n // 8}" for n in range(count)])
     particle = np.array([f"{s}/{n}" for n, s in enumerate(specimen)])
-    told = np.full(count, 300.0), np.full(count, "a"), np.full(count, 4.0)
-    return Rows(features, classes, particle, specimen, *told, NAMES)
+    told = np.full(count, 300.0), np.full(count, "a"), np.full(count, 4.0), np.full(count, "train")
+    return Rows(features, classes, particle, specimen, *told, np.ones(count, bool), NAMES)
 
 
 @pytest.fixture(scope="module")
