@@ -35,7 +35,6 @@ log = logging.getLogger("faultwatch.session")
 
 #: Frames taken in between two rounds of everything else.
 _BATCH = 32
-
 _TICK_S = 0.2
 
 #: A frame that is analysed for longer than this no longer holds back the statistics of later ones [s].
