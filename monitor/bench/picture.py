@@ -55,7 +55,7 @@ def draw_picture(told: Mapping[str, Any], path: Path) -> None:
     handles, names = axes[0][0].get_legend_handles_labels()
     figure.legend(handles[::-1], names[::-1], loc="center right", frameon=False)
     figure.suptitle(as_text(told).splitlines()[0], fontsize=8)
-    figure.tight_layout(rect=(0, 0, 0.9, 1))
+    figure.tight_layout(rect=(0, 0, 0.86, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
