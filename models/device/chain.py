@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.device.figures import CountFigures, shape_figures
+from models.device.figures import CountFigures, shape_figures, tile_powers
 from models.device.laps import Lap, nothing
 from models.device.network import Precision, Segmenter
 from models.device.prepare import Preparer, counts
@@ -24,6 +24,7 @@ from models.device.sight import Crops, Labels, Numbers, Sight, sight_of
 from models.features.measure import LAYER_FREQUENCIES
 from models.features.spectrum import RINGS
 from models.preprocess import Canonical, Preprocessing
+from models.quality.spectrum import NATIVE_TILE, NATIVE_TILES_A_SIDE, TILES_A_SIDE, tile_of
 from models.segment import Calibration
 from models.unet import UNet
 
@@ -41,6 +42,8 @@ class Seen:
     """(B, 2, h, w) probabilities."""
     figures: list[Tensor]
     """What `models.device.sight.sight_of` reads, each with the frames along its first axis."""
+    powers: tuple[Tensor, Tensor]
+    """(B, N, tile, tile/2 + 1) `models.quality.spectrum.tiled_power` of the standardised frames and of their counts."""
     scale: tuple[float, float]
 
 
@@ -102,7 +105,13 @@ class Chain:
         lap("network")
         told.append(shape_figures(images, maps[:, 0]))
         lap("distribution")
-        return Seen(images, maps, told, prepare.scale)
+        tile = tile_of((images.shape[1], images.shape[2]))
+        powers = (
+            tile_powers(images, tile, TILES_A_SIDE),
+            tile_powers(pixels, NATIVE_TILE, NATIVE_TILES_A_SIDE),
+        )
+        lap("averaged spectra")
+        return Seen(images, maps, told, powers, prepare.scale)
 
     @torch.inference_mode()
     def measure(
@@ -129,7 +138,8 @@ class Chain:
         self._last = seen.images[0]
         prepared = Canonical(_array(seen.images[0]), seen.scale, (image.shape[0], image.shape[1]))
         figures = [_array(each[0]) for each in seen.figures]
-        return sight_of(prepared, _array(seen.maps[0]), figures)
+        first, second = (_array(each[0]) for each in seen.powers)
+        return sight_of(prepared, _array(seen.maps[0]), figures, (first, second))
 
     def numbers(self, crops: Crops) -> Numbers:
         """Of the regions of the frame that was seen last."""

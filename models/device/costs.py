@@ -132,7 +132,7 @@ def counted(
         seen = _whole(chain, frames, pixel_size_nm, crops, counter.lap)
     counter.stages["upload"].host_bytes = sum(frame.nbytes for frame in frames)
     download = Cost(host_bytes=4 * (seen.images.numel() + seen.maps.numel()))
-    download.host_bytes += 4 * sum(each.numel() for each in seen.figures)
+    download.host_bytes += 4 * sum(each.numel() for each in (*seen.figures, *seen.powers))
     counter.stages["download"] = download
     if crops:
         counter.stages["crops"].host_bytes = sum(each.labels.nbytes for each in crops)
@@ -165,9 +165,10 @@ def seconds(cost: Cost, peaks: Peaks, half: bool) -> float:
 def measured(
     chain: Chain, frames: Frames, pixel_size_nm: float, crops: Sequence[Crops] = (), repeats: int = 5
 ) -> dict[str, float]:
-    """The wall time of each stage, the median of some runs after one that is not counted [ms].
+    """The time of each stage, the median of some runs after one that is not counted [ms].
 
-    Each stage is waited for, so that on a GPU their sum is more than the whole takes. Parameters as of `counted`.
+    On a GPU it is wall time; each stage is waited for, so that their sum is more than the whole takes. On a CPU it is
+    processor time, which other programs do not lengthen. Parameters as of `counted`.
     """
     found: dict[str, list[float]] = {}
     for run in range(repeats + 1):
@@ -233,15 +234,19 @@ class _Watch:
     def __init__(self, chain: Chain) -> None:
         self.stages: dict[str, float] = {}
         self._wait: Callable[[], None] = chain.wait
-        self._since = time.perf_counter()
+        self._clock = time.process_time if chain.device == "cpu" else time.perf_counter
+        self._since = self._clock()
 
     def lap(self, stage: str) -> None:
         """All that was asked for is waited for; the time since the last call is this stage's."""
         self._wait()
-        now = time.perf_counter()
+        now = self._clock()
         self.stages[stage] = (now - self._since) * 1e3
         self._since = now
 
 
 def _fetched(seen: Seen) -> list[npt.NDArray[np.float32]]:
-    return [np.asarray(each.float().cpu().numpy()) for each in (seen.images, seen.maps, *seen.figures)]
+    return [
+        np.asarray(each.float().cpu().numpy())
+        for each in (seen.images, seen.maps, *seen.figures, *seen.powers)
+    ]

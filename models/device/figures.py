@@ -16,6 +16,7 @@ from models.batched import resizing
 from models.illumination import grid_of
 from models.quality.frame import COARSE, places_of
 from models.quality.likeness import MARKED, SLOW_PX
+from models.quality.spectrum import tile_places, window_of
 
 BLACK = 0.001
 """Quantile of the counts below which a pixel is without light, as in `models.illumination.light_of`."""
@@ -67,6 +68,20 @@ class CountFigures:
             self._steps(step * step),
             torch.stack([dark, mean, spread, at_highest], dim=1),
         ]
+
+
+def tile_powers(images: Tensor, tile: int, a_side: int) -> Tensor:
+    """(B, N, tile, tile/2 + 1) `models.quality.spectrum.tiled_power` of images (B, H, W); none of smaller ones."""
+    if min(images.shape[1:]) < tile:
+        return images.new_zeros((len(images), 0, tile, tile // 2 + 1))
+    first = torch.tensor(tile_places((images.shape[1], images.shape[2]), tile, a_side), device=images.device)
+    places = torch.arange(tile, device=images.device)
+    rows, cols = (first[:, axis, None] + places for axis in (0, 1))
+    tiles = images[:, rows[:, :, None], cols[:, None, :]]
+    window = torch.from_numpy(window_of(tile)).to(images.device)
+    transformed = torch.fft.rfft2((tiles - tiles.mean((2, 3), keepdim=True)) * window)
+    power: Tensor = transformed.real**2 + transformed.imag**2
+    return power / float((window_of(tile) ** 2).sum())
 
 
 def shape_figures(frames: Tensor, particle_maps: Tensor) -> Tensor:

@@ -52,8 +52,8 @@ class Sight:
     """How the standardised frame's values are distributed."""
 
 
-def sight_of(prepared: Canonical, maps: Image, figures: list[Image]) -> Sight:
-    """A sight from the figures of a frame, in the order in which `models.device.chain.Chain.run` has them."""
+def sight_of(prepared: Canonical, maps: Image, figures: list[Image], powers: tuple[Image, Image]) -> Sight:
+    """A sight from the figures of a frame and its averaged spectra, as `models.device.chain.Seen` has them."""
     level, noise, row_noise, row_level, col_noise, col_level, ground, places, steps, single, spread = figures
     black, mean, deviation, at_highest = single.tolist()
     third, fourth, slow_third, slow_fourth, sureness, marked = spread.tolist()
@@ -61,7 +61,7 @@ def sight_of(prepared: Canonical, maps: Image, figures: list[Image]) -> Sight:
         prepared,
         maps,
         Light(level, noise, black, ((row_noise, row_level), (col_noise, col_level))),
-        Sampled(mean, deviation, at_highest if deviation > 0 else 1.0, ground, places, steps),
+        Sampled(mean, deviation, at_highest if deviation > 0 else 1.0, ground, places, steps, powers),
         Shape((third, fourth), (slow_third, slow_fourth), sureness, marked),
     )
 

@@ -43,6 +43,8 @@ class Sampled:
     """Mean counts of the blocks of `places_of`."""
     step: npt.NDArray[np.float32]
     """Mean square of the difference from the next pixel along a row, of the same blocks."""
+    powers: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
+    """`models.quality.spectrum.tiled_power` of the standardised frame and of this one, where they are known."""
 
 
 def places_of(shape: tuple[int, int]) -> tuple[int, int]:
@@ -59,7 +61,7 @@ def sampled(image: npt.NDArray[Any]) -> Sampled:
     return Sampled(
         mean=float(sample.mean()),
         spread=spread,
-        at_highest=float((sample >= sample.max()).mean()) if spread > 0 else 1.0,
+        at_highest=np.count_nonzero(sample >= sample.max()) / sample.size if spread > 0 else 1.0,
         ground=np.asarray(cv2.resize(sample, (COARSE, COARSE), interpolation=cv2.INTER_AREA)),
         level=np.asarray(cv2.resize(sample, size, interpolation=cv2.INTER_AREA)),
         step=np.asarray(cv2.resize(step * step, size, interpolation=cv2.INTER_AREA)),
@@ -118,7 +120,9 @@ def frame_quality(
         "lattice": 1.0,
         "verdict": "constant" if constant else "saturated" if saturated > SATURATED_SHARE else "ok",
     }
-    spectrum = None if constant else spectrum_of(image, native_nm, standardised, pixel_size_nm)
+    spectrum = None
+    if not constant:
+        spectrum = spectrum_of(image, native_nm, standardised, pixel_size_nm, sample.powers)
     if spectrum is not None:
         quality |= _of_spectrum(spectrum, energy_kev)
     return quality, spectrum

@@ -77,12 +77,8 @@ class Spectrum:
 
 def tiled_power(image: npt.NDArray[np.floating], tile: int, a_side: int) -> Image:
     """(N, tile, tile/2 + 1) power of the Hann-windowed tiles of an image, at most `a_side`², per pixel."""
-    window = _window(tile)
-    starts = [
-        np.linspace(0, n - tile, max(1, min(a_side, 2 * n // tile - 1))).round().astype(int)
-        for n in image.shape
-    ]
-    places = [(r, c) for r in starts[0] for c in starts[1]]
+    window = window_of(tile)
+    places = tile_places((image.shape[0], image.shape[1]), tile, a_side)
     tiles = np.empty((len(places), tile, tile), np.float32)
     for one, (r, c) in zip(tiles, places, strict=True):
         part = image[r : r + tile, c : c + tile]
@@ -95,8 +91,22 @@ def tiled_power(image: npt.NDArray[np.floating], tile: int, a_side: int) -> Imag
     return power
 
 
+def tile_places(shape: tuple[int, int], tile: int, a_side: int) -> list[tuple[int, int]]:
+    """First row and column of each tile of an image (H, W)."""
+    starts = [
+        np.linspace(0, n - tile, max(1, min(a_side, 2 * n // tile - 1))).round().astype(int).tolist()
+        for n in shape
+    ]
+    return [(r, c) for r in starts[0] for c in starts[1]]
+
+
+def tile_of(shape: tuple[int, int]) -> int:
+    """Side of the tiles of a standardised image (h, w)."""
+    return TILE if min(shape) >= TILE else TILE // 2
+
+
 @lru_cache(maxsize=4)
-def _window(tile: int) -> Image:
+def window_of(tile: int) -> Image:
     return np.outer(np.hanning(tile), np.hanning(tile)).astype(np.float32)
 
 
@@ -157,7 +167,11 @@ def noise_of(profile: Real) -> tuple[float, float, float]:
 
 
 def spectrum_of(
-    native: npt.NDArray[np.floating], native_nm: float, standardised: Image, step_nm: float
+    native: npt.NDArray[np.floating],
+    native_nm: float,
+    standardised: Image,
+    step_nm: float,
+    powers: tuple[Image, Image] | None = None,
 ) -> Spectrum | None:
     """The spectrum of a frame; `None` where it is too small for one, or holds nothing at all.
 
@@ -167,12 +181,18 @@ def spectrum_of(
     native_nm : their size [nm].
     standardised : (h, w) at canonical sampling.
     step_nm : of that [nm].
+    powers : `tiled_power` of the standardised frame and of the native one, where they are known already.
     """
-    tile = TILE if min(standardised.shape) >= TILE else TILE // 2
+    tile = tile_of((standardised.shape[0], standardised.shape[1]))
     count = int(min(0.5 / step_nm, 0.5 / native_nm) / STEP_PER_NM + 1e-6)
     if min(standardised.shape) < tile or min(native.shape) < NATIVE_TILE or count < 20:
         return None
-    tiles = tiled_power(standardised, tile, TILES_A_SIDE)
+    if powers is None:
+        powers = (
+            tiled_power(standardised, tile, TILES_A_SIDE),
+            tiled_power(native, NATIVE_TILE, NATIVE_TILES_A_SIDE),
+        )
+    tiles, fine = powers
     power = tiles.mean(axis=0)
     if not power.any():
         return None
@@ -182,7 +202,7 @@ def spectrum_of(
     cells = places.means(np.minimum(power, most[places.ring]))
     middle: Real = (np.arange(count, dtype=np.float64) + 0.5) * STEP_PER_NM
     level: Real = np.median(cells, axis=1).astype(np.float64)
-    noise, noise_power, whiteness, misfit = _noise(native, native_nm, middle, level)
+    noise, noise_power, whiteness, misfit = _noise(fine, native_nm, middle, level)
     # Hann windows that overlap by half leave about 0.7 independent tiles of each.
     counted = np.maximum(1.0, places.having.sum(axis=1) * max(1.0, 0.7 * len(tiles)) / 2.0)
     return Spectrum(
@@ -199,12 +219,9 @@ def spectrum_of(
     )
 
 
-def _noise(
-    native: npt.NDArray[np.floating], native_nm: float, middle: Real, level: Real
-) -> tuple[Real, float, float, float]:
+def _noise(fine: Image, native_nm: float, middle: Real, level: Real) -> tuple[Real, float, float, float]:
     """The noise: (K,) in the units of `level` (K,), the canonical spectrum at `middle` (K,) [nm⁻¹]; its power, its
     whiteness and how much its form is off."""
-    fine = tiled_power(native, NATIVE_TILE, NATIVE_TILES_A_SIDE)
     loudness = fine[:, NATIVE_TILE // 4 : -NATIVE_TILE // 4, NATIVE_TILE // 4 :].mean(axis=(1, 2))
     quiet = np.argsort(loudness)[: max(1, round(KEPT * len(fine)))]
     places = cells_of(NATIVE_TILE, 0.5 / NATIVE_RINGS, NATIVE_RINGS)

@@ -60,6 +60,7 @@ class Looked:
 
     image: Place
     maps: Place
+    powers: tuple[Place, Place]
     scale: tuple[float, float]
     figures: list[npt.NDArray[np.float32]]
 

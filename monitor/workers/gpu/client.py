@@ -29,6 +29,8 @@ from monitor.workers.worker import Contact
 _PATIENCE_S = 150.0
 """So long a worker waits for the device's process: it loads torch and warms the network [s]."""
 _AGAIN_S = 0.1
+_FIGURES = 1 << 21
+"""Room for the averaged spectra [bytes]."""
 
 
 class DeviceLost(ConnectionError):
@@ -70,7 +72,7 @@ class RemoteDevice:
             self._renewed = False
         frame = Place(0, image.shape, image.dtype.name)
         h, w = (round(n * pixel_size_nm / self._canonical_nm) + 2 for n in image.shape)
-        needed = max(frame.end + 4096 + 3 * h * w * 4, self._needed)
+        needed = max(frame.end + _FIGURES + 3 * h * w * 4, self._needed)
         while True:
             memory = self._frames.of(needed)
             frame.in_(memory)[:] = image
@@ -83,7 +85,8 @@ class RemoteDevice:
             return None
         standardised, maps = answer.image.in_(memory), answer.maps.in_(memory)
         prepared = Canonical(standardised, answer.scale, (image.shape[0], image.shape[1]))
-        return sight_of(prepared, maps, answer.figures)
+        first, second = (place.in_(memory) for place in answer.powers)
+        return sight_of(prepared, maps, answer.figures, (first, second))
 
     def numbers(self, crops: Crops) -> Numbers | None:
         """As `models.device.sight.Device` has it."""

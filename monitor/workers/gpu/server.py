@@ -187,14 +187,14 @@ class Server:
 
     def _looked(self, caller: _Caller, look: Look, seen: Seen, n: int) -> Looked | Larger:
         """What is said of one frame of a batch; its image and maps are on their way into the arena."""
-        height, width = seen.images.shape[1:]
-        image, maps = places_after(look.frame.end, [(height, width), (2, height, width)], "float32")
-        if maps.end > look.room:
-            return Larger(maps.end)
+        arrays = [seen.images[n], seen.maps[n], *(each[n] for each in seen.powers)]
+        places = places_after(look.frame.end, [tuple(each.shape) for each in arrays], "float32")
+        if places[-1].end > look.room:
+            return Larger(places[-1].end)
         memory = caller.memory(look.arena)
-        _write(seen.images[n], image, memory)
-        _write(seen.maps[n], maps, memory)
-        return Looked(image, maps, seen.scale, [])
+        for array, place in zip(arrays, places, strict=True):
+            _write(array, place, memory)
+        return Looked(places[0], places[1], (places[2], places[3]), seen.scale, [])
 
     def _failed(self, work: list[tuple[_Caller, Look | Count]], error: Exception) -> None:
         """Try the frames of a batch one by one; what fails alone is told to its worker, which does without."""

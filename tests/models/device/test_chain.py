@@ -13,6 +13,7 @@ from models.device.network import Segmenter, folded
 from models.illumination import light_of
 from models.quality.frame import sampled
 from models.quality.likeness import shape_of
+from models.quality.spectrum import NATIVE_TILE, TILE, tiled_power
 from models.segment import Calibration
 from models.unet import Architecture, UNet, architecture_of, read_unet
 from monitor.workers.agreement import TOLERANCE, compare
@@ -49,6 +50,10 @@ def test_what_is_seen_is_what_the_cpu_sees(known: Known, chain: Chain) -> None:
     found, expected = seen.sample, sampled(pixels)
     for name in ("mean", "spread", "at_highest", "ground", "level", "step"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-3, err_msg=name)
+    assert found.powers is not None
+    powers = tiled_power(known.prepared.image, TILE, 3), tiled_power(known.counts, NATIVE_TILE, 8)
+    for one, other in zip(found.powers, powers, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0.02, atol=1e-4 * other.max())
     shape = shape_of(known.prepared.image, seen.maps[0])
     np.testing.assert_allclose(seen.shape.frame, shape.frame, rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(seen.shape.slow, shape.slow, rtol=2e-3, atol=2e-3)
