@@ -33,11 +33,15 @@ class Comparison:
         else:
             self.chosen = [*self.chosen, name][-2:]
         self._found, self._thread = None, None
-        if len(self.chosen) == 2:
+        self.again()
+        self.update()
+
+    def again(self) -> None:
+        """Compare the chosen two as they stand by now; what was found stays until that is done."""
+        if len(self.chosen) == 2 and (self._thread is None or not self._thread.is_alive()):
             pair = list(self.chosen)
             self._thread = threading.Thread(target=self._compare, args=(pair,), daemon=True)
             self._thread.start()  # a long session takes a moment, and others look at the page
-        self.update()
 
     def update(self) -> None:
         """Show what was found; sends nothing where nothing is different."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote
 
 from bokeh.events import ConnectionLost, DocumentReady
@@ -21,16 +21,22 @@ from dashboard.asking import Asking
 from dashboard.components.alarms import Alarms
 from dashboard.components.audit import AuditPanel
 from dashboard.components.counts import Counts
+from dashboard.components.fields import Fields
 from dashboard.components.fraction import Fraction
 from dashboard.components.ledger import LedgerPanel
 from dashboard.components.live_frame import LiveFrame
 from dashboard.components.notes import Notes
 from dashboard.components.particle import ParticlePanel
 from dashboard.components.pulse import Pulse
+from dashboard.components.quality import Quality
+from dashboard.components.refit import Refit
+from dashboard.components.review import Review
+from dashboard.components.settings_panel import SettingsPanel
 from dashboard.components.sizes import SizeHistogram
 from dashboard.crops import Crops
 from dashboard.explaining import Explaining
 from dashboard.frame_files import FrameFiles
+from dashboard.playback import Playback
 from dashboard.sessions import SessionList
 from dashboard.snapshot import Snapshot
 from dashboard.style import TEMPLATES, name_all
@@ -56,6 +62,14 @@ class Part(Protocol):
         """Show what stands in `snapshot`; sends nothing where nothing is different."""
 
 
+@runtime_checkable
+class Working(Protocol):
+    """A part that goes on with something between two states of the record."""
+
+    def go_on(self, now: float) -> None:
+        """Called on the viewer's clock while its tab is open."""
+
+
 @dataclass(frozen=True)
 class Tab:
     """A tab: the name of its root, the title on its button, and what makes its part.
@@ -71,6 +85,11 @@ class Tab:
 
 TABS: tuple[Tab, ...] = (
     Tab("particle", "particle", lambda page: page.particle),
+    Tab("review", "review", lambda page: page.review()),
+    Tab("refit", "refit", lambda page: page.refit),
+    Tab("quality", "quality", lambda page: Quality(page.view, page.frame.look_at)),
+    Tab("fields", "by size and field", lambda page: Fields(page.view, page.frame.look_at, page.beside)),
+    Tab("settings", "settings", lambda page: SettingsPanel(page.view, page.asking, page.audit)),
     Tab("notes", "notes & files", lambda page: Notes(page.view, page.asking, page.name)),
 )
 """In the order of their buttons, after `now`. A part is brought up to date only while its tab is open."""
@@ -80,7 +99,10 @@ class SessionPage:
     """All components of one viewer over one session."""
 
     view: RecordView
+    frame: LiveFrame
     asking: Asking
+    audit: AuditPanel
+    refit: Refit
     name: str | None
 
     def __init__(
@@ -114,23 +136,41 @@ class SessionPage:
             view, self.frame, self.asking, self.explaining,
             {kind: picture_address(kind, "png", name) for kind in ("crop", "thumb")},
         )  # fmt: skip
-        self.fraction = Fraction(view.goal)
+        self.playback = Playback(self.frame, view)
+        self.frame.looked.append(self._looked)
+        self.fraction = Fraction(view.goal, self._go_to)
         self.counts = Counts()
         self.sizes = SizeHistogram()
         self.alarms = Alarms(self.asking)
         self.audit = AuditPanel(view, self.asking, picture_address("crop", "png", name))
         self.ledger = LedgerPanel()
+        self.refit = Refit(view, self.asking, self.audit)
         # Only what hangs on a root belongs to a Document and reaches the browser.
         self.audit.root.tags = [self.asking.source]
         self.tabs: dict[str, Part] = {tab.name: tab.make(self) for tab in TABS}
         self._open = NOW
+        for part in self.tabs.values():
+            if isinstance(part, Fields):
+                self.asking.on("field", part.go)
         self.asking.on("tab", self.open)
+        self.asking.on("time", self._key)
+        self.asking.on("live", lambda _value: self._key("live"))
         parts: tuple[Any, ...] = (
             self.pulse, self.frame, self.fraction, self.counts, self.sizes, self.alarms, self.audit, self.ledger,
             *self.tabs.values(),
         )  # fmt: skip
         self.roots: list[Any] = [part.root for part in parts]
         self.tick()
+
+    def review(self) -> Review:
+        """What is reviewed, with the audit's name of the observer."""
+        crop, preview = (picture_address(*kind, self.name) for kind in (("crop", "png"), ("preview", "jpg")))
+        return Review(self.view, self.asking, self.audit, crop, preview)
+
+    @property
+    def beside(self) -> Path | None:
+        """The folder whose other sessions may be looked at; None where this one alone is served."""
+        return None if self.name is None else self.view.directory.parent
 
     def open(self, name: str) -> None:
         """Show another tab; one by a name that there is none of is `now`."""
@@ -143,9 +183,42 @@ class SessionPage:
         if self._open != NOW:
             self.tabs[self._open].update(snapshot, now)
             return
-        self.fraction.update(snapshot)
-        self.counts.update(snapshot)
-        self.sizes.update(snapshot)
+        # While a frame is looked back at, the figures are those that stood after it.
+        back = self.frame.looked_back_at
+        moment = None if back is None else self.view.moment(back)
+        as_of = None if moment is None else moment.frame_id
+        words = ""
+        if moment is not None:
+            words = (
+                f"as of frame {as_of:,}" if moment.sizes is not None else "of now, too many to count again"
+            )
+            sizes = moment.sizes or snapshot.sizes
+            snapshot = replace(snapshot, figures=moment.figures, sizes=sizes)
+        self.fraction.update(snapshot, as_of)
+        self.counts.update(snapshot, as_of)
+        self.sizes.update(snapshot, words)
+
+    def _looked(self) -> None:
+        """Somebody looks at another frame: what stands beside it is of that moment."""
+        if self._seen is not None and self._open == NOW:
+            self._beside(self._seen, self._clock())
+
+    def _go_to(self, position: int) -> None:
+        """Look at the frame at a place in the order of acquisition."""
+        found = self.view.frame_at(position)
+        if found is not None:
+            self.frame.look_at(found)
+
+    def _key(self, what: str) -> None:
+        """A key that moves in time was pressed."""
+        if what == "play":
+            self.playback.toggle()
+        elif what == "back":
+            self.frame.step_back()
+        elif what == "forward":
+            self.frame.step_forward()
+        elif what == "live":
+            self.frame.live.active = True
 
     def tick(self) -> None:
         """Pull: bring every component up to date, or do nothing where the record has nothing new."""
@@ -156,6 +229,10 @@ class SessionPage:
         self.fraction.tick()
         self.asking.tick()
         self.particle.tick()
+        self.refit.tick()
+        part: object = self.tabs.get(self._open)
+        if isinstance(part, Working):
+            part.go_on(now)
         if snapshot is self._seen:
             return
         self._seen = snapshot

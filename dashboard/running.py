@@ -15,6 +15,7 @@ import numpy as np
 
 from dashboard.snapshot import BundleState, Figures, Ledger, Pace, Refusal, Series, Sizes, SourceState
 from models.results import CLASSES
+from monitor.record import totals
 from monitor.record.spacings import pixel_size_check
 from monitor.record.tracks import judged_sizes
 from monitor.statistics.fraction import rates_of
@@ -71,16 +72,21 @@ class SeriesReader:
         )
         rows = self._kept if self._kept and self._kept[-1] == last else [*self._kept, last]
         self._series = _series(rows)
-        tracks = None if last[11] is None else last[11:15]
-        _, position, at = last[:3]
-        counted, corrected, low, high = last[7:11]
-        effective, always_low, always_high, labels, reason = last[15:20]
-        self._figures = Figures(
-            position, at, last[3:7], counted, corrected, low, high, tracks, effective, always_low, always_high,
-            labels or 0, reason, None if tracks is None else judged_sizes(db),
-        )  # fmt: skip
+        self._figures = figures_of(last, None if last[11] is None else judged_sizes(db))
         self._last = last
         return self._series, self._figures
+
+
+def figures_of(row: tuple[Any, ...], sizes_nm: tuple[float, float] | None) -> Figures:
+    """The figures of a row of `figure_columns`."""
+    tracks = None if row[11] is None else row[11:15]
+    _, position, at = row[:3]
+    counted, corrected, low, high = row[7:11]
+    effective, always_low, always_high, labels, reason = row[15:20]
+    return Figures(
+        position, at, row[3:7], counted, corrected, low, high, tracks, effective, always_low, always_high,
+        labels or 0, reason, sizes_nm,
+    )  # fmt: skip
 
 
 def figure_columns(db: sqlite3.Connection) -> str:
@@ -178,7 +184,7 @@ class LedgerReader:
         """Reasons are out of date, because counting them again just now would cost too much."""
 
     def read(self, db: sqlite3.Connection) -> tuple[Ledger, tuple[Refusal, ...]]:
-        states = dict(db.execute("SELECT state, count(*) FROM frames GROUP BY state").fetchall())
+        states = totals.of(db, "frames")
         refused = states.get("rejected", 0), states.get("dropped", 0)
         if refused != self._refused:
             began = self._timer()

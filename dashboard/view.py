@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from dashboard import asked, running
+from dashboard import asked, looking_back, running, strips
 from dashboard.asked import stamp_of
+from dashboard.divided import Divider
+from dashboard.force import InForce, read_in_force
 from dashboard.goals import GoalReader
 from dashboard.inspecting import Filed, Inspected, read_filed, read_inspected
+from dashboard.reviewed import ReviewState, read_review
 from dashboard.snapshot import (
     AuditState,
     Figures,
@@ -29,6 +32,7 @@ from dashboard.snapshot import (
 )
 from models.results import CLASSES
 from monitor.errors import NoSession
+from monitor.record.changes import last_of, read_changes
 from monitor.record.database import DATABASE, open_for_reading
 from monitor.record.notes import NoteRow, read_notes
 from monitor.statistics.sequence import Goal
@@ -69,6 +73,8 @@ class RecordView:
         self._frames: OrderedDict[int, ShownFrame] = OrderedDict()
         self._tables: set[str] = set()
         self._goals = GoalReader()
+        self._strips = strips.StripReader()
+        self.divider = Divider(directory)
         self._failures = 0
 
     def close(self) -> None:
@@ -177,6 +183,17 @@ class RecordView:
             known = db is not None and "labels" in self._tables
             return asked.read_audit(db, observer) if db is not None and known else AuditState()
 
+    def review(self, observer: str, most: int, keep: frozenset[int] = frozenset()) -> ReviewState:
+        """What there is to review, for one observer; nothing in older records."""
+        with self._reading() as db:
+            known = db is not None and {"labels", "commands"} <= self._tables
+            return read_review(db, observer, most, keep) if db is not None and known else ReviewState()
+
+    def in_force(self) -> InForce | None:
+        """The settings in force, and what was changed; None where no session has begun."""
+        with self._reading() as db:
+            return None if db is None else read_in_force(db)
+
     def sighting(self, particle: int) -> Sighting | None:
         """A particle in its frame; None where there is none by that number."""
         with self._reading() as db:
@@ -209,6 +226,38 @@ class RecordView:
             known = db is not None and "tracks" in self._tables and self._snapshot.figures is not None
             return self._goals.read(db, half_width) if db is not None and known else None
 
+    def strips(self) -> tuple[strips.Strips, tuple[strips.Event, ...]]:
+        """The course of the frames' own figures as far as it was read, and the alarms."""
+        with self._reading() as db:
+            if db is None or "places" not in self._tables:
+                return strips.Strips.empty(), ()
+            return self._strips.read(db), strips.read_events(db)
+
+    @property
+    def strips_pending(self) -> bool:
+        """A long record is being read for `strips`, a piece at a time."""
+        return self._strips.pending
+
+    def moment(self, frame_id: int) -> looking_back.Moment | None:
+        """The figures as they stood after a frame; None while it is not settled."""
+        with self._reading() as db:
+            return None if db is None else looking_back.read_moment(db, frame_id)
+
+    def next_in_time(self, frame_id: int | None) -> tuple[int, float] | None:
+        """The frame acquired after another one (None: the first) and when; None after the last that is settled."""
+        with self._reading() as db:
+            return None if db is None else looking_back.read_next(db, frame_id)
+
+    def acquired(self, frame_id: int) -> float | None:
+        """When a settled frame was acquired."""
+        with self._reading() as db:
+            return None if db is None else looking_back.read_acquired(db, frame_id)
+
+    def frame_at(self, position: int) -> int | None:
+        """The frame at a place in the order of acquisition, or the last before it."""
+        with self._reading() as db:
+            return None if db is None else looking_back.read_frame_at(db, position)
+
     def _look(self) -> tuple[int, int] | None:
         try:
             status = (self.directory / DATABASE).stat()
@@ -225,6 +274,8 @@ class RecordView:
         self._ledger = running.LedgerReader()
         self._spacings = running.SpacingsReader()
         self._goals = GoalReader()
+        self._strips = strips.StripReader()
+        self.divider = Divider(self.directory)
         self._pending = False
         self._snapshot = Snapshot(self._snapshot.version + 1, self._snapshot.epoch + 1, self.directory)
 
@@ -245,6 +296,7 @@ class RecordView:
                 directory=self.directory,
                 exists=True,
                 material=meta.get("material") or None,
+                goal=last_of(read_changes(db), "goal"),
                 sources=running.read_sources(db),
                 ledger=ledger,
                 refusals=refusals,

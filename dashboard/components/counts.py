@@ -24,14 +24,17 @@ class Counts:
         self.root = self._chart()
         self._figures: Figures | None = None
 
-    def update(self, snapshot: Snapshot) -> None:
-        """Show the counts as they stand; sends nothing where nothing is different."""
+    def update(self, snapshot: Snapshot, as_of: int | None = None) -> None:
+        """Show the counts as they stand, or stood after the frame `as_of`; sends nothing where nothing is different."""
         if snapshot.figures is self._figures:
             return
         self._figures = snapshot.figures
         self.source.data = _data(snapshot.figures)
         once = snapshot.figures is None or snapshot.figures.tracks is not None
-        self.root.title.text = EACH_ONCE if once else SIGHTINGS
+        title = EACH_ONCE if once else SIGHTINGS
+        self.root.title.text = (
+            title if as_of is None else f"{title.removeprefix('PARTICLES ')}, AS OF FRAME {as_of:,}"
+        )
         # Room for the numbers, which stand behind the end of each bar and its whisker.
         self.root.x_range.end = max(1.0, 2.1 * max(self.source.data["high"]))
 

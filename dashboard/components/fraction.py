@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 import numpy as np
+from bokeh.events import Tap
 from bokeh.layouts import column, row
 from bokeh.models import (
     ColumnDataSource,
@@ -24,7 +25,7 @@ from bokeh.plotting import figure
 
 from dashboard.components.audit import NUMBER
 from dashboard.snapshot import BundleState, Figures, Series, Snapshot
-from dashboard.style import CLASS_STYLES, DIM, STACKED, TEXT, percent, text_sheet, widget_sheet
+from dashboard.style import CLASS_STYLES, DIM, STACKED, TEXT, WARN, percent, text_sheet, widget_sheet
 from monitor.statistics.estimate_course import estimand
 from monitor.statistics.fraction import wilson
 from monitor.statistics.sequence import Goal
@@ -41,14 +42,22 @@ GOAL = 5
 class Fraction:
     """The fraction as a large number, with its interval, its course, and how far it is from a goal."""
 
-    def __init__(self, goal: Callable[[float], Goal | None] = lambda half_width: None) -> None:
+    def __init__(
+        self,
+        goal: Callable[[float], Goal | None] = lambda half_width: None,
+        go: Callable[[int], None] = lambda position: None,
+    ) -> None:
         """
         Parameters
         ----------
         goal : how far the fraction is from a half width (as 0.05); None where that is not known.
+        go : looks at the frame at a place in the order of acquisition.
         """
         self._goal_of = goal
+        self._go = go
+        self._as_of: int | None = None
         self._goal: Goal | None = None
+        self._set_goal: float | None = None
         self._drawn = 0
         self.source = ColumnDataSource(name="fraction_source", data={name: [] for name in (*_COLUMNS, "x")})
         self.headline = Div(
@@ -58,7 +67,7 @@ class Fraction:
         self.headline.text = headline(None, None, 0)
         self.axis_choice = RadioButtonGroup(
             name="fraction_axis", labels=["by frame", "by time"], active=0, height=26, width=150,
-            stylesheets=[widget_sheet("fraction_axis", _BUTTONS)],
+            stylesheets=[widget_sheet("fraction_axis", BUTTONS)],
         )  # fmt: skip
         self.axis_choice.on_change("active", self._choose_axis)
         self.goal = Spinner(
@@ -71,6 +80,9 @@ class Fraction:
         self.goal_words = _words("fraction_goal_words", "", ":host { flex: 1 1 150px; min-width: 0; }")
         self.goal_line = Span(name="fraction_goal_low", dimension="width", **_GOAL_LINE)
         self.goal_line_above = Span(name="fraction_goal_high", dimension="width", **_GOAL_LINE)
+        self.marker = Span(
+            name="fraction_marker", dimension="height", line_color=WARN, line_width=2, location=None
+        )
         self.chart = self._chart()
         controls = row(
             self.goal_label, self.goal, self.goal_words, self.axis_choice, name="fraction_controls", spacing=8,
@@ -89,15 +101,28 @@ class Fraction:
         self._figures: Figures | None = None
         self._bundle: BundleState | None = None
 
-    def update(self, snapshot: Snapshot) -> None:
-        """Show the fraction as it stands; sends nothing where nothing is different."""
+    def update(self, snapshot: Snapshot, as_of: int | None = None) -> None:
+        """Show the fraction as it stands; sends nothing where nothing is different.
+
+        Parameters
+        ----------
+        as_of : the frame after which the figures stood so; None: they are those of now.
+        """
+        if snapshot.goal != self._set_goal:
+            self._set_goal = snapshot.goal
+            if snapshot.goal is not None:
+                self.goal.value = round(100 * snapshot.goal)
         if snapshot.series is not self._series:
             self._series = snapshot.series
             self._draw()
-        if (snapshot.figures, snapshot.bundle, snapshot.drawn) != (self._figures, self._bundle, self._drawn):
+        before = self._figures, self._bundle, self._drawn, self._as_of
+        if (snapshot.figures, snapshot.bundle, snapshot.drawn, as_of) != before:
             self._figures, self._bundle, self._drawn = snapshot.figures, snapshot.bundle, snapshot.drawn
-            self.headline.text = headline(snapshot.figures, snapshot.bundle, snapshot.drawn)
+            self._as_of = as_of
+            text = headline(snapshot.figures, snapshot.bundle, snapshot.drawn)
+            self.headline.text = text if as_of is None else looking_back(text, as_of)
             self._draw_goal()
+            self._mark()
 
     def tick(self) -> None:
         """Bring the goal up to date, which follows some seconds behind the fraction."""
@@ -129,6 +154,22 @@ class Fraction:
         self.goal_line.location = max(0.0, middle - self._half_width)
         self.goal_line_above.location = min(1.0, middle + self._half_width)
 
+    def _mark(self) -> None:
+        """The line at the frame that is looked back at."""
+        figures = self._figures
+        if self._as_of is None or figures is None or not len(self._series.at):
+            self.marker.location = None
+        elif self.axis_choice.active == 1:
+            self.marker.location = (figures.at - self._series.at[0]) / 60
+        else:
+            self.marker.location = figures.position
+
+    def _tapped(self, x: float | None) -> None:
+        series = self._series
+        if x is not None and len(series.position):
+            nearest = int(np.abs(np.asarray(self.source.data["x"]) - x).argmin())
+            self._go(int(series.position[nearest]))
+
     def _draw(self) -> None:
         series = self._series
         minutes = (series.at - series.at[0]) / 60 if len(series.at) else series.at
@@ -147,6 +188,7 @@ class Fraction:
     def _choose_axis(self, _attr: str, _old: object, _new: object) -> None:
         self.chart.xaxis.axis_label = self._axis[1]
         self._draw()
+        self._mark()
 
     def _chart(self) -> Any:
         chart = figure(
@@ -186,6 +228,8 @@ class Fraction:
             ),
             CrosshairTool(dimensions="height", line_color=DIM),
         )
+        chart.on_event(Tap, lambda event: self._tapped(event.x))
+        chart.add_layout(self.marker)
         chart.add_layout(self.goal_line)
         chart.add_layout(self.goal_line_above)
         chart.legend.location = "top_right"
@@ -207,6 +251,14 @@ def ceiling(series: Series) -> float:
         )
     )
     return min(1.0, max(0.1, math.ceil(float(top) * 10 + 0.5) / 10))
+
+
+def looking_back(text: str, frame_id: int) -> str:
+    """The headline of an earlier moment: nobody may take it for the one of now."""
+    return (
+        f'<div class="as-of">as of frame {frame_id:,}, not now <button data-ask="live" data-value="">return to now'
+        f'</button></div><div class="then">{text}</div>'
+    )
 
 
 def goal_sentence(goal: Goal) -> str:
@@ -300,7 +352,7 @@ def _words(name: str, text: str, css: str) -> Div:
     return Div(name=name, text=text, margin=0, stylesheets=[text_sheet(name, css)])
 
 
-_BUTTONS = """
+BUTTONS = """
 .bk-btn { background: var(--panel); color: var(--dim); border-color: var(--rim); padding: 2px 10px; font-size: 12px; }
 .bk-btn.bk-active { background: var(--line); color: var(--bright); border-color: var(--edge); box-shadow: none; }
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from html import escape
 from typing import Any
@@ -44,7 +44,7 @@ from models.results import CLASSES
 _PICTURE = ("url", "x", "y", "w", "h")
 _OUTLINES = ("xs", "ys", "colour", "dash", "label", "label_x", "label_y", "words", "diameter", "name")
 _PROBABILITIES = tuple(f"p_{name}" for name in CLASSES)
-_WIDGET_CSS = """
+WIDGET_CSS = """
 .bk-btn { background: var(--button); color: var(--text); border: 1px solid var(--rim); font-size: 14px; }
 .bk-btn:hover { background: var(--line); }
 .bk-btn.bk-active, .bk-btn.bk-active:hover { background: #11694f; color: #fff; border-color: #2fbf91; }
@@ -81,6 +81,8 @@ class LiveFrame:
         self._now = 0.0
         self._setting = False
         self.shown: ShownFrame | None = None
+        self.looked: list[Callable[[], None]] = []
+        """Called after a person, or playing back, chose what is looked at."""
         self.picture = ColumnDataSource(name="frame_picture_source", data={name: [] for name in _PICTURE})
         self.outlines = ColumnDataSource(
             name="frame_outlines_source", data={name: [] for name in (*_OUTLINES, *_PROBABILITIES)}
@@ -104,14 +106,14 @@ class LiveFrame:
             html_attributes={"data-label": "frame"},
         )  # fmt: skip
         for widget in (self.live, self.back, self.forward, self.slider):
-            widget.stylesheets = [widget_sheet(str(widget.name), _WIDGET_CSS)]
+            widget.stylesheets = [widget_sheet(str(widget.name), WIDGET_CSS)]
         self.live.on_change("active", self._switch)
         self.slider.on_change("value", self._slide)
         self.back.on_click(self.step_back)
         self.forward.on_click(self.step_forward)
-        controls = row(self.live, self.back, self.forward, self.slider, name="frame_controls", height=40)
-        controls.sizing_mode = "stretch_width"
-        parts = (self.caption, self.tools.bar, self.chart, self.tools.spectrum, controls)
+        self.controls = row(self.live, self.back, self.forward, self.slider, name="frame_controls", height=40)
+        self.controls.sizing_mode = "stretch_width"
+        parts = (self.caption, self.tools.bar, self.chart, self.tools.spectrum, self.controls)
         self.root = column(*parts, name="frame", sizing_mode="stretch_both")
         self._describe()
 
@@ -140,6 +142,12 @@ class LiveFrame:
         else:
             self._describe()
 
+    @property
+    def looked_back_at(self) -> int | None:
+        """The number of the frame that was chosen; None while live, and where only a particle holds the frame."""
+        held = self.live.active or self._follow_again
+        return None if held or self.shown is None else self.shown.id
+
     def select(self, frame_id: int, label: int) -> None:
         """Look at one particle of one frame; a page that is live stops following until `clear`."""
         if self.shown is None or self.shown.id != frame_id:
@@ -151,6 +159,7 @@ class LiveFrame:
             self._set(self.live, active=False)
             self._describe()
         self.selection.set((frame_id, label), self.shown)
+        self._tell()
 
     def pick(self, frame_id: int, x_nm: float, y_nm: float) -> None:
         """Look at the particle around a point of a frame as it is drawn, if there is one."""
@@ -177,22 +186,24 @@ class LiveFrame:
 
     def step_back(self) -> None:
         """Look at the analysed frame before this one."""
-        self._look_at((self.shown.id if self.shown else 0) - 1, after=False)
+        self.look_at((self.shown.id if self.shown else 0) - 1, after=False)
 
     def step_forward(self) -> None:
         """Look at the analysed frame after this one."""
-        self._look_at((self.shown.id if self.shown else 0) + 1, after=True)
+        self.look_at((self.shown.id if self.shown else 0) + 1, after=True)
 
     def _slide(self, _attr: str, _old: object, new: float) -> None:
         if not self._setting:
-            self._look_at(round(new), after=False)
+            self.look_at(round(new), after=False)
 
-    def _look_at(self, number: int, *, after: bool) -> None:
+    def look_at(self, number: int, *, after: bool = False) -> None:
+        """Look at an analysed frame, or the nearest one before (after) it."""
         frame_id = self._view.neighbour(number, after=after)
         if frame_id is not None:
             self._follow_again = False
             self._set(self.live, active=False)
             self._show(frame_id)
+            self._tell()
 
     def _switch(self, _attr: str, _old: object, new: bool) -> None:
         if self._setting:
@@ -202,6 +213,11 @@ class LiveFrame:
             self._show(self._newest)
         else:
             self._describe()
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self.looked:
+            listener()
 
     def _set(self, model: Any, **properties: Any) -> None:
         """Set a widget without hearing of it as if a person had."""

@@ -14,6 +14,7 @@ from models.results import CLASSES
 
 #: Bars are widened until no more than this many are needed.
 _BARS = 32
+DIAMETER = "diameter [nm]"
 
 
 class SizeHistogram:
@@ -24,8 +25,14 @@ class SizeHistogram:
         self.root = self._chart()
         self._sizes: Sizes | None = None
 
-    def update(self, snapshot: Snapshot) -> None:
-        """Show the histogram as it stands; sends nothing where nothing is different."""
+    def update(self, snapshot: Snapshot, words: str = "") -> None:
+        """Show the histogram as it stands; sends nothing where nothing is different.
+
+        Parameters
+        ----------
+        words : of which moment the sizes are, where it is not now.
+        """
+        self.root.xaxis.axis_label = f"{DIAMETER} · {words}" if words else DIAMETER
         if snapshot.sizes is self._sizes:
             return
         self._sizes = snapshot.sizes
@@ -38,7 +45,7 @@ class SizeHistogram:
             min_height=120,
             tools="",
             toolbar_location=None,
-            x_axis_label="diameter [nm]",
+            x_axis_label=DIAMETER,
             y_axis_label="sightings",
         )
         chart.y_range.start = 0

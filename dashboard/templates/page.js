@@ -57,9 +57,12 @@ const faultwatch = (() => {
   };
 
   /* What is clicked in a block of text goes to the server by name and value. */
+  let times = 0;
   const ask = (...asked) => {
     const source = Bokeh.documents[0]?.get_model_by_name("asked_source");
-    if (source) source.data = { what: asked.map(([what]) => what), value: asked.map(([, value]) => value) };
+    if (!source) return;
+    times += 1; // the same thing asked twice is a change too
+    source.data = { what: asked.map(([what]) => what), value: asked.map(([, value]) => value), times: asked.map(() => times) };
   };
 
   /* The first element for a selector, also in the shadow roots in which Bokeh draws. */
@@ -137,6 +140,15 @@ const faultwatch = (() => {
     heard = now;
   };
 
+  /* Keys that move in time, where neither the open tab nor what has the focus takes them. */
+  const inTime = (event) => {
+    const what = { " ": "play", ArrowLeft: "back", ArrowRight: "forward", l: "live" }[event.key];
+    const taken = event.composedPath().some((part) => part.tagName === "BUTTON" || part.getAttribute?.("role") === "slider");
+    if (!what || taken || event.shiftKey) return;
+    event.preventDefault();
+    ask(["time", what]);
+  };
+
   /* Tabs beside the frame: the server brings only the open one up to date. A tab's own script adds keys by `keys`. */
   let open = "now";
   const handlers = {};
@@ -166,6 +178,7 @@ const faultwatch = (() => {
     if (typing || !at("audit")?.hidden) return;
     if (event.key === "b" || (event.key === "Escape" && !at("reading").hidden)) return reading(event.key === "b" && at("reading").hidden);
     handlers[open]?.(event);
+    if (!event.defaultPrevented) inTime(event);
   });
 
   document.addEventListener("click", (event) => {

@@ -6,12 +6,13 @@ NumPy and OpenCV alone, so that processes that draw specimens need no torch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.preprocess import Preprocessing, standardise
+from models.preprocess import Preprocessing, resample, standardise
 
 Image = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
@@ -177,13 +178,37 @@ def contamination(size: int, rng: np.random.Generator) -> Image:
     return np.asarray(image + np.float32(rng.uniform(0.2, 1.5)) * noise, dtype=np.float32)
 
 
-def step_field(size: int, rng: np.random.Generator) -> Image:
+@dataclass(frozen=True)
+class Border:
+    """What kind of border a step has; what is `None` is drawn."""
+
+    curved: bool | None = None
+    soft: bool | None = None
+    """Wider than 4 px, against narrower."""
+    fringe: bool | None = None
+    """With a Fresnel fringe along it."""
+
+
+#: Every kind of border, by name.
+BORDERS = {
+    f"{'curved' if curved else 'straight'}, {'soft' if soft else 'sharp'}{', fringe' if fringe else ''}": Border(
+        curved, soft, fringe
+    )
+    for curved in (False, True)
+    for soft in (False, True)
+    for fringe in (False, True)
+}
+SOFT_PX = 4.0
+
+
+def step_field(size: int, rng: np.random.Generator, border: Border | None = None) -> Image:
     """Two plain levels, 1 and a lower one, as of a beam's edge, an aperture, or a step of the film or the illumination.
 
     (size, size). The border is straight or curved, sharp or soft, with or without a Fresnel fringe.
     """
+    border = border or Border()
     r, c = np.mgrid[:size, :size].astype(np.float32)
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 if border.curved is None else not border.curved:
         angle = rng.uniform(0, 2 * np.pi)
         distance = r * np.float32(np.cos(angle)) + c * np.float32(np.sin(angle))
     else:
@@ -191,23 +216,37 @@ def step_field(size: int, rng: np.random.Generator) -> Image:
         distance = np.hypot(r - np.float32(centre[0]), c - np.float32(centre[1])) * rng.choice([-1, 1])
     distance = distance - np.quantile(distance[::8, ::8], rng.uniform(0.1, 0.9))
     low = np.float32(rng.choice([0.0, rng.uniform(0.02, 0.3), rng.uniform(0.3, 0.95)]))
-    width = np.float32(10 ** rng.uniform(-0.5, 1.8))
+    soft = np.log10(SOFT_PX)
+    widths = {None: (-0.5, 1.8), False: (-0.5, soft), True: (soft, 1.8)}
+    width = np.float32(10 ** rng.uniform(*widths[border.soft]))
     field = low + (1 - low) / (1 + np.exp(-np.clip(distance / width, -40, 40)))
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 if border.fringe is None else border.fringe:
         fresnel = np.float32(rng.uniform(4, 20))
         fringe = np.cos(np.pi * (distance / fresnel) ** 2) * np.exp(-np.abs(distance) / (1.5 * fresnel))
         field = field * (1 + np.float32(rng.uniform(0.05, 0.3)) * fringe)
     return np.asarray(np.clip(field, 0, None), dtype=np.float32)
 
 
-def half_dark_frame(size: int, rng: np.random.Generator) -> Image:
-    """Plain levels with a step between them (`step_field`) and Poisson noise, blurred or not."""
-    field = step_field(size, rng)
-    if rng.random() < 0.2:
+def half_dark_frame(size: int, rng: np.random.Generator, border: Border | None = None) -> Image:
+    """Plain levels with a step between them (`step_field`), with noise, blurred or not, resampled or not.
+
+    The noise is Poisson's; in a third of the frames it is the same on both sides, down to next to none, as in a
+    picture of two grey levels. Resampling through the Fourier transform rings at a sharp step.
+    """
+    field = step_field(size, rng, border)
+    if border is None and rng.random() < 0.2:
         field = field * step_field(size, rng)
-    counts = rng.poisson(field * 10 ** rng.uniform(0.3, 3)).astype(np.float32)
-    blurred = rng.random() < 0.5
-    return np.asarray(cv2.GaussianBlur(counts, (0, 0), float(rng.uniform(0.3, 2)))) if blurred else counts
+    if rng.random() < 1 / 3:
+        noise = correlated_noise((size, size), float(rng.choice([0, 0.5, 1.0])), rng)
+        counts = field + np.float32(10 ** rng.uniform(-3, -0.3)) * noise
+    else:
+        counts = rng.poisson(field * 10 ** rng.uniform(0.3, 4)).astype(np.float32)
+    if rng.random() < 0.5:
+        counts = cv2.GaussianBlur(counts, (0, 0), float(rng.uniform(0.3, 2)))
+    if rng.random() < 0.3:
+        wide = resample(np.ascontiguousarray(counts, dtype=np.float32), float(rng.uniform(1.05, 1.6)))[0]
+        counts = wide[:size, :size] if rng.random() < 0.5 else wide[-size:, -size:]
+    return np.asarray(counts, dtype=np.float32)
 
 
 #: Every kind of frame that holds no particle, by name.

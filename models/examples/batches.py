@@ -26,6 +26,9 @@ CORE_NM = 0.4
 """A pixel belongs to the core if it is further than this from its particle's border [nm]."""
 DIMMEST = 0.3
 """Behind a step that is laid over particles at least this share of the light is left, so that they are still seen."""
+SMALL_PX = (176, 192, 208, 224, 240)
+"""Sides of small frames [px]: 8.8 to 12 nm, with nothing beyond."""
+WINDOWS = 6
 OTHERS = 0.2
 """Weight of a preset that `Drawing.weights` does not name."""
 
@@ -48,6 +51,8 @@ class Drawing:
     """Share of the images with particles that get a step of the illumination (`models.examples.augment.step_field`)."""
     marks: float = 0.04
     """Share with a burnt-in scale bar or data line."""
+    small: float = 0.25
+    """Share of the batches that are cut to small frames (`cut_small`)."""
     randomise: bool = True
     """Whether images are exposed again (`models.examples.exposure`), turned by any angle, scaled and marked."""
 
@@ -128,6 +133,51 @@ def spread_anew(images: Tensor, chance: Chance) -> Tensor:
     return images * torch.exp(0.15 * chance.normal((b, 1, 1))) + 0.1 * chance.normal((b, 1, 1))
 
 
+def seen_anew(
+    images: Tensor, wanted: Tensor, drawing: Drawing, preprocessing: Preprocessing, chance: Chance
+) -> tuple[Tensor, Tensor]:
+    """What is drawn anew for every batch of standardised images (B, H, W) and targets (B, 2, H, W)."""
+    if float(chance.rand((1,))) < drawing.small:
+        images, wanted = cut_small(images, wanted, preprocessing, chance)
+    return spread_anew(images, chance), wanted
+
+
+def cut_small(
+    images: Tensor, wanted: Tensor, preprocessing: Preprocessing, chance: Chance
+) -> tuple[Tensor, Tensor]:
+    """A batch as if its frames ended earlier: one window of each, of a side in `SMALL_PX`, standardised by itself.
+
+    Of `WINDOWS` windows half of the images take the one whose edge cuts the most of particles, so that a particle is
+    cut by the border about as often as not.
+
+    Parameters
+    ----------
+    images : (B, H, W) standardised.
+    wanted : (B, 2, H, W) targets.
+    """
+    b, h, w = images.shape
+    sides = [side for side in SMALL_PX if side <= min(h, w)]
+    if not sides:
+        return images, wanted
+    side = sides[int(chance.integers(1, len(sides)))]
+    tops, lefts = (chance.integers(b * WINDOWS, n - side + 1).view(b, WINDOWS).tolist() for n in (h, w))
+    by_edge = (chance.rand((b,)) < 0.5).tolist()
+    pieces, truths = [], []
+    for n in range(b):
+        places = list(zip(tops[n], lefts[n], strict=True))
+        cut = [_on_edge(wanted[n, 0, top : top + side, left : left + side]) for top, left in places]
+        top, left = places[int(np.argmax(cut)) if by_edge[n] else 0]
+        pieces.append(images[n, top : top + side, left : left + side])
+        truths.append(wanted[n, :, top : top + side, left : left + side])
+    standardised = Standardiser((side, side), preprocessing, str(images.device))(torch.stack(pieces))
+    return standardised, torch.stack(truths)
+
+
+def _on_edge(inside: Tensor) -> float:
+    """How much of the edge of (H, W) is marked."""
+    return float(inside[0].sum() + inside[-1].sum() + inside[:, 0].sum() + inside[:, -1].sum())
+
+
 def batches(
     pool: Pool,
     drawing: Drawing,
@@ -158,12 +208,10 @@ def batches(
             made = [empty_image(side, drawing.kinds, preprocessing, marks, rng) for _ in range(empty)]
             images = torch.cat([images, torch.from_numpy(np.stack(made)).to(device)])
             labels = torch.cat([labels, labels.new_zeros((empty, side, side))])
+        wanted = targets(labels, preprocessing.pixel_size_nm)
         if drawing.randomise:
-            images = spread_anew(images, chance)
-        yield (
-            images[:, None].contiguous(memory_format=torch.channels_last),
-            targets(labels, preprocessing.pixel_size_nm),
-        )
+            images, wanted = seen_anew(images, wanted, drawing, preprocessing, chance)
+        yield images[:, None].contiguous(memory_format=torch.channels_last), wanted
         step += 1
 
 

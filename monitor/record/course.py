@@ -5,8 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
+from monitor.record import commands, totals
 from monitor.record.alarms import acknowledge_again, forget_alarms, write_alarms
+from monitor.record.changes import read_changes
 from monitor.record.following import Following, Settled
+from monitor.record.judging import PROMOTE, TAKE_BACK
 from monitor.record.labels import labelled
 from monitor.record.queries import statistics_row
 from monitor.record.tracks import (
@@ -15,7 +18,6 @@ from monitor.record.tracks import (
     open_maps,
     placed_until,
     truncate,
-    votes,
     write_place,
     write_tracks,
 )
@@ -70,12 +72,13 @@ def has_hole(db: sqlite3.Connection) -> bool:
 def restore(db: sqlite3.Connection, following: Following, stale: Order | None) -> None:
     """Bring `following` to the last row, or to the last before `stale`; what is behind is forgotten."""
     last = last_row(db, stale)
+    following.changes = read_changes(db)
     following.acknowledged |= forget_alarms(db, 1 if last is None else last.position + 1)
     maps = [] if last is None else open_maps(db, last.order, MAPS_KEPT + 1)
     placed = [] if last is None else list(placed_until(db, last.order, maps))
     truncate(db, 1 if last is None else last.position + 1, maps)
-    closed = (vote for number, vote in votes(db) if number not in maps)
-    write_tracks(db, following.restore(last, closed, placed))
+    # What is left are the tracks that can't change any more.
+    write_tracks(db, following.restore(last, totals.tally(db), placed))
     following.relabel(labelled(db))
     following.labels_due = stale is not None
 
@@ -86,6 +89,16 @@ def relabel(db: sqlite3.Connection, following: Following) -> None:
     if row is not None:
         db.execute("DELETE FROM statistics WHERE position = ?", (row.position,))
         insert_rows(db, [row])
+
+
+def carry_out(db: sqlite3.Connection, following: Following | None, at: float, *, running: bool) -> list[str]:
+    """Answer the commands that wait, and bring the last row to the labels; returns which were carried out."""
+    done = commands.carry_out(db, at, running=running)
+    if following is not None:
+        following.changes = read_changes(db)
+        if "label" in done and not {PROMOTE, TAKE_BACK}.intersection(done):
+            relabel(db, following)
+    return done
 
 
 def settle(

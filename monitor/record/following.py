@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from models.results import CLASSES
+from monitor.record.changes import Change, gate_kinds
 from monitor.record.tracks import AnalysedFrame, TrackRow
 from monitor.statistics.alarm_kinds import Alarm
 from monitor.statistics.alarms import AlarmState, after_frame, gate
@@ -48,11 +49,13 @@ class Following:
         self.labels_due = False
         """Labels belong to tracks that are settled again."""
         self.last: StatisticsRow | None = None
+        self.changes: list[Change] = []
+        """Of settings, in the middle of the session."""
 
     def restore(
         self,
         last: StatisticsRow | None,
-        closed: Iterable[Vote],
+        closed: Tally,
         placed: Iterable[tuple[AnalysedFrame, Place]],
     ) -> list[TrackRow]:
         """Begin after a frame that was settled before; returns the tracks that may still change, as they were then.
@@ -60,14 +63,12 @@ class Following:
         Parameters
         ----------
         last : its row; None: begin with the first frame.
-        closed : of the tracks that can't change any more.
+        closed : the sums over the tracks that can't change any more.
         placed : the frames that the other tracks are seen in, in order of acquisition, and what was decided of them.
         """
-        self._trackers, self._votes, self._tally, self.last = {}, {}, Tally(), last
+        self._trackers, self._votes, self._tally, self.last = {}, {}, closed, last
         state = None if last is None else last.state
         self._alarms = AlarmState() if state is None else AlarmState.from_dict(json.loads(state))
-        for vote in closed:
-            self._tally.change(None, vote)
         for frame, place in placed:
             self._trackers.setdefault(frame.source_id, Tracker()).restore(frame.look, place)
         rows = []
@@ -97,7 +98,7 @@ class Following:
             found.drift_nm, bool(frame.quality.get("repeated")), found.moved, frame.pixel_size_nm,
         )  # fmt: skip
         self._alarms = after_frame(self._alarms, seen)
-        reason = _uncounted(frame, self._alarms)
+        reason = _uncounted(frame, self._alarms, gate_kinds(self.changes, frame.order))
         look = frame.look if reason is None else replace(frame.look, weight=0.0)
         place, changed = tracker.place(look, found)
         rows = [self._count(place.map, track) for track in changed]
@@ -145,8 +146,8 @@ class Following:
         return row
 
 
-def _uncounted(frame: AnalysedFrame, alarms: AlarmState) -> str | None:
+def _uncounted(frame: AnalysedFrame, alarms: AlarmState, kinds: frozenset[str]) -> str | None:
     """Why the particles of a frame are shown and not counted; None: they are counted."""
     if frame.quality.get("scanning"):
         return "it is no HRTEM image"
-    return gate(frame.quality, alarms.of_last_frame())
+    return gate(frame.quality, alarms.of_last_frame(), kinds)

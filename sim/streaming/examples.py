@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.batched import Standardiser
-from models.examples.batches import Drawing, exposed_anew, spread_anew, targets
+from models.examples.batches import Drawing, exposed_anew, seen_anew, targets
 from models.examples.chance import Chance
 from models.examples.exposure import turn_and_scale
 from models.preprocess import Preprocessing
@@ -99,14 +99,17 @@ class Maker:
 
     @torch.no_grad()
     def batch(self, size: int, chance: Chance) -> tuple[Tensor, Tensor]:
-        """Images (B, 1, 256, 256) and targets (B, 2, 256, 256), turned together by quarters and mirrored."""
+        """Images (B, 1, H, H) and targets (B, 2, H, H), turned together by quarters and mirrored.
+
+        H is 256, or smaller where the batch is of small frames.
+        """
         places = chance.integers(size, self._images.filled)
         images, bits = self._images.at(places).float(), self._targets.at(places)
-        if self.drawing.randomise:
-            images = spread_anew(images, chance)
         turns, flip = int(chance.integers(1, 4)), int(chance.integers(1, 2))
         images, bits = (stack.rot90(turns, (1, 2)) for stack in (images, bits))
         if flip:
             images, bits = images.flip(2), bits.flip(2)
         wanted = torch.stack([bits & 1, bits >> 1], 1).float()
+        if self.drawing.randomise:
+            images, wanted = seen_anew(images, wanted, self.drawing, self.preprocessing, chance)
         return images[:, None].contiguous(memory_format=torch.channels_last), wanted

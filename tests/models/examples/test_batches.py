@@ -8,7 +8,17 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from models.examples.batches import CORE_NM, DIMMEST, DataSet, Drawing, exposed_anew, spread_anew, targets
+from models.examples.batches import (
+    CORE_NM,
+    DIMMEST,
+    SMALL_PX,
+    DataSet,
+    Drawing,
+    cut_small,
+    exposed_anew,
+    spread_anew,
+    targets,
+)
 from models.examples.chance import Chance
 from models.examples.shards import examples_by_split
 from models.preprocess import Preprocessing
@@ -38,6 +48,26 @@ def test_the_core_is_further_than_its_distance_from_every_border(pixel_nm: float
         np.testing.assert_array_equal(core, inside & (distance > CORE_NM / pixel_nm))
     assert found[1, 1, 95, 40] == 1
     assert not found[2].any()
+
+
+def test_a_small_frame_is_a_window_standardised_by_itself_whose_edge_cuts_particles() -> None:
+    labels = torch.zeros(32, 256, 256, dtype=torch.uint8)
+    labels[:, 20:70, 20:70] = 1
+    truth = targets(labels, 0.05)
+    images = 4 * truth[:, 0] + 0.5 * Chance(5).normal((32, 256, 256))
+    sides, cut = set(), []
+    for seed in range(6):
+        found, wanted = cut_small(images, truth, Preprocessing(), Chance(seed))
+        side = found.shape[1]
+        assert wanted.shape == (32, 2, side, side)
+        sides.add(side)
+        assert found.std((1, 2), correction=0) == pytest.approx(np.ones(32), abs=0.05)  # but for the clip
+        for image, inside in zip(found, wanted[:, 0] > 0, strict=True):
+            assert not inside.any() or float(image[inside].mean()) > float(image[~inside].mean()) + 1
+        cut += (wanted[:, 0].sum((1, 2)) < 2500).tolist()
+    assert len(sides) > 2
+    assert sides <= set(SMALL_PX)
+    assert np.mean(cut) > 0.4
 
 
 def test_steps_of_the_light_and_marks_come_as_often_as_they_should() -> None:

@@ -1,5 +1,6 @@
 """Randomisation and the frames that hold nothing: what each has to keep, and that draws follow the seed alone."""
 
+from dataclasses import replace
 from functools import partial
 
 import cv2
@@ -9,7 +10,16 @@ import torch
 from torch import Tensor
 
 from models.examples import augment
-from models.examples.augment import BOX, NEGATIVES, empty_image, stamp, stamped
+from models.examples.augment import (
+    BORDERS,
+    BOX,
+    NEGATIVES,
+    empty_image,
+    half_dark_frame,
+    stamp,
+    stamped,
+    step_field,
+)
 from models.examples.chance import Chance
 from models.examples.exposure import (
     RANDOMISED,
@@ -20,7 +30,11 @@ from models.examples.exposure import (
     expose_again,
     inverted,
     jpeg,
+    median_filtered,
+    median_of_nine,
+    moved,
     reduced,
+    resampled,
     saturated,
     smooth_field,
     turn_and_scale,
@@ -63,7 +77,7 @@ def test_some_images_stay_as_they_were(images: Tensor) -> None:
 
 def test_each_image_of_a_batch_draws_its_own_numbers(images: Tensor) -> None:
     same = images[:1].repeat(2, 1, 1)
-    for change in set(RANDOMISED) - {inverted}:
+    for change in set(RANDOMISED) - {inverted, median_filtered}:
         one, other = change(same, Chance(2))
         assert not torch.equal(one, other)
 
@@ -104,6 +118,32 @@ def test_a_reduced_picture_has_lost_its_finest_detail(images: Tensor) -> None:
     small = reduced(images, Chance(0))
     assert (small.diff(dim=1).std((1, 2)) < 0.75 * images.diff(dim=1).std((1, 2))).all()
     assert torch.allclose(small.mean((1, 2)), images.mean((1, 2)), rtol=0.02)
+
+
+def test_a_median_is_that_of_opencv(images: Tensor) -> None:
+    expected = np.stack([cv2.medianBlur(image, 3) for image in images.numpy()])
+    np.testing.assert_array_equal(median_of_nine(images).numpy(), expected)
+
+
+def test_a_resampled_picture_keeps_its_particle_and_lies_where_it_lay(images: Tensor) -> None:
+    found = resampled(images, Chance(0))
+    for picture, image in zip(found, images, strict=True):
+        assert alike(picture, image) > 0.75
+    soft = blurred(images, torch.full((6, 1, 1), 3.0))
+    assert float((blurred(found, torch.full((6, 1, 1), 3.0)) - soft).abs().max()) < 0.25 * float(soft.std())
+
+
+def test_a_pixel_size_is_given_wrong_for_many_that_are_not_turned() -> None:
+    """Along a line through the middle a bar stays where it was and gets as much longer as the scale says."""
+    bar = torch.zeros(200, 100, 100)
+    bar[:, 45:55, 20:80] = 1
+    scaled, labels = moved(bar, bar.to(torch.uint8), torch.zeros(200, 1, 1), torch.full((200, 1, 1), 1.05))
+    assert labels[0, 50].sum() == pytest.approx(63, abs=1)
+    assert float(((scaled - labels.float()).abs() > 0.6).float().mean()) < 0.005
+    turned, _ = turn_and_scale(bar, bar.to(torch.uint8), Chance(1))
+    upright = [one for one in turned if sorted((one > 0.5).sum(k).max().item() for k in (0, 1))[0] < 12]
+    lengths = {max(int((one > 0.5).sum(k).max()) for k in (0, 1)) for one in upright}
+    assert min(lengths) < 58 < 62 < max(lengths)
 
 
 @pytest.mark.parametrize("sigma", [0.8, 1.5, 3.0])
@@ -152,6 +192,28 @@ def test_frames_that_hold_nothing_differ_and_are_finite(kind: str) -> None:
         seen = standardise(one.astype(np.float32), Preprocessing())
         assert np.isfinite(seen).all()
         assert seen.std() > 0.3
+
+
+@pytest.mark.parametrize("name", BORDERS)
+def test_a_step_has_the_border_that_was_asked_for(name: str) -> None:
+    """The steepest change of a sharp step is far above that of a soft one; a fringe is all that it adds."""
+    border = BORDERS[name]
+    fields, plain = (
+        [step_field(256, np.random.default_rng([3, n]), border) for n in range(12)]
+        for border in (border, replace(border, fringe=False))
+    )
+    assert all(np.isfinite(field).all() and field.min() >= 0 for field in fields)
+    added = [np.abs(one - other).max() for one, other in zip(fields, plain, strict=True)]
+    assert min(added) > 0.01 if border.fringe else max(added) == 0
+    steepest = [np.hypot(*np.gradient(f)).max() / max(f.max() - f.min(), 1e-6) for f in plain]
+    # A logistic step changes by a quarter over its width.
+    assert max(steepest) < 0.07 if border.soft else min(steepest) > 0.05
+
+
+def test_half_dark_frames_of_every_border_have_two_levels() -> None:
+    for border in BORDERS.values():
+        frames = [half_dark_frame(128, np.random.default_rng([6, n]), border) for n in range(4)]
+        assert all(frame.shape == (128, 128) and frame.std() > 0 for frame in frames)
 
 
 def test_an_empty_image_is_a_standardised_piece_of_a_frame() -> None:
