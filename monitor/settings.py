@@ -15,6 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from models.device.there import device_wanted
 from monitor.errors import InputError
 
 _Fraction = Annotated[float, Field(ge=0)]
@@ -47,7 +48,7 @@ class WatchSettings(BaseSettings):
     material: str | None = None
     """What the particles are made of; None: every material that the bundle knows is tried."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What runs the network."""
+    """What prepares frames, runs the network and measures particles; auto: a GPU, where torch finds one."""
     workers: PositiveInt | None = None
     """Worker processes; None: `default_workers()`. With a scheduler: so many of its workers at the most; None: all."""
     scheduler: str | None = None
@@ -150,7 +151,7 @@ class WatchSettings(BaseSettings):
         """How many worker processes there are to be: with a GPU, which does the most, one for each core."""
         if self.workers is not None:
             return self.workers
-        return processors() if self.device == "cuda" else default_workers()
+        return processors() if device_wanted(self.device) else default_workers()
 
     def kept(self) -> dict[str, Any]:
         """What of it belongs into the record: everything but secrets, as JSON."""

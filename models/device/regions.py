@@ -35,6 +35,9 @@ from models.features.spectrum import (
 HIGHEST_PER_NM = 5.0
 """No layer frequency that is looked for is higher [nm⁻¹]."""
 
+CHUNK_PIXELS = 1 << 21
+"""So many pixels of crops are cut into half layers at a time, which takes 1 GB at the most."""
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -286,7 +289,11 @@ def numbers_of(
     edges = torch.stack([inside, median_outside(strength, labels)[squares.frame]], dim=1)
     around = contrast(images, squares, step)
     lap("edges and contrast")
-    cut = half_layers(detail, masks, step, places)
+    # In parts: this needs the most memory by far, and regions may be many and large.
+    few = max(1, CHUNK_PIXELS // squares.side**2)
+    split = (torch.split(each, few) for each in (detail, masks, places))
+    some = [half_layers(one, mask, step, axis) for one, mask, axis in zip(*split, strict=True)]
+    cut = [torch.cat(each) for each in zip(*some, strict=True)]
     lap("half layers")
     parts = [torch.split(each, counts) for each in (rings, peaks, axes, zones, places, edges, around, *cut)]
     return [list(each) for each in zip(*parts, strict=True)]

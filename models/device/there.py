@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+from functools import lru_cache
 from importlib.util import find_spec
 
 TORCH_CPU = "torch-cpu"
@@ -14,6 +15,7 @@ NO_DRIVER = "there is no NVIDIA driver, hence no CUDA device; use --device cpu"
 NO_CUDA = "torch finds no usable CUDA device; use --device cpu"
 
 
+@lru_cache(maxsize=1)
 def driver_there() -> bool:
     """Whether a CUDA driver is installed."""
     return any(ctypes.util.find_library(name) is not None for name in ("cuda", "nvcuda"))
@@ -22,6 +24,11 @@ def driver_there() -> bool:
 def torch_there() -> bool:
     """Whether what the device's path needs is installed; nothing of it is imported."""
     return find_spec("torch") is not None and find_spec("safetensors") is not None
+
+
+def device_wanted(device: str) -> bool:
+    """Whether `auto`, `cpu` or `cuda` may mean a GPU here, or the device's path is asked for by name."""
+    return device == TORCH_CPU or (device in ("auto", "cuda") and driver_there() and torch_there())
 
 
 def why_no_cuda() -> str | None:

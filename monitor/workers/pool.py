@@ -11,10 +11,11 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
+from models.device.there import device_wanted
 from monitor.outcomes import Outcome, RejectedFrame
 from monitor.settings import processors
 from monitor.workers import worker
-from monitor.workers.gpu.process import DeviceProcess, process_wanted
+from monitor.workers.gpu.process import DeviceProcess
 from monitor.workers.worker import Ready, Start, Task
 
 log = logging.getLogger("faultwatch.workers")
@@ -109,7 +110,7 @@ class Workers:
             Makes what runs one slot's tasks, one after the other.
         """
         self._device: DeviceProcess | None = None
-        if process_wanted(how.device):
+        if device_wanted(how.device):
             self._device = DeviceProcess(how)
             how = replace(how, gpu=self._device.contact)
         self._how = how

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from models.device.there import TORCH_CPU, driver_there, torch_there
+from models.device.there import TORCH_CPU
 from monitor.workers.gpu.server import serve
 from monitor.workers.worker import Contact, Start
 
@@ -21,11 +21,6 @@ log = logging.getLogger("faultwatch.workers")
 
 _LONGEST_PAUSE_S = 30.0
 _ENDING_S = 5.0
-
-
-def process_wanted(device: str) -> bool:
-    """Whether a process for the device is to be begun: there may be one, or one is asked for by name."""
-    return device == TORCH_CPU or (device in ("auto", "cuda") and driver_there() and torch_there())
 
 
 class DeviceProcess:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from models.device import regions
 from models.device.chain import Chain
 from models.device.sight import Crops, Numbers, crops_of, measured
 from models.features.measure import measure
@@ -18,7 +19,11 @@ def regions_upside_down(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarr
     return turned, crops_of(turned, fewer, ndimage.find_objects(fewer), 0.05, None)
 
 
-def test_features_are_those_of_the_cpu(known: Known, chain: Chain) -> None:
+@pytest.mark.parametrize("chunk", [1, regions.CHUNK_PIXELS])
+def test_features_are_those_of_the_cpu(
+    known: Known, chain: Chain, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regions, "CHUNK_PIXELS", chunk)
     image, step = known.prepared.image, 0.05
     labels = known.labels.copy()
     labels[:40, :30] = labels.max() + 1  # one at the corner of the frame
