@@ -115,7 +115,7 @@ def microscope(options: argparse.Namespace) -> int:
     option("--pixel-size", positive_number, "NM", "of real frames that do not say theirs [nm/px]"),
     choice("--device", ("cpu", "gpu"), "what runs the multislice; gpu needs CuPy", "cpu"),
     option("--processes", positive, "N", "at work at once", 1),
-    option("--cluster", str, "ADDRESS", "of a Dask scheduler whose workers do it; they must see OUT too"),
+    option("--scheduler", str, "ADDRESS", "of a Dask scheduler whose workers do it; they must see OUT too"),
 )  # fmt: skip
 def simulate(options: argparse.Namespace) -> int:
     """Simulate a labelled data set, to train on.
@@ -151,7 +151,7 @@ def simulate(options: argparse.Namespace) -> int:
         made = run(
             options.out,
             Order(**named, background=laid),
-            **given(options, "specimens", "processes", "cluster"),
+            **given(options, "specimens", "processes", "scheduler"),
         )
         print(f"{options.out}: {made} shards made")
     except (ValueError, OSError) as error:

@@ -15,6 +15,7 @@ import numpy as np
 
 from dashboard.snapshot import BundleState, Figures, Ledger, Pace, Refusal, Series, Sizes, SourceState
 from models.results import CLASSES
+from monitor.record import totals
 from monitor.record.spacings import pixel_size_check
 from monitor.record.tracks import judged_sizes
 from monitor.statistics.fraction import rates_of
@@ -183,7 +184,7 @@ class LedgerReader:
         """Reasons are out of date, because counting them again just now would cost too much."""
 
     def read(self, db: sqlite3.Connection) -> tuple[Ledger, tuple[Refusal, ...]]:
-        states = dict(db.execute("SELECT state, count(*) FROM frames GROUP BY state").fetchall())
+        states = totals.of(db, "frames")
         refused = states.get("rejected", 0), states.get("dropped", 0)
         if refused != self._refused:
             began = self._timer()

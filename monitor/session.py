@@ -27,6 +27,7 @@ from monitor.sources.base import Source
 from monitor.sources.retention import Retention
 from monitor.statistics.alarm_kinds import Alarm
 from monitor.statistics.estimate_course import Estimator
+from monitor.workers.base import WorkerPool
 from monitor.workers.pool import Finished, WorkerFailed, Workers, spawned
 from monitor.workers.worker import Start, Task
 
@@ -34,7 +35,6 @@ log = logging.getLogger("faultwatch.session")
 
 #: Frames taken in between two rounds of everything else.
 _BATCH = 32
-
 _TICK_S = 0.2
 
 #: A frame that is analysed for longer than this no longer holds back the statistics of later ones [s].
@@ -106,7 +106,7 @@ class Session:
         self._call = None if settings.on_alarm is None else caller(settings.on_alarm)
         self._conditions = ConditionAlarms(record, self._holding, self._feeds, clock, steady, self._alarm)
         self._statistics: RunningStatistics | None = None
-        self._workers: Workers | None = None
+        self._workers: WorkerPool | None = None
         self._announced = False
         self._bench = Bench(settings.material)
         self._retention = Retention(record.folder / "spool", settings.keep)
@@ -139,22 +139,29 @@ class Session:
             # Sources first: what comes while the workers load their bundle is not to be missed.
             for source in self._sources:
                 self._feeds.open(source)
-            self._workers = Workers(
-                self._start,
-                self._settings.worker_count(),
-                time_limit_s=self._settings.time_limit_s,
-                clock=self._steady,
-                wake=self._feeds.wake,
-                executor=self._executor,
-            )
+            self._workers = self._make_workers()
             self._watch(self._workers)
             self._finish_tasks(self._workers)
         finally:
             self._close()
 
+    def _make_workers(self) -> WorkerPool:
+        limit, clock, wake = self._settings.time_limit_s, self._steady, self._feeds.wake
+        if self._settings.scheduler is not None:
+            from monitor.workers.cluster import ClusterWorkers  # not every installation has Dask
+
+            most = self._settings.workers
+            return ClusterWorkers(
+                self._settings.scheduler, self._start, most, time_limit_s=limit, clock=clock, wake=wake
+            )
+        count = self._settings.worker_count()
+        return Workers(
+            self._start, count, time_limit_s=limit, clock=clock, wake=wake, executor=self._executor
+        )
+
     # -- the loop --------------------------------------------------------------------------------------------
 
-    def _watch(self, workers: Workers) -> None:
+    def _watch(self, workers: WorkerPool) -> None:
         idle_since, limit = self._steady(), self._settings.until_idle
         while not self._stop.is_set():
             busy = self._take_in()
@@ -211,7 +218,7 @@ class Session:
         if taken.queued and (taken.what == "new" or taken.frame_id not in self._queue):
             self._queue.append(taken.frame_id)
 
-    def _hand_out(self, workers: Workers) -> bool:
+    def _hand_out(self, workers: WorkerPool) -> bool:
         self._look_after_held()
         handed = False
         while self._queue and workers.free():
@@ -242,7 +249,7 @@ class Session:
                 self._queue.appendleft(frame_id)
         return handed
 
-    def _take_results(self, workers: Workers) -> bool:
+    def _take_results(self, workers: WorkerPool) -> bool:
         try:
             news = workers.finished()
         except WorkerFailed as error:
@@ -352,7 +359,7 @@ class Session:
     def _unsettled(self) -> bool:
         return self._statistics is not None and not self._statistics.settled
 
-    def _settle(self, workers: Workers, *, final: bool = False) -> None:
+    def _settle(self, workers: WorkerPool, *, final: bool = False) -> None:
         statistics = self._statistics
         if statistics is not None:
             self._carry_out(statistics)
@@ -370,7 +377,7 @@ class Session:
 
     # -- ending ----------------------------------------------------------------------------------------------
 
-    def _finish_tasks(self, workers: Workers) -> None:
+    def _finish_tasks(self, workers: WorkerPool) -> None:
         """Close the sources, enter what they still had, and wait for what is being analysed."""
         self._feeds.close()
         deadline = self._steady() + _END_PATIENCE_S

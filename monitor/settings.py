@@ -49,7 +49,9 @@ class WatchSettings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What runs the network."""
     workers: PositiveInt | None = None
-    """Worker processes; None: `default_workers()`."""
+    """Worker processes; None: `default_workers()`. With a scheduler: so many of its workers at the most; None: all."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler (tcp://host:8786), whose workers analyse instead of processes of this computer."""
     dashboard: bool = True
     """Open the page."""
     port: Annotated[int, Field(ge=0, le=65535)] = 5006

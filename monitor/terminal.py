@@ -10,12 +10,23 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from monitor.record import RecordWriter
 
 #: Between two status lines [s]: on a terminal the line is written over, elsewhere each is a new one.
 _LINE_S = 1.0
 _LOG_LINE_S = 10.0
+
+
+class Status(Protocol):
+    """What is shown while a session runs."""
+
+    def tick(self) -> None:
+        """Called several times a second."""
+
+    def close(self) -> None:
+        """Called once, at the session's end."""
 
 
 class StatusLine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sqlite3
 import subprocess
@@ -18,10 +17,11 @@ from monitor.errors import InputError
 from monitor.publishing import Publisher
 from monitor.record import DATABASE, RecordWriter, explained, is_session
 from monitor.session import Session
-from monitor.settings import WatchSettings, processors
+from monitor.settings import WatchSettings
 from monitor.sources.base import Source
 from monitor.sources.choose import choose_source
-from monitor.terminal import StatusLine, logged
+from monitor.terminal import Status, StatusLine, logged
+from monitor.workers.pool import share_processors
 
 Dashboard = Callable[[Path], "subprocess.Popen[bytes] | None"]
 
@@ -70,15 +70,21 @@ def run_session(
     *,
     dashboard: Dashboard,
     created: float,
+    status: Status | None = None,
 ) -> int:
     """Run a session over given sources, with log, page and status line; returns the exit status.
+
+    Parameters
+    ----------
+    status
+        Shown instead of the status line and of what is said at the start.
 
     Raises
     ------
     InputError
         As for `watch`.
     """
-    threads = _share_processors(settings.worker_count())
+    threads = share_processors(settings.worker_count())
     page: subprocess.Popen[bytes] | None = None
     with logged(record.folder / "session.log"), _publishing(settings) as publisher:
         record.set_meta(
@@ -88,16 +94,9 @@ def run_session(
             command=" ".join(sys.argv),
             material=settings.material or "",
         )
-        print(f"session  {record.folder}", flush=True)
-
-        def on_ready() -> None:
-            for source in sources:
-                print(f"watching {_listening(source)}", flush=True)
-            if publisher is not None:
-                print(f"publishing at {publisher.address}", flush=True)
-            print("ready", flush=True)
-
-        status = StatusLine(record)
+        if status is None:
+            print(f"session  {record.folder}", flush=True)
+        shown = StatusLine(record) if status is None else status
         session = Session(
             record,
             sources,
@@ -105,8 +104,8 @@ def run_session(
             clock=time.time,
             steady=time.monotonic,
             threads=threads,
-            on_ready=on_ready,
-            on_tick=status.tick,
+            on_ready=_announcing(sources, publisher) if status is None else lambda: None,
+            on_tick=shown.tick,
             publisher=publisher,
         )
         try:
@@ -117,10 +116,23 @@ def run_session(
         except sqlite3.DatabaseError as error:
             raise explained(error, record.folder / DATABASE) from error
         finally:
-            status.close()
+            shown.close()
             if page is not None:
                 _end(page)
     return 0
+
+
+def _announcing(sources: Sequence[Source], publisher: Publisher | None) -> Callable[[], None]:
+    """What is said on the terminal when a session is ready."""
+
+    def announce() -> None:
+        for source in sources:
+            print(f"watching {_listening(source)}", flush=True)
+        if publisher is not None:
+            print(f"publishing at {publisher.address}", flush=True)
+        print("ready", flush=True)
+
+    return announce
 
 
 @contextlib.contextmanager
@@ -132,18 +144,6 @@ def _publishing(settings: WatchSettings) -> Iterator[Publisher | None]:
     finally:
         if publisher is not None:
             publisher.close()
-
-
-def _share_processors(workers: int) -> int:
-    """Threads of each worker; libraries of the workers are told through the environment.
-
-    Workers share the processors: more threads than that are slower.
-    """
-    threads = max(1, processors() // workers)
-    # Workers begin with this environment; libraries read it when they are loaded, before any call could tell them.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(threads)
-    return threads
 
 
 def _listening(source: Source) -> str:

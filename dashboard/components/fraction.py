@@ -256,7 +256,7 @@ def ceiling(series: Series) -> float:
 def looking_back(text: str, frame_id: int) -> str:
     """The headline of an earlier moment: nobody may take it for the one of now."""
     return (
-        f'<div class="as-of">as of frame {frame_id:,}, not now <button data-ask="live" data-value="">back to live'
+        f'<div class="as-of">as of frame {frame_id:,}, not now <button data-ask="live" data-value="">return to now'
         f'</button></div><div class="then">{text}</div>'
     )
 

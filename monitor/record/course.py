@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from monitor.record import commands
+from monitor.record import commands, totals
 from monitor.record.alarms import acknowledge_again, forget_alarms, write_alarms
 from monitor.record.changes import read_changes
 from monitor.record.following import Following, Settled
@@ -18,7 +18,6 @@ from monitor.record.tracks import (
     open_maps,
     placed_until,
     truncate,
-    votes,
     write_place,
     write_tracks,
 )
@@ -78,8 +77,8 @@ def restore(db: sqlite3.Connection, following: Following, stale: Order | None) -
     maps = [] if last is None else open_maps(db, last.order, MAPS_KEPT + 1)
     placed = [] if last is None else list(placed_until(db, last.order, maps))
     truncate(db, 1 if last is None else last.position + 1, maps)
-    closed = (vote for number, vote in votes(db) if number not in maps)
-    write_tracks(db, following.restore(last, closed, placed))
+    # What is left are the tracks that can't change any more.
+    write_tracks(db, following.restore(last, totals.tally(db), placed))
     following.relabel(labelled(db))
     following.labels_due = stale is not None
 

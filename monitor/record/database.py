@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 from monitor.errors import InputError, NoSession
+from monitor.record import totals
 from monitor.record.migrations import OLDEST_READABLE, SCHEMA_VERSION, lay_down, migrate, version_of
 
 log = logging.getLogger("faultwatch.record")
@@ -201,6 +202,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("ROLLBACK")
     for version in migrate(connection):
         log.warning("event=record-migrated path=%s from=%d to=%d", path, version, version + 1)
+    totals.lay_down(connection)
     connection.execute("PRAGMA foreign_keys = ON")
 
 

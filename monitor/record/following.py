@@ -55,7 +55,7 @@ class Following:
     def restore(
         self,
         last: StatisticsRow | None,
-        closed: Iterable[Vote],
+        closed: Tally,
         placed: Iterable[tuple[AnalysedFrame, Place]],
     ) -> list[TrackRow]:
         """Begin after a frame that was settled before; returns the tracks that may still change, as they were then.
@@ -63,14 +63,12 @@ class Following:
         Parameters
         ----------
         last : its row; None: begin with the first frame.
-        closed : of the tracks that can't change any more.
+        closed : the sums over the tracks that can't change any more.
         placed : the frames that the other tracks are seen in, in order of acquisition, and what was decided of them.
         """
-        self._trackers, self._votes, self._tally, self.last = {}, {}, Tally(), last
+        self._trackers, self._votes, self._tally, self.last = {}, {}, closed, last
         state = None if last is None else last.state
         self._alarms = AlarmState() if state is None else AlarmState.from_dict(json.loads(state))
-        for vote in closed:
-            self._tally.change(None, vote)
         for frame, place in placed:
             self._trackers.setdefault(frame.source_id, Tracker()).restore(frame.look, place)
         rows = []

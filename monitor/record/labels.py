@@ -78,19 +78,31 @@ def set_label(db: sqlite3.Connection, particle: int, observer: str, name: str | 
     return True
 
 
-def labelled(db: sqlite3.Connection) -> dict[int, tuple[str, Vote]]:
-    """Every labelled track: what the first observer said of it, and what the track counts for.
+@dataclass(frozen=True)
+class Labelled:
+    """A track that counts and that an observer labelled."""
 
-    Only of those that were drawn since the present bundle judges.
-    """
-    found: dict[int, tuple[str, Vote]] = {}
-    for track, name, field, called, sure, weight in db.execute(
-        "SELECT t.id, l.class, t.field, t.class, t.sure, t.weight FROM labels l "
+    label: str
+    """The class that the first observer saw."""
+    vote: Vote
+    diameter_nm: float
+
+
+def labelled(db: sqlite3.Connection) -> dict[int, tuple[str, Vote]]:
+    """Every labelled track: what the first observer said of it, and what the track counts for."""
+    return {track: (known.label, known.vote) for track, known in labelled_tracks(db).items()}
+
+
+def labelled_tracks(db: sqlite3.Connection) -> dict[int, Labelled]:
+    """Every labelled track that counts, by its number: only of those drawn since the present bundle judges."""
+    found: dict[int, Labelled] = {}
+    for track, name, field, called, sure, weight, diameter in db.execute(
+        "SELECT t.id, l.class, t.field, t.class, t.sure, t.weight, t.diameter_nm FROM labels l "
         "JOIN particles p ON p.id = l.particle JOIN tracks t ON t.id = p.track "
         "WHERE l.class IS NOT NULL AND t.seen > 0 AND l.drawn >= ? ORDER BY l.at DESC, l.id DESC",
         (judged_since(db),),
     ):
-        found[track] = (name, Vote(field, called, bool(sure), weight))
+        found[track] = Labelled(name, Vote(field, called, bool(sure), weight), diameter)
     return found
 
 

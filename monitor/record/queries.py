@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.results import Particle
+from monitor.record import totals
 from monitor.record.rows import FrameRow, SourceRow
 from monitor.statistics.course import StatisticsRow
 
@@ -29,7 +30,7 @@ STATES = ("analysed", "queued", "rejected", "dropped")
 
 def ledger(db: sqlite3.Connection) -> dict[str, int]:
     """`arrived` and what it is made of: `analysed` + `queued` + `rejected` + `dropped`."""
-    counts: dict[str, int] = dict(db.execute("SELECT state, count(*) FROM frames GROUP BY state"))
+    counts = totals.of(db, "frames")
     parts = {state: counts.get(state, 0) for state in STATES}
     return {"arrived": sum(parts.values()), **parts}
 

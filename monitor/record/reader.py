@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from models.results import CLASSES
+from monitor.record import totals
 from monitor.record.database import open_for_reading
-from monitor.record.labels import labelled, observers_agree
+from monitor.record.labels import Labelled, labelled_tracks, observers_agree
 from monitor.record.migrations import version_of
 from monitor.record.queries import (
     FRAME_COLUMNS,
@@ -23,13 +25,14 @@ from monitor.record.queries import (
     source_row,
     statistics_row,
 )
-from monitor.record.rows import ALARM_COLUMNS, AlarmRow, CountedTrack, FrameRow, Recorded, SourceRow
+from monitor.record.rows import ALARM_COLUMNS, AlarmRow, FrameRow, Recorded, SourceRow
 from monitor.record.spacings import pixel_size_check
+from monitor.record.totals import Calls
 from monitor.record.tracks import judged_sizes
 from monitor.statistics.audit import Agreement
 from monitor.statistics.calibration import Spacings
 from monitor.statistics.course import StatisticsRow
-from monitor.statistics.tally import Vote
+from monitor.statistics.tally import Sums
 
 
 class RecordReader:
@@ -81,18 +84,11 @@ class RecordReader:
 
     def reasons(self) -> dict[str, int]:
         """Why frames were rejected or dropped, the most frequent first."""
-        return dict(
-            self._db.execute(
-                "SELECT reason, count(*) AS n FROM frames WHERE reason IS NOT NULL "
-                "GROUP BY reason ORDER BY n DESC, reason"
-            )
-        )
+        return totals.of(self._db, "rejected", "dropped")
 
     def sightings(self) -> dict[str, int]:
         """Particles by class, every class named."""
-        counts: dict[str, int] = dict(
-            self._db.execute("SELECT class, count(*) FROM particles GROUP BY class")
-        )
+        counts = totals.of(self._db, "sightings")
         return {name: counts.get(name, 0) for name in CLASSES}
 
     def tracks(self) -> Iterator[sqlite3.Row]:
@@ -107,20 +103,25 @@ class RecordReader:
             "JOIN sources s ON s.id = f.source_id ORDER BY t.id"
         )
 
-    def counted_tracks(self) -> list[CountedTrack]:
-        """Every track that counts, in order of the tracks' numbers; none before version 4."""
-        if not self.has_tracks:
-            return []
-        return [
-            CountedTrack(number, Vote(field, name, bool(sure), weight), diameter_nm)
-            for number, field, name, sure, weight, diameter_nm in self._db.execute(
-                "SELECT id, field, class, sure, weight, diameter_nm FROM tracks WHERE seen > 0 ORDER BY id"
-            )
-        ]
+    def sums(self) -> Sums:
+        """The sums over all tracks that count; of nothing before version 4."""
+        return totals.sums(self._db) if self.has_tracks else Sums()
 
-    def labelled(self) -> dict[int, str]:
-        """The class that an observer gave each labelled track that counts, by its number."""
-        return {number: name for number, (name, _) in labelled(self._db).items()} if self.has_tracks else {}
+    def calls_by_size(self) -> list[Calls]:
+        """Tracks that count, by range of sizes and call; none before version 4."""
+        return totals.calls_by_size(self._db) if self.has_tracks else []
+
+    def calls_of_fields(self, fields: Sequence[int]) -> list[Calls]:
+        """Tracks that count of some fields, by field and call."""
+        return totals.calls_of_fields(self._db, fields) if self.has_tracks else []
+
+    def largest_fields(self, most: int) -> tuple[list[int], int]:
+        """The fields with the most judged tracks, and how many fields hold a track that counts."""
+        return totals.largest_fields(self._db, most) if self.has_tracks else ([], 0)
+
+    def labelled_tracks(self) -> dict[int, Labelled]:
+        """Every labelled track that counts, by its number; none before version 4."""
+        return labelled_tracks(self._db) if self.has_tracks else {}
 
     def labels_waiting(self) -> int:
         """Tracks that an audit drew and nobody labelled yet."""
@@ -166,12 +167,9 @@ class RecordReader:
         """How many fields and settled frames there are, and why frames were not counted."""
         if not self.has_tracks:
             return {"fields": None, "frames": 0, "uncounted": {}}
-        fields, frames = self._db.execute("SELECT count(DISTINCT field), count(*) FROM places").fetchone()
-        reasons = self._db.execute(
-            "SELECT uncounted, count(*) AS n FROM places WHERE uncounted IS NOT NULL "
-            "GROUP BY uncounted ORDER BY n DESC, uncounted"
-        )
-        return {"fields": fields, "frames": frames, "uncounted": dict(reasons)}
+        (fields,) = self._db.execute(f"SELECT fields FROM {totals.table(self._db, 'totals_sums')}").fetchone()
+        frames = totals.of(self._db, "places").get("", 0)
+        return {"fields": fields, "frames": frames, "uncounted": totals.of(self._db, "uncounted")}
 
     def pixel_size_check(self) -> tuple[Spacings, float] | None:
         """What the lattice spacings say of the pixel size, and that size [nm]; None: nothing certain."""
@@ -183,11 +181,7 @@ class RecordReader:
 
     def arrived_by_source(self) -> dict[int, int]:
         """How many numbered frames are recorded of each source whose senders number them."""
-        return dict(
-            self._db.execute(
-                "SELECT source_id, count(*) FROM frames WHERE sequence IS NOT NULL GROUP BY source_id"
-            )
-        )
+        return {int(source): n for source, n in totals.of(self._db, "numbered").items()}
 
     def meta(self) -> dict[str, str]:
         """Facts about the session itself."""
@@ -198,9 +192,14 @@ class RecordReader:
         row = self._db.execute("SELECT value FROM meta WHERE key = 'bundle'").fetchone()
         return None if row is None else str(row[0])
 
-    def latencies_ms(self) -> list[float]:
-        """From a frame being whole to its result being here, in rising order."""
-        return [row[0] for row in self._db.execute("SELECT latency_ms FROM results ORDER BY latency_ms")]
+    def latency_ms(self, q: float) -> float | None:
+        """From a frame being whole to its result being here: what q percent do not exceed (nearest rank)."""
+        analysed = self.ledger()["analysed"]
+        place = max(0, math.ceil(q / 100 * analysed) - 1)
+        row = self._db.execute(
+            "SELECT latency_ms FROM results ORDER BY latency_ms LIMIT 1 OFFSET ?", (place,)
+        ).fetchone()
+        return None if row is None else float(row[0])
 
     def last_statistics(self) -> StatisticsRow | None:
         """The running figures as they stand, None before the first frame was analysed."""

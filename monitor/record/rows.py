@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.results import CLASSES, Particle
+from models.results import Particle
 from monitor.frames import FrameRef
-from monitor.statistics.tally import Vote
 
 
 @dataclass(frozen=True)
@@ -84,20 +83,6 @@ class Recorded:
     """That was used."""
     particles: tuple[Particle, ...]
     """In the order of their labels."""
-
-
-@dataclass(frozen=True)
-class CountedTrack:
-    """One physical particle that counts."""
-
-    id: int
-    vote: Vote
-    diameter_nm: float
-
-    @property
-    def class_index(self) -> int:
-        """Of its class in `models.results.CLASSES`."""
-        return CLASSES.index(self.vote.particle_class)
 
 
 ALARM_COLUMNS = (

@@ -24,7 +24,7 @@ from monitor.record.database import open_for_reading
 from monitor.record.judging import Judge, judged
 from monitor.record.labels import labelled
 from monitor.record.queries import from_json
-from monitor.record.tracks import votes
+from monitor.record.totals import tally
 from monitor.statistics.estimate import Estimate
 from monitor.statistics.estimate_course import Estimator
 from monitor.statistics.tally import Tally, Vote
@@ -90,9 +90,7 @@ def _tracks(
 
     How particles are followed does not depend on their classes, so the tracks are the same.
     """
-    present, in_shadow = Tally(), Tally()
-    for _, vote in votes(db):
-        present.change(None, vote)
+    present, in_shadow = tally(db), Tally()
     limit = float(judge.details["abstain_below"])
     seen: dict[int, Track] = {}
     for particle, number in db.execute(

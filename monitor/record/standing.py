@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from monitor.record import totals
 from monitor.record.labels import labelled
-from monitor.record.tracks import votes
 from monitor.statistics.confusion import Confusion
 from monitor.statistics.estimate_course import estimated_from
 from monitor.statistics.sequence import Goal, goal
-from monitor.statistics.tally import Tally
 
 RATE_FRAMES = 200
 """The present rate of new particles is taken over this many frames."""
@@ -34,16 +33,14 @@ class Standing:
 
 
 def standing(db: sqlite3.Connection) -> Standing:
-    """As the record stands. The cost grows with the number of tracks.
+    """As the record stands. The cost grows with the number of labels alone.
 
     Raises
     ------
     sqlite3.Error
         The record can't be read, or is of a version before 4.
     """
-    tally = Tally()
-    for _, vote in votes(db):
-        tally.change(None, vote)
+    tally = totals.sums(db)
     counts, labels = estimated_from(tally, labelled(db))
     (unlike,) = db.execute(
         "SELECT EXISTS (SELECT 1 FROM alarms WHERE kind = 'model unlike these frames' AND until IS NULL)"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
-import numpy.typing as npt
 
+from models.results import CLASSES
+from monitor.record import totals
 from monitor.record.reader import RecordReader
+from monitor.record.totals import Calls
 from monitor.statistics.confusion import CALLED, TRUE, confusion_of, true_category
 from monitor.statistics.estimate import Estimate
-from monitor.statistics.strata import by_size, by_stratum
-from monitor.statistics.tally import Tally
+from monitor.statistics.strata import by_stratum
 
-SIZES_NM = (0.0, 2.0, 3.0, 5.0, 8.0, inf)
+SIZES_NM = (0.0, *totals.SIZES_NM, inf)
 """Edges of the ranges of diameters: those for which a bundle states its rates [nm]."""
 MOST_FIELDS = 40
 """So many fields, those with the most judged tracks, have a row of their own; the others share one."""
@@ -40,24 +41,25 @@ class Stratum:
 
 
 class Strata:
-    """Divides the tracks of one record; everything is read when it is made."""
+    """Divides the tracks of one record. The cost grows with the number of labels alone."""
 
     def __init__(self, record: RecordReader) -> None:
-        self._tracks = record.counted_tracks()
-        self._labels = record.labelled()
+        self._record = record
+        self._labelled = record.labelled_tracks()
         self._confusion = confusion_of(record.bundle_details())
         self._unlike = record.unlike_training()
-        tally = Tally()
-        for track in self._tracks:
-            tally.change(None, track.vote)
-        self._scale, self._effect = tally.scale(), tally.design_effect()
+        sums = record.sums()
+        self._scale, self._effect = sums.scale(), sums.design_effect()
+        self._calls = record.calls_by_size()
 
     def sizes(self) -> list[tuple[tuple[float, float], Stratum]]:
         """Each range of diameters [nm] that holds a track, and what is in it."""
-        of = by_size([track.diameter_nm for track in self._tracks], SIZES_NM)
-        keys = sorted(set(of.tolist()))
-        index = np.searchsorted(keys, of) if keys else of
-        strata = self._divided(index, keys, [1] * len(keys), self._effect)
+        keys = sorted({call.key for call in self._calls})
+        of = {
+            track: int(np.searchsorted(SIZES_NM, known.diameter_nm, side="right")) - 1
+            for track, known in self._labelled.items()
+        }
+        strata = self._divided(self._calls, of, keys, [1] * len(keys), self._effect)
         return [((SIZES_NM[s.key], SIZES_NM[s.key + 1]), s) for s in strata]
 
     def fields(self) -> list[Stratum]:
@@ -65,33 +67,51 @@ class Strata:
 
         Tracks of one field are taken as independent, given the field's own fraction.
         """
-        judged: dict[int, int] = {}
-        for track in self._tracks:
-            judged[track.vote.field] = judged.get(track.vote.field, 0) + (track.vote.called > 0)
-        largest = sorted(judged, key=lambda number: (-judged[number], number))[:MOST_FIELDS]
+        largest, number = self._record.largest_fields(MOST_FIELDS)
         keys = sorted(largest)
-        place = {number: i for i, number in enumerate(keys)}
-        others = len(judged) - len(keys)
-        index = np.array([place.get(track.vote.field, len(keys)) for track in self._tracks], int)
+        others = number - len(keys)
+        calls = self._record.calls_of_fields(keys)
+        of = {
+            track: known.vote.field if known.vote.field in keys else -1
+            for track, known in self._labelled.items()
+        }
         if others:
+            # What is not in these fields is in the others.
+            calls += [replace(call, key=-1) for call in self._calls]
+            calls += [
+                replace(call, key=-1, n=-call.n, weight=-call.weight) for call in calls if call.key >= 0
+            ]
             keys.append(-1)
-        return self._divided(index, keys, [1] * len(place) + [others] * (others > 0), 1.0)
+        parts = [1] * (len(keys) - (others > 0)) + [others] * (others > 0)
+        return self._divided(calls, of, keys, parts, 1.0)
 
     def _divided(
-        self, index: npt.NDArray[np.int64], keys: Sequence[int], parts: Sequence[int], effect: float
+        self,
+        calls: Sequence[Calls],
+        of: dict[int, int],
+        keys: Sequence[int],
+        parts: Sequence[int],
+        effect: float,
     ) -> list[Stratum]:
+        """
+        Parameters
+        ----------
+        of : the key of each labelled track.
+        """
         if not keys:
             return []
+        place = {key: index for index, key in enumerate(keys)}
         counts = np.zeros((len(keys), len(CALLED)))
         labels = np.zeros((len(keys), len(TRUE), len(CALLED)))
         classes = np.zeros((len(keys), 4), int)
-        for track, s in zip(self._tracks, index, strict=True):
-            classes[s, track.class_index] += 1
-            label = self._labels.get(track.id)
-            if label is None:
-                counts[s, track.vote.called] += track.vote.weight * self._scale
-            else:
-                labels[s, true_category(label), track.vote.called] += 1
+        for call in calls:
+            classes[place[call.key], CLASSES.index(call.particle_class)] += call.n
+            counts[place[call.key], call.called] += call.weight * self._scale
+        for track, known in self._labelled.items():
+            counts[place[of[track]], known.vote.called] -= known.vote.weight * self._scale
+            labels[place[of[track]], true_category(known.label), known.vote.called] += 1
+        # Sums that are kept up to date round in other ways than sums that are made anew.
+        counts[np.abs(counts) < 1e-6] = 0.0
         found = by_stratum(counts, self._confusion, labels, effect, unlike_training=self._unlike)
         return [
             Stratum(key, number, (int(c[0]), int(c[1]), int(c[2]), int(c[3])), estimate)

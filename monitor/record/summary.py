@@ -33,7 +33,7 @@ def summary_of(record: RecordReader) -> dict[str, Any]:
     sightings, last, places = record.sightings(), record.last_statistics(), record.places()
     counts = None if last is None else last.tracks
     tracks = dict(zip(CLASSES, counts, strict=True)) if counts is not None else dict(sightings)
-    latencies, strata = record.latencies_ms(), Strata(record)
+    strata = Strata(record)
     sources = _sources(record)
     always = None if last is None or last.always_low is None else [last.always_low, last.always_high]
     return {
@@ -68,7 +68,7 @@ def summary_of(record: RecordReader) -> dict[str, Any]:
         ],
         "pixel_size": _pixel_size(record),
         **{name: sum(source[name] for source in sources) for name in ("ignored", "lost", "duplicates")},
-        "latency_ms": {name: percentile(latencies, q) for name, q in (("p50", 50), ("p95", 95), ("p99", 99))},
+        "latency_ms": {name: record.latency_ms(q) for name, q in (("p50", 50), ("p95", 95), ("p99", 99))},
         "bundle": record.bundle(),
         "sources": sources,
     }
@@ -98,11 +98,6 @@ def compared(session: Path, other: Path) -> dict[str, Any]:
         found = difference(ours["corrected"], ends[0], theirs["corrected"], ends[1])
         said |= {"difference": found.value, "interval": list(found.interval), "apart": found.apart}
     return {**first, "compare": said}
-
-
-def percentile(ordered: list[float], q: float) -> float | None:
-    """The value that q percent of an ordered list do not exceed (nearest rank); None of nothing."""
-    return ordered[max(0, math.ceil(q / 100 * len(ordered)) - 1)] if ordered else None
 
 
 def as_json(summary: dict[str, Any]) -> str:
@@ -139,7 +134,7 @@ def _stratum(stratum: Stratum) -> dict[str, Any]:
 def _labels(record: RecordReader) -> dict[str, Any]:
     agreement = record.observers_agree()
     return {
-        "count": len(record.labelled()),
+        "count": len(record.labelled_tracks()),
         "waiting": record.labels_waiting(),
         "kappa": None if agreement is None else agreement.kappa,
         "kappa_interval": None if agreement is None else list(agreement.interval),

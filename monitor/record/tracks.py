@@ -14,7 +14,6 @@ import numpy as np
 from models.results import CLASSES
 from monitor.record.queries import from_json
 from monitor.statistics.course import Counts
-from monitor.statistics.tally import Vote
 from monitor.tracking.signature import from_png
 from monitor.tracking.stage import stage_nm
 from monitor.tracking.tracker import Look, Place
@@ -24,6 +23,12 @@ Order = tuple[float, int]
 """A frame's place in the order of acquisition: time and id."""
 
 _COLUMNS = "f.id, ifnull(f.acquired, f.arrived), f.source_id, f.metadata, r.height, r.width, r.pixel_size_nm, r.quality"
+
+_PLACE = "frame_id, field, map, row_nm, col_nm, drift_nm, how, uncounted"
+_TRACK = (
+    "id, field, map, class, p_empty, p_null, p_no, p_yes, sure, seen, first_frame, last_frame, diameter_nm, "
+    "whole, weight, row_nm, col_nm"
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ def analysed_after(db: sqlite3.Connection, after: Order | None, limit: int) -> l
     """The next analysed frames behind a place in the order of acquisition, with their pictures' signatures."""
     rows = db.execute(
         f"SELECT {_COLUMNS}, r.signature FROM frames f JOIN results r ON r.frame_id = f.id "
-        "WHERE f.state = 'analysed' AND ifnull(f.acquired, f.arrived) >= ?1 "
+        # The plus keeps SQLite from sorting all analysed frames each time: it is to follow the index of the order.
+        "WHERE +f.state = 'analysed' AND ifnull(f.acquired, f.arrived) >= ?1 "
         "AND (ifnull(f.acquired, f.arrived) > ?1 OR f.id > ?2) "
         "ORDER BY ifnull(f.acquired, f.arrived), f.id LIMIT ?3",
         (-math.inf, 0, limit) if after is None else (*after, limit),
@@ -116,14 +122,6 @@ def open_maps(db: sqlite3.Connection, until: Order, count: int) -> list[int]:
     return found
 
 
-def votes(db: sqlite3.Connection) -> Iterator[tuple[int, Vote]]:
-    """Every track that counts: its map, and what it counts for."""
-    for number, field, name, sure, weight in db.execute(
-        "SELECT map, field, class, sure, weight FROM tracks WHERE seen > 0"
-    ):
-        yield number, Vote(field, name, bool(sure), weight)
-
-
 def judged_sizes(db: sqlite3.Connection) -> tuple[float, float] | None:
     """The smallest and the largest diameter [nm] of the tracks called `no` or `yes`; None where there is none."""
     found = [
@@ -157,8 +155,7 @@ def truncate(db: sqlite3.Connection, position: int, maps: Iterable[int]) -> None
 def write_place(db: sqlite3.Connection, place: Place, uncounted: str | None) -> None:
     """Where a frame lies, and which track each of its sightings is."""
     db.execute(
-        "INSERT OR REPLACE INTO places (frame_id, field, map, row_nm, col_nm, drift_nm, how, uncounted) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO places ({_PLACE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) {_or_as_now(_PLACE)}",
         (
             place.frame, place.field, place.map, place.row_nm, place.col_nm, place.drift_nm, place.how, uncounted,
         ),
@@ -172,9 +169,8 @@ def write_place(db: sqlite3.Connection, place: Place, uncounted: str | None) -> 
 def write_tracks(db: sqlite3.Connection, tracks: Iterable[TrackRow]) -> None:
     """Tracks as they are now."""
     db.executemany(
-        "INSERT OR REPLACE INTO tracks (id, field, map, class, p_empty, p_null, p_no, p_yes, sure, seen, "
-        "first_frame, last_frame, diameter_nm, whole, weight, row_nm, col_nm) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO tracks ({_TRACK}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        f"{_or_as_now(_TRACK)}",
         (
             (
                 t.id, t.field, t.map, t.particle_class, *t.probabilities, t.sure, t.seen, t.first_frame,
@@ -183,6 +179,12 @@ def write_tracks(db: sqlite3.Connection, tracks: Iterable[TrackRow]) -> None:
             for t in tracks
         ),
     )  # fmt: skip
+
+
+def _or_as_now(columns: str) -> str:
+    """Where there is such a row, change it: REPLACE would fire no trigger for the row that it takes away."""
+    key, *others = columns.split(", ")
+    return f"ON CONFLICT ({key}) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in others)
 
 
 def _analysed(db: sqlite3.Connection, row: tuple[Any, ...], *, uncounted: str | None = None) -> AnalysedFrame:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from monitor.statistics.confusion import CALLED, TRUE, confusion_of, true_category
 from monitor.statistics.course import Counts, StatisticsRow
 from monitor.statistics.estimate import Estimate, estimate
-from monitor.statistics.tally import Tally, Vote
+from monitor.statistics.tally import Sums, Tally, Vote
 
 ESTIMAND = "of the particles whose stacking is resolved, the share that holds at least one planar fault"
 """What the fraction is of, before any particle tells of which sizes."""
@@ -78,7 +78,7 @@ class Estimator:
 
 
 def estimated_from(
-    tally: Tally, labelled: dict[int, tuple[str, Vote]]
+    tally: Sums, labelled: dict[int, tuple[str, Vote]]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Tracks without a label by call (5,), their weights scaled to their effective number, and labelled ones (3, 5).
 

@@ -27,8 +27,8 @@ class Vote:
 
 
 @dataclass
-class Tally:
-    """Sums over tracks."""
+class Sums:
+    """Sums over tracks, from which the fraction is estimated."""
 
     classes: list[int] = field(default_factory=lambda: [0] * len(CLASSES))
     """Tracks of each class."""
@@ -36,10 +36,33 @@ class Tally:
     """Weights of the tracks by how they are called."""
     squares: float = 0.0
     """Sum of the squared weights of the judged ones (`no` and `yes`)."""
-    fields: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """Weights of the `yes` and of the judged tracks of each field that has any."""
+    judged_fields: int = 0
+    """Fields that hold a judged track."""
     products: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Over the fields: sums of yes², yes × judged, judged²."""
+
+    @property
+    def judged(self) -> int:
+        """Tracks called `no` or `yes`."""
+        return self.classes[2] + self.classes[3]
+
+    def design_effect(self) -> float:
+        """By which fields widen the variance of the fraction; see `monitor.statistics.design`."""
+        yes, judged = sum(self.called[3:]), sum(self.called[1:])
+        return design_effect_of_sums(self.judged_fields, yes, judged, self.products)
+
+    def scale(self) -> float:
+        """Factor by which weights together are the effective number of judged tracks (Kish 1965, section 11.7)."""
+        judged = sum(self.called[1:])
+        return judged / self.squares if self.squares > 0 else 1.0
+
+
+@dataclass
+class Tally(Sums):
+    """Sums that are kept up to date as tracks begin and change."""
+
+    fields: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Weights of the `yes` and of the judged tracks of each field that has any."""
 
     def change(self, before: Vote | None, after: Vote | None) -> None:
         """A track's vote was `before` and is `after`; None: it counts for nothing."""
@@ -65,18 +88,4 @@ class Tally:
             self.fields.pop(number, None)
         else:
             self.fields[number] = new
-
-    @property
-    def judged(self) -> int:
-        """Tracks called `no` or `yes`."""
-        return self.classes[2] + self.classes[3]
-
-    def design_effect(self) -> float:
-        """By which fields widen the variance of the fraction; see `monitor.statistics.design`."""
-        yes, judged = sum(self.called[3:]), sum(self.called[1:])
-        return design_effect_of_sums(len(self.fields), yes, judged, self.products)
-
-    def scale(self) -> float:
-        """Factor by which weights together are the effective number of judged tracks (Kish 1965, section 11.7)."""
-        judged = sum(self.called[1:])
-        return judged / self.squares if self.squares > 0 else 1.0
+        self.judged_fields = len(self.fields)

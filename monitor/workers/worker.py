@@ -97,7 +97,20 @@ def start(how: Start) -> Ready:
     Exception
         Any error of the bundle or the device.
     """
-    global _bundle, _threads
+    global _bundle
+    _bundle = load(how)
+    return ready(_bundle)
+
+
+def load(how: Start) -> Bundle:
+    """Load a bundle for this process.
+
+    Raises
+    ------
+    Exception
+        Any error of the bundle or the device.
+    """
+    global _threads
     _threads = how.threads
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(how.threads)
@@ -109,23 +122,44 @@ def start(how: Start) -> Ready:
     layer_frequencies(how.material)
     cv2.setNumThreads(how.threads)
     if how.gpu is None:
-        _bundle = load_bundle(how.bundle, how.device, how.threads)
-    else:
-        from monitor.workers.gpu.client import RemoteDevice
+        return load_bundle(how.bundle, how.device, how.threads)
+    from monitor.workers.gpu.client import RemoteDevice
 
-        _bundle = load_bundle(how.bundle, "cpu", how.threads)
-        device = RemoteDevice(how.gpu, _bundle.preprocessing.pixel_size_nm)
-        _bundle = replace(_bundle, device=device if device.there else None)
-    return Ready(os.getpid(), _bundle.id, Path(_bundle.path), dict(_bundle.details))
+    bundle = load_bundle(how.bundle, "cpu", how.threads)
+    device = RemoteDevice(how.gpu, bundle.preprocessing.pixel_size_nm)
+    return replace(bundle, device=device if device.there else None)
+
+
+def ready(bundle: Bundle) -> Ready:
+    """What this process is, with its bundle."""
+    return Ready(os.getpid(), bundle.id, Path(bundle.path), dict(bundle.details))
+
+
+def loaded() -> Bundle:
+    """The bundle that frames are judged with."""
+    assert _bundle is not None, "start comes first"
+    return _bundle
+
+
+def use(bundle: Bundle) -> None:
+    """Judge with this bundle from now on: the one that is loaded, say, with its network timed."""
+    global _bundle
+    _bundle = bundle
 
 
 def run(task: Task) -> Outcome:
     """Analyse one frame with the bundle that `start` loaded. Never raises for what is wrong with a frame."""
+    assert _bundle is not None, "start comes first"
+    return run_with(_bundle, task)
+
+
+def run_with(bundle: Bundle, task: Task) -> Outcome:
+    """Analyse one frame with a bundle. Never raises for what is wrong with a frame."""
     from models.errors import CannotAnalyse
     from monitor.errors import InputError
 
     try:
-        return _analysed(task)
+        return _analysed(bundle, task)
     except (CannotAnalyse, InputError) as error:
         return RejectedFrame(str(error), gone=not os.path.exists(task.ref.path))
     except MemoryError:
@@ -136,8 +170,8 @@ def run(task: Task) -> Outcome:
         return RejectedFrame(reason, traceback=traceback.format_exc())
 
 
-def _analysed(task: Task) -> FinishedFrame:
-    from models.analysis import analyse
+def _analysed(bundle: Bundle, task: Task) -> FinishedFrame:
+    from models import analysis as judging
     from models.quality.frame import USUAL_ENERGY_KEV
     from monitor.errors import UnreadableFrame
     from monitor.frames import pixels_hash
@@ -145,8 +179,8 @@ def _analysed(task: Task) -> FinishedFrame:
     from monitor.read.about import kilovolts
     from monitor.tracking.signature import signature, to_png
 
-    bundle = _judging(task.bundle)
-    began = time.perf_counter()
+    bundle = _judging(bundle, task.bundle)
+    began = judging.clock()
     with open_frames(task.ref.path, task.movie) as file:
         if task.ref.index is None and file.count > 1:
             raise UnreadableFrame(f"it was no frame when it was taken in, and has {file.count} now")
@@ -154,9 +188,11 @@ def _analysed(task: Task) -> FinishedFrame:
     pixel_size = resolve_pixel_size(
         frame, task.pixel_size_nm, task.force_pixel_size_nm, task.ref.pixel_size_nm
     )
-    read_ms = (time.perf_counter() - began) * 1000
+    read_ms = (judging.clock() - began) * 1000
     energy = kilovolts(frame.metadata) or USUAL_ENERGY_KEV
-    analysis = analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy, labelled=False)
+    analysis = judging.analyse(
+        frame.pixels, pixel_size, bundle, task.material, energy_kev=energy, labelled=False
+    )
     quality = {**analysis.quality, "scanning": frame.scanning}
     if frame.exposures > 1:
         quality["exposures"] = frame.exposures
@@ -178,28 +214,28 @@ def _analysed(task: Task) -> FinishedFrame:
     )
 
 
-_promoted: dict[Path, Bundle] = {}
+_promoted: dict[tuple[Path, Path], Bundle] = {}
 
 
-def _judging(path: Path | None) -> Bundle:
-    """The bundle that `start` loaded, with the forest of the one at `path`, loaded once; without, where it is gone."""
+def _judging(bundle: Bundle, path: Path | None) -> Bundle:
+    """A bundle with the forest of the one at `path`, loaded once; without, where that is gone."""
     from models.bundle import load_bundle
     from models.errors import BundleRefused
 
-    assert _bundle is not None, "start comes first"
-    if path is None or path == _bundle.path:
-        return _bundle
+    if path is None or path == bundle.path:
+        return bundle
+    key = (Path(bundle.path), path)
     try:
-        if path not in _promoted:
+        if key not in _promoted:
             _promoted.clear()
             other = load_bundle(path, "cpu", _threads)
             # Their networks are the same, and this one may be on a device.
-            _promoted[path] = replace(
-                other, network=_bundle.network, backend=_bundle.backend, device=_bundle.device
+            _promoted[key] = replace(
+                other, network=bundle.network, backend=bundle.backend, device=bundle.device
             )
     except (BundleRefused, OSError):
-        return _bundle  # the session judges its result again, where it can
-    return _promoted[path]
+        return bundle  # the session judges its result again, where it can
+    return _promoted[key]
 
 
 def preview(pixels: npt.NDArray[Any]) -> bytes | None:

@@ -243,7 +243,7 @@ def write_shard(
 
 
 def simulate(
-    out: Path, order: Order, *, specimens: int, processes: int = 1, cluster: str | None = None
+    out: Path, order: Order, *, specimens: int, processes: int = 1, scheduler: str | None = None
 ) -> int:
     """Simulate a data set into `out`; shards that are there already are kept, so it goes on after an interruption.
 
@@ -253,12 +253,13 @@ def simulate(
     Parameters
     ----------
     processes : at work at once on this machine.
-    cluster : address of a Dask scheduler, whose workers are used instead; they must see `out` at the same path.
+    scheduler : address of a Dask scheduler, whose workers are used instead; they must see `out` at the same path.
 
     Raises
     ------
     ValueError
-        An unknown preset, a folder whose shards were made to another order, or no scheduler at the address.
+        An unknown preset, a folder whose shards were made to another order, or no scheduler at the address,
+        or one without workers, or with workers that lack this program or do not see `out`.
     """
     from tqdm import tqdm
 
@@ -270,14 +271,14 @@ def simulate(
     todo = _missing(out, order, specimens)
     with tqdm(total=specimens, unit="specimen", disable=None) as bar:
         bar.update(specimens - sum(count for _, count in todo))
-        if processes <= 1 and cluster is None:
+        if processes <= 1 and scheduler is None:
             for first, count in todo:
                 make_shard(out, order, first, count)
                 bar.update(count)
         elif todo:
             # FFTs are planned once, before several processes would each do it.
             exit_wave(Specimen(SLAB_SIDE_NM, 1.0, (), np.full((1, 3), 0.5), 0.0), GPTS)
-            with _executor(processes, cluster) as pool:
+            with _executor(processes, scheduler, out) as pool:
                 _prepare_slabs(out, order, pool)
                 running = {pool.submit(make_shard, out, order, *task): task for task in todo}
                 try:
@@ -325,9 +326,9 @@ def _prepare_slabs(out: Path, order: Order, pool: Executor) -> None:
 
 
 @contextmanager
-def _executor(processes: int, cluster: str | None) -> Iterator[Executor]:
+def _executor(processes: int, scheduler: str | None, out: Path) -> Iterator[Executor]:
     """What runs the shards: processes of this machine, or the workers of a Dask cluster."""
-    if cluster is None:
+    if scheduler is None:
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
             yield pool
         return
@@ -335,8 +336,41 @@ def _executor(processes: int, cluster: str | None) -> Iterator[Executor]:
 
     connect: Any = Client  # ships no types
     try:
-        client = connect(cluster, timeout="10s")
-    except OSError as error:
-        raise ValueError(f"no Dask scheduler answers at {cluster}") from error
-    with client, client.get_executor() as executor:
-        yield executor
+        client = connect(scheduler, timeout="10s", set_as_default=False)
+    except (OSError, TypeError) as error:
+        raise ValueError(f"no Dask scheduler answers at {scheduler}") from error
+    with client:
+        _refuse_workers(client, scheduler, out)
+        with client.get_executor(pure=False) as executor:
+            yield executor
+
+
+def _refuse_workers(client: Any, scheduler: str, out: Path) -> None:
+    """Say what is wrong with the workers before any work is lost on them.
+
+    Raises
+    ------
+    ValueError
+        There is none, or one that lacks this program or does not see `out`.
+    """
+    if not client.nthreads():
+        raise ValueError(
+            f"no worker has joined the scheduler at {scheduler}; start some with: dask worker {scheduler}"
+        )
+    probe = out / f".seen-{os.getpid()}"
+    probe.touch()
+    try:
+        seen = client.run(_sees, probe, on_error="return")
+    finally:
+        probe.unlink()
+    for worker, answer in seen.items():
+        if isinstance(answer, ModuleNotFoundError):
+            raise ValueError(
+                f"the worker at {worker} lacks {answer.name}: start it where faultwatch[cluster,training] is installed"
+            )
+        if answer is not True:
+            raise ValueError(f"the worker at {worker} does not see {out}; it must, under the same path")
+
+
+def _sees(path: Path) -> bool:
+    return path.exists()

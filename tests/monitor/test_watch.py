@@ -19,7 +19,7 @@ from monitor.errors import InputError, NoSession
 from monitor.record import RecordReader, RecordWriter
 from monitor.record.export import COLUMNS, TRACK_COLUMNS, export
 from monitor.record.settling import RunningStatistics
-from monitor.record.summary import as_json, percentile, summarise
+from monitor.record.summary import as_json, summarise
 from monitor.record.summary_text import as_text
 from monitor.settings import WatchSettings, load_settings
 from monitor.sources.choose import choose_source
@@ -273,12 +273,6 @@ def test_the_summary_of_a_session(session: Path) -> None:
     text = as_text(said)
     assert "2 arrived = 2 analysed + 0 queued + 0 rejected + 0 dropped" in text
     assert "each particle once" in text
-
-
-def test_percentiles_by_nearest_rank() -> None:
-    hundred = [float(i) for i in range(1, 101)]
-    assert [percentile(hundred, q) for q in (50, 95, 99)] == [50.0, 95.0, 99.0]
-    assert percentile([7.0], 50) == 7.0
 
 
 def test_no_session_no_summary(tmp_path: Path) -> None:

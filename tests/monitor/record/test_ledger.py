@@ -51,7 +51,7 @@ def balance(db: sqlite3.Connection) -> tuple[int, int, int, int, int]:
     assert row[0] == sum(row[1:])
     assert db.execute(
         "SELECT (SELECT group_concat(id) FROM frames WHERE state = 'analysed') IS "
-        "(SELECT group_concat(frame_id) FROM results)"
+        "(SELECT group_concat(frame_id) FROM (SELECT frame_id FROM results ORDER BY frame_id))"
     ).fetchone() == (1,)
     assert db.execute(
         "SELECT count(*) FROM frames WHERE (state IN ('rejected', 'dropped')) <> (reason IS NOT NULL)"

@@ -213,10 +213,15 @@ def test_a_dask_cluster_at_work(tmp_path: Path, sparse_films: Films) -> None:
     from distributed import LocalCluster
 
     sparse_films(tmp_path, 5)
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=None, protocol="tcp://") as empty,
+        pytest.raises(ValueError, match="start some with: dask worker tcp://"),
+    ):
+        simulate(tmp_path, Order(seed=5, draws=1), specimens=1, scheduler=empty.scheduler_address)
     with LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp://"
     ) as cluster:
-        made = simulate(tmp_path, Order(seed=5, draws=1), specimens=1, cluster=cluster.scheduler_address)
+        made = simulate(tmp_path, Order(seed=5, draws=1), specimens=1, scheduler=cluster.scheduler_address)
     assert made == 1
     alone = tmp_path / "alone"
     sparse_films(alone, 5)
