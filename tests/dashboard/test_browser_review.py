@@ -251,6 +251,7 @@ def test_a_recorded_session_is_reviewed_without_a_session(page, refittable, serv
     shutil.copytree(live.directory, folder)
     with serving(folder) as server:
         page.goto(f"{server.url}#review")
+        page.get_by_text("the sample for the fraction").wait_for()
         page.locator("#review-name").fill("Ada")
         page.keyboard.press("Enter")
         page.keyboard.press("l")
