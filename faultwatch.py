@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import workshop
+from monitor.arguments import ANALYSIS, MODEL, PORT, RECORDED, SESSION, SETTINGS, SHARED, WORKERS
 from monitor.commandline import (
     JSON,
     Commands,
@@ -21,15 +22,13 @@ from monitor.commandline import (
     choice,
     flag,
     given,
-    keep,
-    not_negative,
     option,
     parser_of,
     place,
-    port,
     positive,
     positive_number,
     refused,
+    side,
     tell,
 )
 
@@ -89,67 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = f"this command needs more packages: pip install 'faultwatch[{extra[0]}]' ({error.name} is missing)"
     print(f"faultwatch: {said}", file=sys.stderr)
     return 1
-
-
-# -- arguments of several commands; where an option is not given (None) the other places for settings decide -----
-
-RECORDED = place("recorded", "SESSION", "the session's folder", type=Path)
-MODEL = (
-    option("--bundle", Path, "DIR", "the model (the one that comes with the program)"),
-    choice("--device", ("auto", "cpu", "cuda"), "what runs the network (auto)"),
-)
-MOVIE = choice(
-    "--movie",
-    ("sum", "frames", "first"),
-    "a movie of one field: align and sum it, or judge each exposure, or the first",
-)
-ANALYSIS = (
-    option("--pixel-size", positive_number, "NM", "for frames that do not say theirs [nm/px]"),
-    option("--force-pixel-size", positive_number, "NM", "in place of what frames say [nm/px]"),
-    MOVIE,
-    option("--material", str, "NAME", "what the particles are made of (any that is known)"),
-    *MODEL,
-)
-WORKERS = option("--workers", positive, "N", "analysing processes")
-SCHEDULER = option(
-    "--scheduler", str, "ADDRESS", "of a Dask scheduler whose workers analyse (tcp://HOST:8786)"
-)
-PORT = option("--port", port, "PORT", "of the page, 0 for any free one (5006)")
-SHARED = (
-    flag("--share", "let others see the page, who have one of the two links that are printed", None),
-    option("--host", str, "ADDRESS", "where the page listens (127.0.0.1; with --share everywhere)"),
-    option("--prefix", str, "PATH", "the path under which a reverse proxy has the page"),
-    option(
-        "--origin",
-        str,
-        "URL",
-        "how browsers know the reverse proxy: https://NAME; may be repeated",
-        action="append",
-    ),
-)
-SESSION = (
-    option("--session", Path, "DIR", "the session's folder (sessions/<date>-<time>)"),
-    *ANALYSIS,
-    WORKERS,
-    SCHEDULER,
-    flag("--no-dashboard", "without the page", None, dest="dashboard", action="store_false"),
-    flag("--no-browser", "open no browser", True, dest="browser", action="store_false"),
-    PORT,
-    *SHARED,
-    flag("--latest-first", "analyse the newest frame first", None),
-    option("--keep", keep, "all|none|GB", "how much of what sockets brought stays on disk (all)"),
-    option(
-        "--publish", str, "ADDRESS", "publish what is found as JSON on this ZeroMQ address (tcp://HOST:PORT)"
-    ),
-    option("--on-alarm", str, "COMMAND|URL", "call it when an alarm is raised or cleared"),
-    option("--until-idle", not_negative, "S", "end after S seconds with nothing to do (never)"),
-)
-SETTINGS = (
-    "session", "pixel_size", "force_pixel_size", "movie", "bundle", "material", "device", "workers", "scheduler",
-    "dashboard", "port", "share", "host", "prefix", "origin", "latest_first", "keep", "until_idle", "publish",
-    "on_alarm",
-)  # fmt: skip
-"""What `SESSION` sets of `monitor.settings.WatchSettings`."""
 
 
 # -- a session and what is read from it ----------------------------------------------------------------------------
@@ -374,6 +312,30 @@ def verify(options: argparse.Namespace) -> int:
 
     how = {"bundle": options.bundle, "device": options.device or "auto", "as_json": options.json}
     return run(options.recorded, **how)
+
+
+@command(
+    "bench",
+    JSON,
+    flag("--quick", "fewer rounds, no frames of 4096²"),
+    option("--sizes", side, "PX", "sides of the frames (512 1024 2048 4096)", nargs="+"),
+    option("--rounds", positive, "N", "how often each stage is measured for each size (9, quick: 3)"),
+    option("--picture", Path, "FILE.png", "draw the figures too"),
+    flag("--browser", "also until a browser shows a frame (needs Playwright and Chromium)"),
+    MODEL[0],
+)
+def bench(options: argparse.Namespace) -> int:
+    """Measure how fast this computer analyses.
+
+    Every stage of the analysis for frames of several sizes, beside the least that it could take here and beside what
+    would be written instead; the delay from a closed file to its committed result; and which bars are met. Nothing else
+    should run meanwhile. Ctrl-C ends it and tells what was measured so far.
+    """
+    from monitor.bench.command import bench as run
+    from monitor.bench.plan import plan_of
+
+    plan = plan_of(options.quick, options.sizes, options.rounds, options.browser)
+    return run(plan, as_json=options.json, picture=options.picture, bundle=options.bundle)
 
 
 if __name__ == "__main__":

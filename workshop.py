@@ -272,7 +272,14 @@ def train_forest(options: argparse.Namespace) -> int:
         from monitor.record.corrections import read_corrections
 
         corrected = read_corrections(options.corrections)
-        print(refit(options.start_from or SHIPPED, corrected, options.out).verdict)
+
+        def told(done: int, of: int, what: str) -> None:
+            print(f"{done}/{of} {what}", file=sys.stderr, flush=True)
+
+        made = refit(
+            options.start_from or SHIPPED, corrected, options.out, threads=options.processes, step=told
+        )
+        print(made.verdict)
         return 0
     if options.data is None or (options.unet is None) == (options.start_from is None):
         raise InputError(

@@ -8,6 +8,7 @@ import sqlite3
 
 from dashboard.frame_files import read_movie
 from dashboard.snapshot import AuditState, Place, Sighting
+from monitor.record.changes import judged_since
 from monitor.record.labels import observers_agree, to_label
 from monitor.record.rows import ALARM_COLUMNS, AlarmRow
 
@@ -34,9 +35,9 @@ def read_alarms(db: sqlite3.Connection) -> tuple[AlarmRow, ...]:
 
 
 def read_drawn(db: sqlite3.Connection) -> int:
-    """How many particles audits drew."""
-    query = "SELECT count(DISTINCT l.particle) FROM labels l JOIN particles p ON p.id = l.particle"
-    return int(db.execute(query).fetchone()[0])
+    """How many particles audits drew, since the present bundle judges."""
+    query = "SELECT count(DISTINCT l.particle) FROM labels l JOIN particles p ON p.id = l.particle WHERE l.drawn >= ?"
+    return int(db.execute(query, (judged_since(db),)).fetchone()[0])
 
 
 def read_audit(db: sqlite3.Connection, observer: str) -> AuditState:

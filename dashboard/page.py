@@ -29,6 +29,9 @@ from dashboard.components.notes import Notes
 from dashboard.components.particle import ParticlePanel
 from dashboard.components.pulse import Pulse
 from dashboard.components.quality import Quality
+from dashboard.components.refit import Refit
+from dashboard.components.review import Review
+from dashboard.components.settings_panel import SettingsPanel
 from dashboard.components.sizes import SizeHistogram
 from dashboard.crops import Crops
 from dashboard.explaining import Explaining
@@ -82,8 +85,11 @@ class Tab:
 
 TABS: tuple[Tab, ...] = (
     Tab("particle", "particle", lambda page: page.particle),
+    Tab("review", "review", lambda page: page.review()),
+    Tab("refit", "refit", lambda page: page.refit),
     Tab("quality", "quality", lambda page: Quality(page.view, page.frame.look_at)),
     Tab("fields", "by size and field", lambda page: Fields(page.view, page.frame.look_at, page.beside)),
+    Tab("settings", "settings", lambda page: SettingsPanel(page.view, page.asking, page.audit)),
     Tab("notes", "notes & files", lambda page: Notes(page.view, page.asking, page.name)),
 )
 """In the order of their buttons, after `now`. A part is brought up to date only while its tab is open."""
@@ -95,6 +101,8 @@ class SessionPage:
     view: RecordView
     frame: LiveFrame
     asking: Asking
+    audit: AuditPanel
+    refit: Refit
     name: str | None
 
     def __init__(
@@ -136,6 +144,7 @@ class SessionPage:
         self.alarms = Alarms(self.asking)
         self.audit = AuditPanel(view, self.asking, picture_address("crop", "png", name))
         self.ledger = LedgerPanel()
+        self.refit = Refit(view, self.asking, self.audit)
         # Only what hangs on a root belongs to a Document and reaches the browser.
         self.audit.root.tags = [self.asking.source]
         self.tabs: dict[str, Part] = {tab.name: tab.make(self) for tab in TABS}
@@ -152,6 +161,11 @@ class SessionPage:
         )  # fmt: skip
         self.roots: list[Any] = [part.root for part in parts]
         self.tick()
+
+    def review(self) -> Review:
+        """What is reviewed, with the audit's name of the observer."""
+        crop, preview = (picture_address(*kind, self.name) for kind in (("crop", "png"), ("preview", "jpg")))
+        return Review(self.view, self.asking, self.audit, crop, preview)
 
     @property
     def beside(self) -> Path | None:
@@ -215,6 +229,7 @@ class SessionPage:
         self.fraction.tick()
         self.asking.tick()
         self.particle.tick()
+        self.refit.tick()
         part: object = self.tabs.get(self._open)
         if isinstance(part, Working):
             part.go_on(now)

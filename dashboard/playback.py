@@ -21,7 +21,7 @@ STEP_MS = 100
 """How often it is looked whether the next frame is due [ms]."""
 MOST_AT_ONCE = 50
 """Frames passed over in one look: faster than that nothing is played."""
-PLAY, PAUSE = "▶ play", "❚❚ pause"
+PLAY, PAUSE = "play", "❚❚ pause"
 
 
 class Playback:

@@ -169,6 +169,8 @@ class Snapshot:
     problem: str | None = None
     """Why the record can't be read, a sentence; what else is here is then the last that could be read."""
     material: str | None = None
+    goal: float | None = None
+    """Half width of the interval that somebody set for all viewers; None: nobody did."""
     sources: tuple[SourceState, ...] = ()
     ledger: Ledger = field(default_factory=Ledger)
     refusals: tuple[Refusal, ...] = ()

@@ -16,8 +16,10 @@ import numpy as np
 from dashboard import asked, looking_back, running, strips
 from dashboard.asked import stamp_of
 from dashboard.divided import Divider
+from dashboard.force import InForce, read_in_force
 from dashboard.goals import GoalReader
 from dashboard.inspecting import Filed, Inspected, read_filed, read_inspected
+from dashboard.reviewed import ReviewState, read_review
 from dashboard.snapshot import (
     AuditState,
     Figures,
@@ -30,6 +32,7 @@ from dashboard.snapshot import (
 )
 from models.results import CLASSES
 from monitor.errors import NoSession
+from monitor.record.changes import last_of, read_changes
 from monitor.record.database import DATABASE, open_for_reading
 from monitor.record.notes import NoteRow, read_notes
 from monitor.statistics.sequence import Goal
@@ -180,6 +183,17 @@ class RecordView:
             known = db is not None and "labels" in self._tables
             return asked.read_audit(db, observer) if db is not None and known else AuditState()
 
+    def review(self, observer: str, most: int, keep: frozenset[int] = frozenset()) -> ReviewState:
+        """What there is to review, for one observer; nothing in older records."""
+        with self._reading() as db:
+            known = db is not None and {"labels", "commands"} <= self._tables
+            return read_review(db, observer, most, keep) if db is not None and known else ReviewState()
+
+    def in_force(self) -> InForce | None:
+        """The settings in force, and what was changed; None where no session has begun."""
+        with self._reading() as db:
+            return None if db is None else read_in_force(db)
+
     def sighting(self, particle: int) -> Sighting | None:
         """A particle in its frame; None where there is none by that number."""
         with self._reading() as db:
@@ -282,6 +296,7 @@ class RecordView:
                 directory=self.directory,
                 exists=True,
                 material=meta.get("material") or None,
+                goal=last_of(read_changes(db), "goal"),
                 sources=running.read_sources(db),
                 ledger=ledger,
                 refusals=refusals,

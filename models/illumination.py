@@ -39,6 +39,8 @@ _NARROWEST, _NARROWEST_PX = 0.01, 3
 _STRIPE_LEVEL, _STRIPE_SIGMAS = 0.25, 8.0
 #: Of a frame that is dark as a whole nothing is left to compare with.
 _LARGEST = 0.9
+#: The frame is gone through in strips of so many rows, which stay in the processor's cache [px].
+_STRIP = 64
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,12 @@ def grid_of(shape: tuple[int, int]) -> tuple[int, int]:
 def light_of(pixels: Image) -> Light:
     """The figures of a frame (H, W)."""
     rough, grid = _rough(pixels), grid_of((pixels.shape[0], pixels.shape[1]))[::-1]
+    sample = pixels[::4, ::4]
     across, along = ((np.sqrt(rough.mean(axis=axis)), pixels.mean(axis=axis)) for axis in (1, 0))
     return Light(
         level=np.asarray(cv2.resize(pixels, grid, interpolation=cv2.INTER_AREA)),
         noise=np.sqrt(cv2.resize(rough, grid, interpolation=cv2.INTER_AREA)),
-        black=min(0.0, float(np.percentile(pixels[::4, ::4], 0.1))),
+        black=min(0.0, float(np.percentile(sample, 0.1))) if float(sample.min()) < 0 else 0.0,
         lines=(across, along),
     )
 
@@ -106,7 +109,7 @@ def unjudged(image: npt.NDArray[Any]) -> Mask:
     pixels = np.ascontiguousarray(image, dtype=np.float32)
     light = light_of(pixels)
     mask = _shadows(pixels, light) | _stripes(pixels, light)
-    return mask if mask.mean() <= _LARGEST else np.zeros(mask.shape, np.bool_)
+    return mask if np.count_nonzero(mask) <= _LARGEST * mask.size else np.zeros(mask.shape, np.bool_)
 
 
 def filled(image: npt.NDArray[Any], mask: Mask) -> npt.NDArray[Any]:
@@ -171,18 +174,24 @@ def _shadows(pixels: Image, light: Light) -> Mask:
     middle = 0.5 * (float(np.median(level[blocks])) + float(np.median(level[~blocks])))
     blurred = cv2.blur(pixels, (5, 5))
     side_of = blurred < middle if np.median(level[blocks]) < middle else blurred > middle
-    return np.asarray((within & ((_coarse_noise(pixels) < 0.8 * usual) | side_of)) | (area & side_of))
-
-
-def _coarse_noise(pixels: Image) -> Image:
-    return np.asarray(np.sqrt(cv2.blur(_rough(pixels), (9, 9))))
+    coarse_noise = np.sqrt(cv2.blur(_rough(pixels), (9, 9)))
+    return np.asarray((within & ((coarse_noise < 0.8 * usual) | side_of)) | (area & side_of))
 
 
 def _rough(pixels: Image) -> Image:
     """The squared difference of each pixel from its neighbours across rows and columns, (H, W); 0 in any ramp."""
-    padded = cv2.copyMakeBorder(pixels, 0, 1, 0, 1, cv2.BORDER_REFLECT_101)
-    cross = padded[:-1, :-1] - padded[1:, :-1] - padded[:-1, 1:] + padded[1:, 1:]
-    return np.asarray(cross * cross)
+    rough = np.empty_like(pixels)
+    for top in range(0, len(pixels), _STRIP):
+        rows, cross = pixels[top : top + _STRIP], rough[top : top + _STRIP]
+        below = pixels[top + 1 : top + _STRIP + 1]
+        if len(below) < len(rows):  # beyond its border the frame is mirrored, about its last row and column
+            below = np.concatenate([below, pixels[-2:-1]])
+        step = rows - below
+        np.subtract(step[:, :-1], rows[:, 1:], out=cross[:, :-1])
+        cross[:, :-1] += below[:, 1:]
+        cross[:, -1] = step[:, -1] - rows[:, -2] + below[:, -2]
+        cross *= cross
+    return rough
 
 
 def _at_border(blocks: Mask, whole_side: bool = False) -> Mask:

@@ -65,6 +65,20 @@ class Canonical:
         return rows, cols
 
 
+def median(values: npt.NDArray[np.float32]) -> np.float32:
+    """What `numpy.median` gives of values of any shape, none of them NaN, in an eighth of its time.
+
+    One place in the order is found much faster than the two that it asks for at once.
+    """
+    ordered = values.flatten()
+    half = ordered.size // 2
+    ordered.partition(half)
+    upper = ordered[half]
+    if ordered.size % 2:
+        return np.float32(upper)
+    return np.float32((ordered[:half].max() + upper) / np.float32(2))
+
+
 def fill_masked(image: npt.NDArray[Any]) -> Image:
     """A frame (H, W) as single precision, with what its detector could not count filled from around.
 
@@ -90,11 +104,16 @@ def fill_masked(image: npt.NDArray[Any]) -> Image:
 
 def remove_outliers(image: Image, sigmas: float) -> Image:
     """Replace hot and dead pixels and X-ray hits by the median of their 3 × 3 surroundings."""
-    median = cv2.medianBlur(image, 3)
-    residual = image - median
-    spread = 1.4826 * float(np.median(np.abs(residual[::4, ::4]))) + 1e-12
+    calm = cv2.medianBlur(image, 3)
+    residual = image - calm
+    np.abs(residual, out=residual)
+    spread = 1.4826 * float(median(residual[::4, ::4])) + 1e-12
     # The residual of a 3 × 3 median is narrower than the noise itself: white noise keeps about 0.85 of it.
-    return np.where(np.abs(residual) > sigmas * spread / 0.85, median, image)
+    far = np.unravel_index(np.flatnonzero(residual > sigmas * spread / 0.85), image.shape)
+    found = residual  # its memory is used again
+    np.copyto(found, image)
+    found[far] = calm[far]
+    return np.asarray(found)
 
 
 def resample(image: Image, factor: float) -> tuple[Image, tuple[float, float]]:
@@ -107,19 +126,20 @@ def resample(image: Image, factor: float) -> tuple[Image, tuple[float, float]]:
         return image, (1.0, 1.0)
     sizes_in = [fft.next_fast_len(n + 16, real=True) for n in image.shape]
     pads = [s - n for s, n in zip(sizes_in, image.shape, strict=True)]
-    padded = np.pad(image, [(0, p) for p in pads], mode="symmetric")
+    padded = cv2.copyMakeBorder(image, 0, pads[0], 0, pads[1], cv2.BORDER_REFLECT)
     sizes_out = [max(2, 2 * round(s * factor / 2)) for s in sizes_in]
-    spectrum = fft.rfft2(padded)
     rows = min(sizes_in[0], sizes_out[0]) // 2
     cols = min(sizes_in[1], sizes_out[1]) // 2
+    # Of columns that are left out later only the first of both transforms is computed.
+    spectrum = fft.fft(fft.rfft(padded, axis=1)[:, :cols], axis=0, overwrite_x=True)
     out = np.zeros((sizes_out[0], sizes_out[1] // 2 + 1), np.complex64)
-    out[:rows, :cols] = spectrum[:rows, :cols]
-    out[-rows:, :cols] = spectrum[-rows:, :cols]
+    out[:rows, :cols] = spectrum[:rows]
+    out[-rows:, :cols] = spectrum[-rows:]
     gain = (sizes_out[0] * sizes_out[1]) / (sizes_in[0] * sizes_in[1])
-    resampled = fft.irfft2(out, s=sizes_out) * gain
+    resampled = fft.irfft2(out, s=sizes_out)
     exact = (sizes_out[0] / sizes_in[0], sizes_out[1] / sizes_in[1])
     kept = [max(2, round(n * e)) for n, e in zip(image.shape, exact, strict=True)]
-    return np.ascontiguousarray(resampled[: kept[0], : kept[1]], dtype=np.float32), exact
+    return np.asarray(resampled[: kept[0], : kept[1]] * np.float32(gain)), exact
 
 
 def polynomials(shape: tuple[int, int], order: int) -> npt.NDArray[np.float32]:
@@ -152,26 +172,30 @@ def robust_surface(image: Image, order: int, block: int = 16) -> Image:
 
 def standardise(image: Image, settings: Preprocessing) -> Image:
     """Flat field, even noise, zero mean, unit standard deviation over the whole frame; a constant frame gives zeros."""
-    spread = float(image.std())
-    if not np.isfinite(spread) or spread <= 1e-9 * (abs(float(image.mean())) + 1e-30):
+    spread, mean = float(image.std()), np.float32(image.mean())
+    if not np.isfinite(spread) or spread <= 1e-9 * (abs(float(mean)) + 1e-30):
         return np.zeros_like(image)
-    scaled = (image - np.float32(image.mean())) / np.float32(spread)
-    flat = scaled - robust_surface(scaled, settings.surface_order)
+    flat = image - mean
+    flat /= np.float32(spread)
+    flat -= robust_surface(flat, settings.surface_order)
     if settings.noise_order > 0:
-        rough = np.abs(flat - cv2.GaussianBlur(flat, (0, 0), 1.0))
+        rough = cv2.GaussianBlur(flat, (0, 0), 1.0)
+        np.abs(np.subtract(flat, rough, out=rough), out=rough)
         level = cv2.resize(
             rough, (max(4, flat.shape[1] // 16), max(4, flat.shape[0] // 16)), interpolation=cv2.INTER_AREA
         )
         floor = max(1e-6, 0.02 * float(np.median(level)))
         noise = robust_surface(np.log(np.maximum(level, floor)), settings.noise_order, block=1)
         noise = cv2.resize(noise, flat.shape[::-1], interpolation=cv2.INTER_CUBIC)
+        noise -= median(noise)
         # Bounded: the noise of a real frame varies by a few times; more than that is something else.
-        flat = flat / np.exp(np.clip(noise - float(np.median(noise)), -1.5, 1.5))
-    flat -= np.float32(np.median(flat[::2, ::2]))
+        flat /= np.exp(np.clip(noise, -1.5, 1.5, out=noise), out=noise)
+    flat -= median(flat[::2, ::2])
     deviation = float(flat.std())
     if deviation <= 1e-9:
         return np.zeros_like(flat)
-    return np.asarray(np.clip(flat / np.float32(deviation), -settings.clip, settings.clip))
+    flat /= np.float32(deviation)
+    return np.clip(flat, -settings.clip, settings.clip, out=flat)
 
 
 def canonical(image: npt.NDArray[Any], pixel_size_nm: float, settings: Preprocessing) -> Canonical:

@@ -17,7 +17,7 @@ ParticleClass = Literal["empty", "null", "no", "yes"]
 CLASSES: tuple[ParticleClass, ...] = ("empty", "null", "no", "yes")
 
 #: The stages whose wall time is reported, in the order in which they run.
-STAGES: tuple[str, ...] = ("read", "preprocess", "segment", "measure", "classify")
+STAGES: tuple[str, ...] = ("read", "preprocess", "segment", "measure", "classify", "likeness")
 
 
 def sure(probabilities: npt.NDArray[np.floating], sure_from: float) -> npt.NDArray[np.bool_]:

@@ -17,8 +17,10 @@ from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame, RejectedFrame
 from monitor.publishing import Publisher, caller
 from monitor.record import RecordWriter
+from monitor.record.changes import SETTING
 from monitor.record.following import Settled
 from monitor.record.holding import Holding
+from monitor.record.judging import PROMOTE, TAKE_BACK, Bench
 from monitor.record.settling import RunningStatistics
 from monitor.settings import WatchSettings
 from monitor.sources.base import Source
@@ -33,7 +35,6 @@ log = logging.getLogger("faultwatch.session")
 
 #: Frames taken in between two rounds of everything else.
 _BATCH = 32
-
 _TICK_S = 0.2
 
 #: A frame that is analysed for longer than this no longer holds back the statistics of later ones [s].
@@ -107,6 +108,7 @@ class Session:
         self._statistics: RunningStatistics | None = None
         self._workers: WorkerPool | None = None
         self._announced = False
+        self._bench = Bench(settings.material)
         self._retention = Retention(record.folder / "spool", settings.keep)
 
     def stop(self) -> None:
@@ -238,8 +240,9 @@ class Session:
                 ref,
                 self._settings.pixel_size,
                 self._settings.force_pixel_size,
-                self._settings.material,
+                self._bench.material,
                 self._settings.movie_mode(),
+                self._bench.path,
             )
             handed = True
             if not workers.submit(task):
@@ -253,14 +256,25 @@ class Session:
             raise InputError(f"no worker can begin: {error}") from error
         if self._statistics is None and workers.ready is not None:
             ready = workers.ready
-            self._holding.write(lambda: self.record.add_bundle(ready.bundle, ready.path, ready.details))
-            self._holding.write(lambda: self.record.set_meta(bundle=ready.bundle))
-            estimator = Estimator(ready.details)
+            self._holding.write(
+                lambda: self.record.begin(self._bench, ready.bundle, ready.path, ready.details, self._clock())
+            )
+            estimator = Estimator(self._bench.details)
             self._statistics = RunningStatistics(self.record, estimator, self._steady, self._settled)
             log.info("event=bundle bundle=%s path=%s", ready.bundle, ready.path)
         for finished in news:
             self._conclude(finished)
         return bool(news)
+
+    def _carry_out(self, statistics: RunningStatistics) -> None:
+        """Answer what was asked on the page, and follow it."""
+        done = self._holding.write(lambda: statistics.carry_out(self._clock())) or ()
+        for name in done:
+            log.info("event=command name=%s", name)
+        if {SETTING, PROMOTE, TAKE_BACK}.intersection(done):
+            self.record.follow(self._bench)
+            if {PROMOTE, TAKE_BACK}.intersection(done):
+                statistics.judge(Estimator(self._bench.details))
 
     def _conclude(self, finished: Finished) -> None:
         task, outcome = finished.task, finished.outcome
@@ -273,6 +287,7 @@ class Session:
 
     def _committed(self, task: Task, done: FinishedFrame) -> None:
         self._deaths.pop(task.frame_id, None)
+        done = self._bench.settled(done)
         order = self._holding.write(
             lambda: self.record.finish(task.frame_id, task.revision, done, self._clock)
         )
@@ -347,8 +362,7 @@ class Session:
     def _settle(self, workers: WorkerPool, *, final: bool = False) -> None:
         statistics = self._statistics
         if statistics is not None:
-            for name in self._holding.write(lambda: statistics.carry_out(self._clock())) or ():
-                log.info("event=command name=%s", name)
+            self._carry_out(statistics)
         if statistics is None or statistics.settled:
             return
         now = self._steady()

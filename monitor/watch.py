@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sqlite3
 import subprocess
@@ -18,10 +17,11 @@ from monitor.errors import InputError
 from monitor.publishing import Publisher
 from monitor.record import DATABASE, RecordWriter, explained, is_session
 from monitor.session import Session
-from monitor.settings import WatchSettings, processors
+from monitor.settings import WatchSettings
 from monitor.sources.base import Source
 from monitor.sources.choose import choose_source
 from monitor.terminal import Status, StatusLine, logged
+from monitor.workers.pool import share_processors
 
 Dashboard = Callable[[Path], "subprocess.Popen[bytes] | None"]
 
@@ -84,7 +84,7 @@ def run_session(
     InputError
         As for `watch`.
     """
-    threads = _share_processors(settings.worker_count())
+    threads = share_processors(settings.worker_count())
     page: subprocess.Popen[bytes] | None = None
     with logged(record.folder / "session.log"), _publishing(settings) as publisher:
         record.set_meta(
@@ -144,18 +144,6 @@ def _publishing(settings: WatchSettings) -> Iterator[Publisher | None]:
     finally:
         if publisher is not None:
             publisher.close()
-
-
-def _share_processors(workers: int) -> int:
-    """Threads of each worker; libraries of the workers are told through the environment.
-
-    Workers share the processors: more threads than that are slower.
-    """
-    threads = max(1, processors() // workers)
-    # Workers begin with this environment; libraries read it when they are loaded, before any call could tell them.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(threads)
-    return threads
 
 
 def _listening(source: Source) -> str:

@@ -1,7 +1,7 @@
 """The pictures of the page in docs/: `python -m tests.pictures SESSIONS NAME`.
 
-A real browser looks at the session NAME in the folder SESSIONS, as `faultwatch dashboard SESSIONS` serves it. Each picture is
-a look at one part of the page; they are reduced to 200 colours, as they are kept in the repository.
+A real browser looks at the session NAME in the folder SESSIONS, as `faultwatch dashboard SESSIONS` serves it. Each
+picture is a look at one part of the page; they are reduced to 200 colours, as they are kept in the repository.
 """
 
 from __future__ import annotations

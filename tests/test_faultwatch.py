@@ -17,7 +17,7 @@ from monitor.errors import InputError
 
 COMMANDS = [
     "watch", "demo", "replay", "dashboard", "analyse", "summary", "export", "report", "microscope", "simulate",
-    "train", "evaluate",
+    "train", "evaluate", "bench",
 ]  # fmt: skip
 
 

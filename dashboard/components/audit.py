@@ -49,6 +49,11 @@ class AuditPanel:
         asking.on("skip", self._skip)
         asking.on("undo", self._undo)
 
+    @property
+    def observer(self) -> str:
+        """Who looks at this page, by the name that was given; empty where none was."""
+        return self._observer
+
     def update(self, snapshot: Snapshot) -> None:
         """Show the next particle, or how it went; sends nothing where nothing is different."""
         self._figures = snapshot.figures
@@ -215,13 +220,17 @@ def _stood(figures: Figures | None) -> str:
 def _crop(shown: Sighting, address: str) -> str:
     top, left, bottom, right = crop_box(shown)
     height, width = bottom - top, right - left
-    across_nm = width * shown.pixel_size_nm
-    bar = max((nm for nm in _BARS_NM if nm <= across_nm / 3), default=_BARS_NM[0])
     points = " ".join(f"{col + 0.5 - left:.1f},{row + 0.5 - top:.1f}" for row, col in shown.outline)
     url = escape(address.format(id=shown.particle, stamp=shown.stamp))
     return (
         f'<div class="crop" style="aspect-ratio: {width} / {height}">'
         f'<img src="{url}" alt="the particle; where no picture is seen, none is left: skip it" draggable="false">'
         f'<svg viewBox="0 0 {width} {height}" aria-hidden="true"><polygon points="{points}"/></svg>'
-        f'<div class="bar" style="width: {100 * bar / across_nm:.2f}%">{bar:g} nm</div></div>'
+        f"{scale_bar(width * shown.pixel_size_nm)}</div>"
     )
+
+
+def scale_bar(across_nm: float) -> str:
+    """A scale bar for a picture that is so wide [nm]."""
+    bar = max((nm for nm in _BARS_NM if nm <= across_nm / 3), default=_BARS_NM[0])
+    return f'<div class="bar" style="width: {100 * bar / across_nm:.2f}%">{bar:g} nm</div>'

@@ -57,6 +57,7 @@ class Fraction:
         self._go = go
         self._as_of: int | None = None
         self._goal: Goal | None = None
+        self._set_goal: float | None = None
         self._drawn = 0
         self.source = ColumnDataSource(name="fraction_source", data={name: [] for name in (*_COLUMNS, "x")})
         self.headline = Div(
@@ -107,6 +108,10 @@ class Fraction:
         ----------
         as_of : the frame after which the figures stood so; None: they are those of now.
         """
+        if snapshot.goal != self._set_goal:
+            self._set_goal = snapshot.goal
+            if snapshot.goal is not None:
+                self.goal.value = round(100 * snapshot.goal)
         if snapshot.series is not self._series:
             self._series = snapshot.series
             self._draw()
@@ -251,7 +256,7 @@ def ceiling(series: Series) -> float:
 def looking_back(text: str, frame_id: int) -> str:
     """The headline of an earlier moment: nobody may take it for the one of now."""
     return (
-        f'<div class="as-of">as of frame {frame_id:,}, not now <button data-ask="live" data-value="">back to live'
+        f'<div class="as-of">as of frame {frame_id:,}, not now <button data-ask="live" data-value="">return to now'
         f'</button></div><div class="then">{text}</div>'
     )
 

@@ -48,9 +48,8 @@ def places_nm(
     mask: npt.NDArray[np.bool_], pixel_size_nm: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """(P,) rows and columns of a mask's pixels (h, w) [nm]."""
-    rows, cols = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    places = (np.broadcast_to(x * pixel_size_nm, mask.shape)[mask] for x in (rows, cols))
-    return next(places), next(places)
+    rows, cols = (np.asarray(at * pixel_size_nm, dtype=np.float64) for at in np.nonzero(mask))
+    return rows, cols
 
 
 def region_of(labels: Labels, label: int, box: tuple[slice, slice], pixel_size_nm: float) -> Region:

@@ -61,7 +61,7 @@ def sampled(image: npt.NDArray[Any]) -> Sampled:
     return Sampled(
         mean=float(sample.mean()),
         spread=spread,
-        at_highest=float((sample >= sample.max()).mean()) if spread > 0 else 1.0,
+        at_highest=np.count_nonzero(sample >= sample.max()) / sample.size if spread > 0 else 1.0,
         ground=np.asarray(cv2.resize(sample, (COARSE, COARSE), interpolation=cv2.INTER_AREA)),
         level=np.asarray(cv2.resize(sample, size, interpolation=cv2.INTER_AREA)),
         step=np.asarray(cv2.resize(step * step, size, interpolation=cv2.INTER_AREA)),

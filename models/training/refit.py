@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +38,8 @@ PARTS = 3
 """Parts of the session that are left out one at a time."""
 TREES_OF_A_PART = 40
 """Trees of the forests that judge a part left out: enough to compare by, and quick."""
+STEPS = 5
+"""Of a refit."""
 CORRECTED = "corrected/"
 """What the specimens of corrected rows begin with, so that the next refit knows them."""
 FEW = 0.5
@@ -61,12 +64,20 @@ class Refitted:
     """A sentence for the operator: what changed."""
 
 
-def refit(bundle: Path, corrections: Corrections, out: Path, *, threads: int = 1) -> Refitted:
+def refit(
+    bundle: Path,
+    corrections: Corrections,
+    out: Path,
+    *,
+    threads: int = 1,
+    step: Callable[[int, int, str], None] = lambda done, of, what: None,
+) -> Refitted:
     """Refit and compare; the new bundle stands in `out` with its rows beside it, the old one stays as it is.
 
     Parameters
     ----------
     threads : that grow trees; the forest is the same with any number.
+    step : told how many steps of how many are done, and what comes next.
 
     Raises
     ------
@@ -77,6 +88,7 @@ def refit(bundle: Path, corrections: Corrections, out: Path, *, threads: int = 1
     """
     if out.exists() or rows_file(out).exists():
         raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
+    step(0, STEPS, "reading the rows of the training")
     parent, details = describe(bundle)
     learn, check = _kept_rows(bundle, details["features"])
     added = _as_rows(corrections, learn)
@@ -87,33 +99,30 @@ def refit(bundle: Path, corrections: Corrections, out: Path, *, threads: int = 1
         null_weighs=float(details["forest"].get("null_weighs", NULL_WEIGHS)),
         threads=threads,
     )
+    step(1, STEPS, "growing the forest")
     together = joined([learn, added])
     old, new = load_forest(bundle / "forest.skops"), forests.grown(together)
+    step(2, STEPS, "judging specimens that were held out")
     held_out = {name: forests.probabilities(by, check) for name, by in (("old", old), ("new", new))}
+    step(3, STEPS, "comparing the forests on what was corrected")
     comparison = _compare(old, forests, learn, added)
     for name, probabilities in held_out.items():
         comparison[name]["held_out"] = scores(check.classes, probabilities) if len(check.classes) else None
     verdict = verdict_of(comparison)
     provenance = {
-        "made_by": "refitting with corrections",
-        "parent_forest": details["sha256"]["forest.skops"],
-        "corrections": corrections.source,
-        "corrected": {name: int((added.classes == i).sum()) for i, name in enumerate(CLASSES)},
         "rows": hashlib.sha256(rows_file(bundle).read_bytes()).hexdigest(),
-        "weight": WEIGHT,
-        "largest_share": LARGEST_SHARE,
+        **_learnt(corrections, added, details["sha256"]["forest.skops"]),
         "comparison": comparison,
         "verdict": verdict,
     }
     figures = forests.figures(new, together)
-    if len(check.classes):
-        figures["confusion"] = confusion(check, held_out["new"])
-        figures["rates"] = rates(check, held_out["new"])
-        figures["rates_by_condition"] = rates_by_condition(check, held_out["new"])
+    figures |= _errors(check, held_out["new"])
+    step(4, STEPS, "writing the bundle")
     with TemporaryDirectory() as working:
         save_forest(new, Path(working))
         derive(bundle, out, forest=Path(working), figures=figures, provenance=provenance)
     save_rows(rows_file(out), together, check)
+    step(STEPS, STEPS, "done")
     return Refitted(out, comparison, f"{describe(out)[0]}, from {parent}: {verdict}")
 
 
@@ -141,6 +150,29 @@ class Forests:
         importance = dict(zip(rows.names, forest.feature_importances_.tolist(), strict=True))
         told = {"trees": self.trees, "seed": self.seed, "null_weighs": self.null_weighs}
         return {"forest": {**told, "regions": len(rows.classes), "importance": importance}}
+
+
+def _learnt(corrections: Corrections, added: Rows, parent: str) -> dict[str, Any]:
+    """What a bundle's manifest says of the corrections that its forest learnt from."""
+    return {
+        "made_by": "refitting with corrections",
+        "parent_forest": parent,
+        "corrections": corrections.source,
+        "corrected": {name: int((added.classes == i).sum()) for i, name in enumerate(CLASSES)},
+        "weight": WEIGHT,
+        "largest_share": LARGEST_SHARE,
+    }
+
+
+def _errors(check: Rows, probabilities: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """What a bundle's manifest says of how often its forest errs; nothing where there is nothing to tell it by."""
+    if not len(check.classes):
+        return {}
+    return {
+        "confusion": confusion(check, probabilities),
+        "rates": rates(check, probabilities),
+        "rates_by_condition": rates_by_condition(check, probabilities),
+    }
 
 
 def _compare(old: RandomForestClassifier, forests: Forests, learn: Rows, added: Rows) -> dict[str, Any]:

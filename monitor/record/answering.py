@@ -36,4 +36,4 @@ def answer(folder: Path, at: float) -> list[str] | None:
     except SessionLocked:
         return None
     with record:
-        return RunningStatistics(record, Estimator(details), time.monotonic).carry_out(at)
+        return RunningStatistics(record, Estimator(details), time.monotonic).carry_out(at, running=False)

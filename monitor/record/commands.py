@@ -17,10 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from models.results import ParticleClass
 from monitor.errors import InputError, NoSession
-from monitor.record.corrections import CORRECT, Correction
+from monitor.record.changes import SETTING, Setting, set_setting
+from monitor.record.corrections import CORRECT, Correction, drawn_particles
 from monitor.record.database import DATABASE
+from monitor.record.judging import PROMOTE, TAKE_BACK, Promote, TakeBack, promote, take_back
 from monitor.record.labels import draw_audit, set_label
 from monitor.record.notes import NOTE, Note
+from monitor.record.reviewing import MISSED, WITHDRAW, Missed, Withdraw, mark_missed, withdraw
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 Name = Annotated[str, Field(min_length=1, max_length=80)]
@@ -80,15 +83,21 @@ def ask(session: Path, name: str, arguments: dict[str, Any], at: float) -> int:
         raise InputError(f"{path} can't be written: {error}", path=path) from error
 
 
-def carry_out(db: sqlite3.Connection, at: float) -> list[str]:
-    """Answer every command that waits, inside the caller's transaction; returns the names of those carried out."""
+def carry_out(db: sqlite3.Connection, at: float, *, running: bool = True) -> list[str]:
+    """Answer every command that waits, inside the caller's transaction; returns the names of those carried out.
+
+    Parameters
+    ----------
+    running : whether a session does so; what concerns frames to come is refused where none runs.
+    """
     done = []
     for number, name, arguments in db.execute(
         "SELECT id, name, arguments FROM commands WHERE accepted IS NULL ORDER BY id"
     ).fetchall():
         try:
             told = _parsed(name, arguments)
-            accepted, answer = COMMANDS[name](db, told, at)
+            refusal = None if running else _needs_a_session(told)
+            accepted, answer = COMMANDS[name](db, told, at) if refusal is None else (False, refusal)
         except ValueError as error:
             accepted, answer = False, f"it can't be understood: {_said(error)}"
         db.execute(
@@ -97,6 +106,15 @@ def carry_out(db: sqlite3.Connection, at: float) -> list[str]:
         if accepted:
             done.append(name)
     return done
+
+
+def _needs_a_session(told: BaseModel) -> str | None:
+    """Why a command is refused where no session runs; None: it is not."""
+    if isinstance(told, Promote):
+        return f"no session runs; to judge with this bundle, begin one with --bundle {told.bundle}"
+    if isinstance(told, TakeBack) or (isinstance(told, Setting) and told.name != "goal"):
+        return "no session runs, so there is no next frame from which it could hold"
+    return None
 
 
 def _audit(db: sqlite3.Connection, told: Audit, at: float) -> tuple[bool, str]:
@@ -125,6 +143,13 @@ def _correct(db: sqlite3.Connection, told: Correction, at: float) -> tuple[bool,
     ).fetchone()
     if known is None:
         return False, f"frame {told.frame} has no particle {told.label}"
+    if told.particle_class is None:
+        return True, "taken back"
+    if (told.frame, told.label) in drawn_particles(db):
+        return (
+            True,
+            "kept; an audit drew this particle, so a refit does not learn from it: only its label counts",
+        )
     return True, "kept; the fraction does not change by it, a refit of the forest learns from it"
 
 
@@ -139,6 +164,11 @@ COMMANDS: dict[str, Callable[[sqlite3.Connection, Any, float], tuple[bool, str]]
     "acknowledge": _acknowledge,
     CORRECT: _correct,
     NOTE: _note,
+    MISSED: mark_missed,
+    WITHDRAW: withdraw,
+    SETTING: set_setting,
+    PROMOTE: promote,
+    TAKE_BACK: take_back,
 }
 
 
@@ -148,6 +178,11 @@ def _parsed(name: str, arguments: str) -> BaseModel:
         "label": Label,
         "acknowledge": Acknowledge,
         NOTE: Note,
+        MISSED: Missed,
+        WITHDRAW: Withdraw,
+        SETTING: Setting,
+        PROMOTE: Promote,
+        TAKE_BACK: TakeBack,
     }
     if name == CORRECT:
         return Correction.parse(arguments)

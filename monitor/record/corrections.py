@@ -6,8 +6,12 @@ A correction is a row of the record's `commands` table (the page's only write) w
     {"frame": 17, "label": 3, "class": "yes"}
 
 `frame` is `frames.id` and `label` the particle's in that frame, so that the correction outlives the row of a particle
-that is analysed again; `class` is what the operator says it is, `null` takes an earlier correction back. The last one
-of a particle holds, those that the session refused (`accepted` = 0) do not count.
+that is analysed again; `class` is what the operator says it is, `null` takes an earlier correction back; `observer` is
+who says so, where that was told. The last one of a particle holds, those that the session refused (`accepted` = 0) do
+not count.
+
+A particle that an audit drew is not learnt from: its label tells how often the forest errs, which it would not do of
+what the forest has learnt.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from models.examples.corrections import Corrections
 from models.results import CLASSES, ParticleClass
@@ -41,6 +46,8 @@ class Correction(BaseModel):
     """The particle's value in the frame's label image."""
     particle_class: ParticleClass | None
     """What the operator says it is; `None` takes an earlier correction back."""
+    observer: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    """Who says so."""
 
     @classmethod
     def parse(cls, arguments: str) -> Correction:
@@ -58,7 +65,18 @@ class Correction(BaseModel):
 
     def arguments(self) -> str:
         """The JSON of a row."""
-        return json.dumps({"frame": self.frame, "label": self.label, "class": self.particle_class})
+        told = {"frame": self.frame, "label": self.label, "class": self.particle_class}
+        return json.dumps(told if self.observer is None else told | {"observer": self.observer})
+
+
+@dataclass(frozen=True)
+class Held:
+    """A correction that holds."""
+
+    particle_class: ParticleClass
+    observer: str | None
+    at: float
+    """[s since 1970 UTC]"""
 
 
 def read_corrections(session: Path) -> Corrections:
@@ -72,15 +90,16 @@ def read_corrections(session: Path) -> Corrections:
         It holds no correction, or one that can't be read.
     """
     with closing(open_for_reading(session)) as db:
-        holding = _holding(db, session)
+        holding = holding_corrections(db, str(session))
+        drawn = drawn_particles(db)
         rows, classes, groups = [], [], []
         for frame, label, features in db.execute(
             "SELECT p.frame_id, p.label, p.features FROM particles p JOIN frames f ON f.id = p.frame_id "
             "ORDER BY ifnull(f.acquired, f.arrived), f.id, p.label"
         ):
-            if (frame, label) in holding:
+            if (frame, label) in holding and (frame, label) not in drawn:
                 rows.append(json.loads(features))
-                classes.append(CLASSES.index(holding[frame, label]))
+                classes.append(CLASSES.index(holding[frame, label].particle_class))
                 groups.append(str(frame))
     if not rows:
         raise InputError(f"{session} holds no corrections; they are made on the page", path=session)
@@ -92,26 +111,44 @@ def read_corrections(session: Path) -> Corrections:
     return Corrections(features, names, np.array(classes), np.array(groups), session.resolve().name)
 
 
-def _holding(db: sqlite3.Connection, session: Path) -> dict[tuple[int, int], ParticleClass]:
-    """(frame, label) → class of the corrections that hold."""
-    if (
-        db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'commands'").fetchone()
-        is None
-    ):
+def holding_corrections(db: sqlite3.Connection, of: str = "this record") -> dict[tuple[int, int], Held]:
+    """(frame, label) → the correction that holds.
+
+    Raises
+    ------
+    InputError
+        A row can't be read.
+    """
+    if not _has_table(db, "commands"):
         return {}
-    holding: dict[tuple[int, int], ParticleClass] = {}
-    for number, arguments in db.execute(
-        "SELECT id, arguments FROM commands WHERE name = ? AND accepted IS NOT 0 ORDER BY id", (CORRECT,)
+    holding: dict[tuple[int, int], Held] = {}
+    for number, at, arguments in db.execute(
+        "SELECT id, at, arguments FROM commands WHERE name = ? AND accepted IS NOT 0 ORDER BY id", (CORRECT,)
     ):
         try:
             correction = Correction.parse(arguments)
         except (ValueError, TypeError, ValidationError) as error:
             why = " ".join(str(error).split())
-            raise InputError(
-                f"command {number} of {session} is no correction: {why}", path=session
-            ) from error
+            raise InputError(f"command {number} of {of} is no correction: {why}") from error
         particle = correction.frame, correction.label
         holding.pop(particle, None)
         if correction.particle_class is not None:
-            holding[particle] = correction.particle_class
+            holding[particle] = Held(correction.particle_class, correction.observer, at)
     return holding
+
+
+def drawn_particles(db: sqlite3.Connection) -> set[tuple[int, int]]:
+    """(frame, label) of every sighting of the tracks that audits drew."""
+    if not _has_table(db, "labels"):
+        return set()
+    rows = db.execute(
+        "SELECT p.frame_id, p.label FROM labels l JOIN particles d ON d.id = l.particle "
+        "JOIN particles p ON p.track = d.track "
+        "UNION SELECT frame_id, label FROM particles WHERE id IN (SELECT particle FROM labels)"
+    )
+    return set(rows.fetchall())
+
+
+def _has_table(db: sqlite3.Connection, name: str) -> bool:
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return db.execute(query, (name,)).fetchone() is not None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from monitor.record import totals
+from monitor.record import commands, totals
 from monitor.record.alarms import acknowledge_again, forget_alarms, write_alarms
+from monitor.record.changes import read_changes
 from monitor.record.following import Following, Settled
+from monitor.record.judging import PROMOTE, TAKE_BACK
 from monitor.record.labels import labelled
 from monitor.record.queries import statistics_row
 from monitor.record.tracks import (
@@ -70,6 +72,7 @@ def has_hole(db: sqlite3.Connection) -> bool:
 def restore(db: sqlite3.Connection, following: Following, stale: Order | None) -> None:
     """Bring `following` to the last row, or to the last before `stale`; what is behind is forgotten."""
     last = last_row(db, stale)
+    following.changes = read_changes(db)
     following.acknowledged |= forget_alarms(db, 1 if last is None else last.position + 1)
     maps = [] if last is None else open_maps(db, last.order, MAPS_KEPT + 1)
     placed = [] if last is None else list(placed_until(db, last.order, maps))
@@ -86,6 +89,16 @@ def relabel(db: sqlite3.Connection, following: Following) -> None:
     if row is not None:
         db.execute("DELETE FROM statistics WHERE position = ?", (row.position,))
         insert_rows(db, [row])
+
+
+def carry_out(db: sqlite3.Connection, following: Following | None, at: float, *, running: bool) -> list[str]:
+    """Answer the commands that wait, and bring the last row to the labels; returns which were carried out."""
+    done = commands.carry_out(db, at, running=running)
+    if following is not None:
+        following.changes = read_changes(db)
+        if "label" in done and not {PROMOTE, TAKE_BACK}.intersection(done):
+            relabel(db, following)
+    return done
 
 
 def settle(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from models.results import CLASSES
+from monitor.record.changes import Change, gate_kinds
 from monitor.record.tracks import AnalysedFrame, TrackRow
 from monitor.statistics.alarm_kinds import Alarm
 from monitor.statistics.alarms import AlarmState, after_frame, gate
@@ -48,6 +49,8 @@ class Following:
         self.labels_due = False
         """Labels belong to tracks that are settled again."""
         self.last: StatisticsRow | None = None
+        self.changes: list[Change] = []
+        """Of settings, in the middle of the session."""
 
     def restore(
         self,
@@ -95,7 +98,7 @@ class Following:
             found.drift_nm, bool(frame.quality.get("repeated")), found.moved, frame.pixel_size_nm,
         )  # fmt: skip
         self._alarms = after_frame(self._alarms, seen)
-        reason = _uncounted(frame, self._alarms)
+        reason = _uncounted(frame, self._alarms, gate_kinds(self.changes, frame.order))
         look = frame.look if reason is None else replace(frame.look, weight=0.0)
         place, changed = tracker.place(look, found)
         rows = [self._count(place.map, track) for track in changed]
@@ -143,8 +146,8 @@ class Following:
         return row
 
 
-def _uncounted(frame: AnalysedFrame, alarms: AlarmState) -> str | None:
+def _uncounted(frame: AnalysedFrame, alarms: AlarmState, kinds: frozenset[str]) -> str | None:
     """Why the particles of a frame are shown and not counted; None: they are counted."""
     if frame.quality.get("scanning"):
         return "it is no HRTEM image"
-    return gate(frame.quality, alarms.of_last_frame())
+    return gate(frame.quality, alarms.of_last_frame(), kinds)

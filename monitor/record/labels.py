@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monitor.record.changes import judged_since
 from monitor.statistics.audit import Agreement, agreement, draw
 from monitor.statistics.confusion import TRUE, called_category, true_category
 from monitor.statistics.tally import Vote
@@ -26,12 +27,17 @@ class ToLabel:
 def draw_audit(db: sqlite3.Connection, number: int, at: float) -> int:
     """Draw tracks to be labelled, more of the doubtful ones; returns how many there were to draw.
 
-    What was drawn and not labelled yet stays drawn, and counts towards the number.
+    What was drawn and not labelled yet stays drawn, and counts towards the number. What was drawn while another bundle
+    judged is drawn as if it never was, for it was drawn by that one's calls; what people said of it stays with it.
     """
-    waiting = db.execute("SELECT count(DISTINCT particle) FROM labels WHERE class IS NULL").fetchone()[0]
+    since = judged_since(db)
+    waiting = db.execute(
+        "SELECT count(DISTINCT particle) FROM labels WHERE class IS NULL AND drawn >= ?", (since,)
+    ).fetchone()[0]
     tracks = db.execute(
         "SELECT t.id, t.class, t.sure, EXISTS (SELECT 1 FROM labels l JOIN particles p ON p.id = l.particle "
-        "WHERE p.track = t.id) FROM tracks t WHERE t.seen > 0 ORDER BY t.id"
+        "WHERE p.track = t.id AND l.drawn >= ?) FROM tracks t WHERE t.seen > 0 ORDER BY t.id",
+        (since,),
     ).fetchall()
     if not tracks or number <= waiting:
         return int(waiting)
@@ -40,7 +46,12 @@ def draw_audit(db: sqlite3.Connection, number: int, at: float) -> int:
     seed = len(tracks) * 1000 + db.execute("SELECT count(*) FROM labels").fetchone()[0]
     drawn = draw(called, [bool(known) for *_, known in tracks], number - waiting, seed)
     for index, inclusion in zip(drawn.tracks, drawn.probabilities, strict=True):
-        particle = _shown(db, tracks[index][0])
+        track = tracks[index][0]
+        again = db.execute(
+            "UPDATE labels SET drawn = ?, inclusion = ? WHERE particle IN (SELECT id FROM particles WHERE track = ?)",
+            (at, inclusion, track),
+        ).rowcount
+        particle = None if again else _shown(db, track)
         if particle is not None:
             db.execute(
                 "INSERT INTO labels (particle, drawn, inclusion) VALUES (?, ?, ?)", (particle, at, inclusion)
@@ -83,12 +94,13 @@ def labelled(db: sqlite3.Connection) -> dict[int, tuple[str, Vote]]:
 
 
 def labelled_tracks(db: sqlite3.Connection) -> dict[int, Labelled]:
-    """Every labelled track that counts, by its number."""
+    """Every labelled track that counts, by its number: only of those drawn since the present bundle judges."""
     found: dict[int, Labelled] = {}
     for track, name, field, called, sure, weight, diameter in db.execute(
         "SELECT t.id, l.class, t.field, t.class, t.sure, t.weight, t.diameter_nm FROM labels l "
         "JOIN particles p ON p.id = l.particle JOIN tracks t ON t.id = p.track "
-        "WHERE l.class IS NOT NULL AND t.seen > 0 ORDER BY l.at DESC, l.id DESC"
+        "WHERE l.class IS NOT NULL AND t.seen > 0 AND l.drawn >= ? ORDER BY l.at DESC, l.id DESC",
+        (judged_since(db),),
     ):
         found[track] = Labelled(name, Vote(field, called, bool(sure), weight), diameter)
     return found
@@ -99,8 +111,8 @@ def to_label(db: sqlite3.Connection, observer: str) -> Iterator[ToLabel]:
     for row in db.execute(
         "SELECT p.id, p.frame_id, p.label FROM labels l JOIN particles p ON p.id = l.particle "
         "WHERE NOT EXISTS (SELECT 1 FROM labels o WHERE o.particle = l.particle AND o.observer = ?1) "
-        "GROUP BY p.id ORDER BY min(l.id)",
-        (observer,),
+        "AND l.drawn >= ?2 GROUP BY p.id ORDER BY min(l.id)",
+        (observer, judged_since(db)),
     ):
         yield ToLabel(*row)
 

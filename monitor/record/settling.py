@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from monitor.record.following import Following, Settled
@@ -54,6 +55,8 @@ class RunningStatistics:
         else:
             record.restore(self._following, None)
         self._again_after = clock()
+        self._told: Order = (-math.inf, 0)
+        """Of the frames up to here nothing is told."""
 
     @property
     def settled(self) -> bool:
@@ -89,7 +92,8 @@ class RunningStatistics:
         while self._behind:
             settled, self._behind = self._record.settle(self._following, before, self.BATCH)
             for each in settled:
-                self._on_settled(each)
+                if each.row.order > self._told:
+                    self._on_settled(each)
             if not settled:
                 break
             if not final and self._clock() - began >= self.SLICE_S:
@@ -98,9 +102,19 @@ class RunningStatistics:
             now = self._clock()
             self._again_after = now + (now - began) * (1 / self.SHARE - 1)
 
-    def carry_out(self, at: float) -> list[str]:
+    def carry_out(self, at: float, *, running: bool = True) -> list[str]:
         """Answer the commands that wait, and bring the figures to the labels; returns what was carried out."""
-        return self._record.carry_out(self._following, at)
+        return self._record.carry_out(self._following, at, running=running)
+
+    def judge(self, estimator: Estimator) -> None:
+        """Settle everything again, with the errors of another bundle: it judged all of it anew.
+
+        What was settled before is not told again, so that no alarm calls twice.
+        """
+        last = self._following.last
+        self._told = self._told if last is None else max(self._told, last.order)
+        self._following = Following(estimator)
+        self._stale, self._behind, self._again_after = (0.0, 0), True, self._clock()
 
     def _mark(self, order: Order) -> None:
         self._stale = order if self._stale is None else min(order, self._stale)

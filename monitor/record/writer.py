@@ -13,11 +13,12 @@ from typing import Any
 from monitor.errors import InputError, SessionLocked
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
-from monitor.record import commands, course
+from monitor.record import course
 from monitor.record.alarms import close_conditions, write_alarms
 from monitor.record.database import open_for_writing
 from monitor.record.following import Following, Settled
 from monitor.record.identity import Taken, renamed, same_place, take_again, take_instead, take_renamed
+from monitor.record.judging import Bench
 from monitor.record.lock import SessionLock
 from monitor.record.numbers import Numbers
 from monitor.record.place import Place
@@ -150,6 +151,12 @@ class RecordWriter:
                 (bundle, str(path), to_json(details)),
             )
 
+    def begin(self, bench: Bench, bundle: str, path: Path, details: dict[str, Any], at: float) -> None:
+        """Have `bench` begin with the workers' bundle; see `Bench.begin`."""
+        self.add_bundle(bundle, path, details)
+        with self._transaction() as db:
+            bench.begin(db, bundle, path, details, at)
+
     # -- sources ---------------------------------------------------------------------------------------------
 
     def add_source(self, kind: str, address: str, at: float) -> SourceRow:
@@ -280,21 +287,11 @@ class RecordWriter:
                 "timings_ms, finished, committed, latency_ms, preview, pixels, signature) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    frame_id,
-                    analysis.bundle,
-                    analysis.backend,
-                    *analysis.shape,
-                    analysis.pixel_size_nm,
-                    to_json(quality),
-                    to_json(analysis.timings_ms),
-                    done.finished,
-                    committed,
-                    max(0.0, (committed - since) * 1000),
-                    done.preview,
-                    done.pixels,
-                    done.signature,
+                    frame_id, analysis.bundle, analysis.backend, *analysis.shape, analysis.pixel_size_nm,
+                    to_json(quality), to_json(analysis.timings_ms), done.finished, committed,
+                    max(0.0, (committed - since) * 1000), done.preview, done.pixels, done.signature,
                 ),
-            )
+            )  # fmt: skip
             db.executemany(
                 "INSERT INTO particles (frame_id, label, class, p_empty, p_null, p_no, p_yes, abstained, "
                 "row0, col0, row1, col1, centroid_row, centroid_col, diameter_nm, area_nm2, outline, "
@@ -360,7 +357,7 @@ class RecordWriter:
             close_conditions(db, at)
         return True
 
-    def carry_out(self, following: Following | None, at: float) -> list[str]:
+    def carry_out(self, following: Following | None, at: float, *, running: bool = True) -> list[str]:
         """Answer the commands that wait; returns the names of those that were carried out."""
         (waiting,) = self._db.execute(
             "SELECT EXISTS (SELECT 1 FROM commands WHERE accepted IS NULL)"
@@ -368,10 +365,11 @@ class RecordWriter:
         if not waiting:
             return []
         with self._transaction() as db:
-            done = commands.carry_out(db, at)
-            if following is not None and "label" in done:
-                course.relabel(db, following)
-        return done
+            return course.carry_out(db, following, at, running=running)
+
+    def follow(self, bench: Bench) -> None:
+        """Have `bench` follow what was changed."""
+        bench.follow(self._db)
 
     # -- inside ----------------------------------------------------------------------------------------------
 

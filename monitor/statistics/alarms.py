@@ -164,7 +164,9 @@ def fold(frames: Iterable[FrameSeen], limits: Limits = _USUAL_LIMITS) -> AlarmSt
     return state
 
 
-def gate(quality: Mapping[str, Any], alarms: Iterable[Alarm]) -> str | None:
+def gate(
+    quality: Mapping[str, Any], alarms: Iterable[Alarm], kinds: frozenset[str] | None = None
+) -> str | None:
     """Why the particles of a frame are not counted, as a sentence; `None` where they are.
 
     Such a frame is kept and shown.
@@ -173,13 +175,14 @@ def gate(quality: Mapping[str, Any], alarms: Iterable[Alarm]) -> str | None:
     ----------
     quality : of the frame.
     alarms : that concern it, see `AlarmState.of_last_frame`.
+    kinds : of alarms by which frames are not counted; None: as the rules have it.
     """
     if quality.get("verdict") == "saturated":
         return f"overexposed: {number(quality, 'saturated_share') or 0.0:.0%} of the pixels stand at the largest value"
     if quality.get("repeated") is True:
         return "frozen frame: it repeats the pixels of an earlier one"
     for alarm in alarms:
-        if RULES[alarm.kind].not_counted:
+        if RULES[alarm.kind].not_counted if kinds is None else alarm.kind in kinds:
             return f"{alarm.kind}: {alarm.cause}"
     return None
 

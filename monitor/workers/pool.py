@@ -12,6 +12,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from dataclasses import dataclass, replace
 
 from monitor.outcomes import Outcome, RejectedFrame
+from monitor.settings import processors
 from monitor.workers import worker
 from monitor.workers.gpu.process import DeviceProcess, process_wanted
 from monitor.workers.worker import Ready, Start, Task
@@ -26,6 +27,25 @@ _MAY_DIE = 3
 
 #: One that dies while loading later is started again; longest pause before that [s].
 _LONGEST_PAUSE_S = 30.0
+
+
+#: glibc gives large arrays back to the system when they are freed, and takes their pages anew one by one for the next
+#: frame: a tenth of the time of a frame of 2048². These limits are above all arrays of a frame.
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+
+
+def share_processors(workers: int) -> int:
+    """Threads of each worker; what workers load is told so through the environment, which they begin with.
+
+    Workers share the processors: more threads than that are slower. C libraries are told to keep memory that is freed,
+    where the environment does not say otherwise.
+    """
+    threads = max(1, processors() // workers)
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    for variable, limit in _KEEP_MEMORY.items():
+        os.environ.setdefault(variable, limit)
+    return threads
 
 
 class WorkerFailed(Exception):

@@ -74,8 +74,11 @@ class Task:
     material: str | None
     movie: MovieMode = "frames"
     """What becomes of a movie of one field."""
+    bundle: Path | None = None
+    """Who judges, where that is not the bundle that the workers began with."""
 
 
+_threads = 1
 _bundle: Bundle | None = None
 
 
@@ -107,6 +110,8 @@ def load(how: Start) -> Bundle:
     Exception
         Any error of the bundle or the device.
     """
+    global _threads
+    _threads = how.threads
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(how.threads)
     import cv2
@@ -128,6 +133,18 @@ def load(how: Start) -> Bundle:
 def ready(bundle: Bundle) -> Ready:
     """What this process is, with its bundle."""
     return Ready(os.getpid(), bundle.id, Path(bundle.path), dict(bundle.details))
+
+
+def loaded() -> Bundle:
+    """The bundle that frames are judged with."""
+    assert _bundle is not None, "start comes first"
+    return _bundle
+
+
+def use(bundle: Bundle) -> None:
+    """Judge with this bundle from now on: the one that is loaded, say, with its network timed."""
+    global _bundle
+    _bundle = bundle
 
 
 def run(task: Task) -> Outcome:
@@ -154,7 +171,7 @@ def run_with(bundle: Bundle, task: Task) -> Outcome:
 
 
 def _analysed(bundle: Bundle, task: Task) -> FinishedFrame:
-    from models.analysis import analyse
+    from models import analysis as judging
     from models.quality.frame import USUAL_ENERGY_KEV
     from monitor.errors import UnreadableFrame
     from monitor.frames import pixels_hash
@@ -162,7 +179,8 @@ def _analysed(bundle: Bundle, task: Task) -> FinishedFrame:
     from monitor.read.about import kilovolts
     from monitor.tracking.signature import signature, to_png
 
-    began = time.perf_counter()
+    bundle = _judging(bundle, task.bundle)
+    began = judging.clock()
     with open_frames(task.ref.path, task.movie) as file:
         if task.ref.index is None and file.count > 1:
             raise UnreadableFrame(f"it was no frame when it was taken in, and has {file.count} now")
@@ -170,9 +188,11 @@ def _analysed(bundle: Bundle, task: Task) -> FinishedFrame:
     pixel_size = resolve_pixel_size(
         frame, task.pixel_size_nm, task.force_pixel_size_nm, task.ref.pixel_size_nm
     )
-    read_ms = (time.perf_counter() - began) * 1000
+    read_ms = (judging.clock() - began) * 1000
     energy = kilovolts(frame.metadata) or USUAL_ENERGY_KEV
-    analysis = analyse(frame.pixels, pixel_size, bundle, task.material, energy_kev=energy, labelled=False)
+    analysis = judging.analyse(
+        frame.pixels, pixel_size, bundle, task.material, energy_kev=energy, labelled=False
+    )
     quality = {**analysis.quality, "scanning": frame.scanning}
     if frame.exposures > 1:
         quality["exposures"] = frame.exposures
@@ -192,6 +212,30 @@ def _analysed(bundle: Bundle, task: Task) -> FinishedFrame:
         # A stack's metadata is the same for all its frames; it is kept with the first.
         metadata={} if task.ref.index else frame.metadata,
     )
+
+
+_promoted: dict[tuple[Path, Path], Bundle] = {}
+
+
+def _judging(bundle: Bundle, path: Path | None) -> Bundle:
+    """A bundle with the forest of the one at `path`, loaded once; without, where that is gone."""
+    from models.bundle import load_bundle
+    from models.errors import BundleRefused
+
+    if path is None or path == bundle.path:
+        return bundle
+    key = (Path(bundle.path), path)
+    try:
+        if key not in _promoted:
+            _promoted.clear()
+            other = load_bundle(path, "cpu", _threads)
+            # Their networks are the same, and this one may be on a device.
+            _promoted[key] = replace(
+                other, network=bundle.network, backend=bundle.backend, device=bundle.device
+            )
+    except (BundleRefused, OSError):
+        return bundle  # the session judges its result again, where it can
+    return _promoted[key]
 
 
 def preview(pixels: npt.NDArray[Any]) -> bytes | None:

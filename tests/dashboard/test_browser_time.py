@@ -65,7 +65,7 @@ def test_keys_and_buttons_move_in_time_and_the_figures_are_those_of_then(page, r
 
         click_in(page, "fraction_chart", 0.44)
         page.get_by_text("as of frame 4, not now").wait_for()
-        page.get_by_role("button", name="back to live").click()
+        page.get_by_role("button", name="return to now").click()
         shown(page, 8)
 
         page.get_by_role("button", name="10×").click()
@@ -123,7 +123,7 @@ def test_quality_and_fields_at_every_size(page, recorded, serving, size) -> None
         page.get_by_text("colour: fraction as counted").wait_for()
         page.get_by_text("This session alone is served").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
-        for name in ("▶ play", "● live"):
+        for name in ("play", "● live"):
             assert page.get_by_role("button", name=name).is_visible()
         box = page.get_by_role("slider").first.bounding_box()
         assert box is not None

@@ -242,7 +242,7 @@ def test_an_analysis_agrees_with_itself(analysis, taken) -> None:
         assert p.area_nm2 == pytest.approx(len(rows) * taken.pixel_size_nm**2)
         assert p.diameter_nm == pytest.approx(2 * np.sqrt(p.area_nm2 / np.pi))
         assert len(p.outline) >= 4
-    assert set(analysis.timings_ms) == {"preprocess", "segment", "measure", "classify"}
+    assert set(analysis.timings_ms) == {"preprocess", "segment", "measure", "classify", "likeness"}
 
 
 def test_the_same_frame_gives_the_same_result(analysis, bundle, taken) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from models.analysis import analyse
 from models.bundle import load_bundle
-from models.illumination import filled, unjudged
+from models.illumination import _rough, filled, unjudged
 from models.results import Analysis
 from monitor.read.pictures import read_frame
 from sim.microscope.library import load_library
@@ -213,3 +213,12 @@ def test_particles_across_the_border_stay_where_most_of_them_is_judged() -> None
     (left,) = without(result, mask).particles
     assert left == replace(found[1], label=1)
     assert without(result, np.zeros_like(mask)) is result
+
+
+@pytest.mark.parametrize("shape", [(32, 40), (64, 33), (65, 64), (200, 130)])
+def test_the_noise_of_a_pixel_is_its_difference_across_rows_and_columns(shape: tuple[int, int]) -> None:
+    """The strips in which it is computed leave no seam, and the frame is mirrored about its last row and column."""
+    pixels = np.random.default_rng(1).normal(0, 3, shape).astype(np.float32)
+    p = np.pad(pixels, ((0, 1), (0, 1)), mode="reflect")
+    cross = p[:-1, :-1] - p[1:, :-1] - p[:-1, 1:] + p[1:, 1:]
+    np.testing.assert_array_equal(_rough(pixels), cross * cross)

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import fft
 
 from models.preprocess import (
     Preprocessing,
     canonical,
     fill_masked,
+    median,
     remove_outliers,
     resample,
     robust_surface,
@@ -20,6 +22,15 @@ SETTINGS = Preprocessing()
 
 def noise(seed: int = 0, size: int = 128) -> np.ndarray:
     return np.random.default_rng(seed).poisson(200, (size, size)).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(1,), (2,), (7, 9), (64, 64), (65, 63)])
+def test_the_median_is_numpy_s_to_the_last_bit(shape: tuple[int, ...]) -> None:
+    for seed in range(5):
+        values = np.random.default_rng(seed).normal(0.3, 7, shape).astype(np.float32)
+        before = values.copy()
+        assert median(values) == np.median(values)
+        np.testing.assert_array_equal(values, before)
 
 
 @given(st.floats(0.05, 50), st.floats(-1e3, 1e3), st.integers(0, 5))
@@ -123,3 +134,26 @@ def test_an_overexposed_frame_and_a_white_picture_are_left_as_they_are() -> None
     picture[5:9, 5:9] = 255
     assert (fill_masked(picture) == picture).all()
     assert fill_masked(picture.astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize(("side", "factor"), [(200, 0.5), (333, 0.83), (128, 1.4)])
+def test_resampling_is_that_of_the_whole_transform(side: int, factor: float) -> None:
+    """What is left out of the transforms is what the result has no room for."""
+    image = noise(3, side)
+    found, (exact, _) = resample(image, factor)
+    inside = fft.next_fast_len(side + 16, real=True)
+    outside = round(exact * inside)
+    whole = fft.rfft2(np.pad(image, (0, inside - side), mode="symmetric"))
+    kept, half = np.zeros((outside, outside // 2 + 1), np.complex64), min(inside, outside) // 2
+    kept[:half, :half], kept[-half:, :half] = whole[:half, :half], whole[-half:, :half]
+    expected = fft.irfft2(kept, s=(outside, outside)) * (outside / inside) ** 2
+    n = len(found)
+    np.testing.assert_allclose(found, expected[:n, :n], rtol=0, atol=1e-3)
+
+
+def test_only_outliers_are_changed() -> None:
+    image = np.asfortranarray(noise(4))
+    image[20, 30], image[50, 60] = 9000, -9000
+    found = remove_outliers(image, 6.0)
+    assert np.argwhere(found != image).tolist() == [[20, 30], [50, 60]]
+    assert found[20, 30] == np.median(image[19:22, 29:32])

@@ -19,7 +19,8 @@ import pytest
 
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
-from monitor.workers.pool import Finished, WorkerFailed, Workers
+from monitor.settings import processors
+from monitor.workers.pool import Finished, WorkerFailed, Workers, share_processors
 from monitor.workers.worker import Ready, Start, Task
 
 WriteFrame = Callable[..., Path]
@@ -191,3 +192,15 @@ def test_a_worker_whose_session_is_killed_before_its_first_task_ends_by_itself(w
         session.kill()
         session.stdout.close()
     wait_for(lambda: not worker.is_running(), 30)
+
+
+def test_workers_share_the_processors_and_keep_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    for name in (*names, "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_")
+    assert share_processors(1) == processors()
+    assert {os.environ[name] for name in names} == {str(processors())}
+    assert int(os.environ["MALLOC_TRIM_THRESHOLD_"]) > 2**29
+    assert os.environ["MALLOC_MMAP_THRESHOLD_"] == "1"  # as the user has it
+    assert share_processors(1000) == 1
