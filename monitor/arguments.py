@@ -22,7 +22,7 @@ from monitor.commandline import (
 RECORDED = place("recorded", "SESSION", "the session's folder", type=Path)
 MODEL = (
     option("--bundle", Path, "DIR", "the model (the one that comes with the program)"),
-    choice("--device", ("auto", "cpu", "cuda"), "what runs the network (auto)"),
+    choice("--device", ("auto", "cpu", "cuda"), "what judges frames (auto)"),
 )
 MOVIE = choice(
     "--movie",
