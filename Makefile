@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/faultwatch demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 faults: install
 	$(BIN)/python -m tests.faults
