@@ -29,7 +29,8 @@ def bench(plan: Plan, *, as_json: bool, picture: Path | None = None, bundle: Pat
         A part of the measurement failed; what was found before that is printed all the same.
     """
     run, status = Bench(plan, bundle), 0
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for early in (signal.SIGINT, signal.SIGTERM):  # the first may have been inherited as ignored
+        signal.signal(early, signal.default_int_handler)
     try:
         run.measure()
     except KeyboardInterrupt:
