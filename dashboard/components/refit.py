@@ -107,8 +107,8 @@ def refit_text(state: RefitState, force: InForce | None, corrections: int, said:
     """A refit as HTML."""
     first = (
         f"<p>{corrections} corrections to learn from. A refit takes about a minute of a processor core, in a process "
-        "of its own and of low priority; nothing that judges changes by it. It learns from the corrections together with the rows of the "
-        "training, and begins with the bundle that the session began with.</p>"
+        "of its own and of low priority; nothing that judges changes by it. It learns from the corrections together "
+        "with the rows of the training, and begins with the bundle that the session began with.</p>"
     )
     judges = (
         "" if force is None or force.bundle is None else f"<p>Now judges: <b>{escape(force.bundle)}</b></p>"
