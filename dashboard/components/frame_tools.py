@@ -13,13 +13,12 @@ from bokeh.models import (
     ColumnDataSource,
     CustomJS,
     CustomJSFilter,
-    DataRange1d,
     Div,
     MetricLength,
     ScaleBar,
 )
-from bokeh.plotting import figure
 
+from dashboard.picture_chart import picture_chart
 from dashboard.snapshot import ShownFrame
 from dashboard.style import ACCENT, CHALK, CLASS_STYLES, INK, SHOWN_ORDER, text_sheet
 from monitor.workers.worker import PREVIEW_SIDE
@@ -82,30 +81,7 @@ class FrameTools:
         _listen(chart, "frame")
 
     def _spectrum(self) -> Any:
-        chart = figure(
-            name="spectrum_chart",
-            sizing_mode="stretch_both",
-            min_height=200,
-            visible=False,
-            match_aspect=True,
-            x_range=DataRange1d(range_padding=0, name="spectrum_x"),
-            y_range=DataRange1d(range_padding=0, name="spectrum_y"),
-            tools="pan,wheel_zoom,box_zoom,reset",
-            active_scroll="wheel_zoom",
-            x_axis_label="nm⁻¹",
-            y_axis_label="nm⁻¹",
-            background_fill_color=None,
-            border_fill_color=None,
-            outline_line_color=None,
-        )
-        chart.toolbar.logo = None
-        chart.toolbar.autohide = True
-        chart.grid.visible = False
-        picture = chart.image_url(
-            "url", "x", "y", "w", "h", anchor="top_left", source=self.spectrum_picture, level="image"
-        )
-        for ends in (chart.x_range, chart.y_range):
-            ends.renderers = [picture]
+        chart = picture_chart("spectrum", "nm⁻¹", self.spectrum_picture, visible=False)
         chart.axis.level = "overlay"
         _draw_measured(chart, self.spectrum_measured)
         lengths = MetricLength(ticks=[0.1, 0.2, 0.5, 1, 2, 5], include=["nm"])

@@ -14,7 +14,6 @@ from bokeh.models import (
     CDSView,
     ColumnDataSource,
     CustomJS,
-    DataRange1d,
     Div,
     HoverTool,
     MetricLength,
@@ -22,11 +21,11 @@ from bokeh.models import (
     Slider,
     Toggle,
 )
-from bokeh.plotting import figure
 
 from dashboard.components.frame_tools import FrameTools
 from dashboard.components.selection import Selection, at_point, beside
 from dashboard.geometry import to_page
+from dashboard.picture_chart import picture_chart
 from dashboard.snapshot import Place, ShownFrame, Snapshot
 from dashboard.style import (
     CHALK,
@@ -246,33 +245,10 @@ class LiveFrame:
             self.caption.text = text
 
     def _chart(self) -> Any:
-        chart = figure(
-            name="frame_chart",
-            sizing_mode="stretch_both",
-            min_height=200,
-            match_aspect=True,
-            x_range=DataRange1d(range_padding=0, name="frame_x"),
-            y_range=DataRange1d(range_padding=0, name="frame_y"),
-            tools="pan,wheel_zoom,box_zoom,reset",
-            active_scroll="wheel_zoom",
-            toolbar_location="right",
-            x_axis_label="nm",
-            y_axis_label="nm",
-            background_fill_color=None,
-            border_fill_color=None,
-            outline_line_color=None,
-        )
-        chart.toolbar.logo = None
-        chart.toolbar.autohide = True
-        chart.grid.visible = False
-        picture = chart.image_url(
-            "url", "x", "y", "w", "h", anchor="top_left", source=self.picture, level="image"
-        )
+        chart = picture_chart("frame", "nm", self.picture, toolbar_location="right")
         # Contrast and gamma change all that lies below `overlay`: the pictures alone.
         self.tools.on_frame(chart)
         lines = self._draw_outlines(chart)
-        for ranges in (chart.x_range, chart.y_range):
-            ranges.renderers = [picture]
         chart.axis.level = "overlay"
         chart.add_tools(
             HoverTool(
