@@ -1,7 +1,7 @@
 """The pictures of the page in docs/: `python -m tests.pictures SESSIONS NAME`.
 
 A real browser looks at the session NAME in the folder SESSIONS, as `faultwatch dashboard SESSIONS` serves it. Each
-picture is a look at one part of the page; they are reduced to 200 colours, as they are kept in the repository.
+picture is a look at one part of the page; they are reduced to 256 colours, as they are kept in the repository.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 
 from monitor.companions import myself
 
-COLOURS = 200
+COLOURS = 256
 WIDE, PHONE = (1440, 900), (390, 844)
 
 
