@@ -215,7 +215,8 @@ def tables(found: Divided) -> str:
     ]
     fields = [_row(_field(one), one) for one in found.fields]
     return (
-        f"<h3>by size</h3>{_table('diameter', sizes)}<h3>by field</h3>{_table('field, by its first frame', fields)}"
+        f"<h3>by size</h3>{_table('diameter', sizes)}"
+        f"<h3>by field, named after its first frame</h3>{_table('field', fields)}"
         '<p class="dim">Each particle counts once. The intervals are of one part looked at alone; the smallest and the'
         " largest of many parts lie apart by chance too.</p>"
     )
