@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from tornado.web import HTTPError, RequestHandler
 
 from dashboard.page import Views, find_session
+from dashboard.snapshot import Sighting
+from dashboard.view import RecordView
+
+Found = TypeVar("Found")
+
+FOR_EVER = "private, max-age=604800, immutable"
+"""With its stamp in the address a picture never changes."""
 
 
 class ViewHandler(RequestHandler):
@@ -35,27 +44,35 @@ class ViewHandler(RequestHandler):
             raise HTTPError(404)
         return session
 
+    def looked_up(self, look: Callable[[RecordView], Found | None]) -> tuple[Path, Found]:
+        """The session that is asked for, and what `look` finds in its record.
 
-class PreviewHandler(ViewHandler):
-    """`/preview/<frame number>.jpg`: the picture as it lies in the record, encoded once for all viewers."""
-
-    def get(self, number: str) -> None:
+        Raises
+        ------
+        HTTPError
+            404, nothing is found; 503, the record can't be read.
+        """
         session = self.asked_session()
         view = self.views.acquire(session)
         try:
-            found = view.preview(int(number))
+            found = look(view)
         except sqlite3.Error as error:
             raise HTTPError(503, f"the record can't be read just now: {error}") from error
         finally:
             self.views.release(session)
         if found is None:
             raise HTTPError(404)
-        jpeg, stamp = found
+        return session, found
+
+
+class PreviewHandler(ViewHandler):
+    """`/preview/<frame number>.jpg`: the picture as it lies in the record, encoded once for all viewers."""
+
+    def get(self, number: str) -> None:
+        _, (jpeg, stamp) = self.looked_up(lambda view: view.preview(int(number)))
         # With its stamp in the address a picture never changes; without, the browser asks each time.
         kept = self.get_query_argument("v", None) == stamp
-        self.set_header(
-            "Cache-Control", "private, max-age=604800, immutable" if kept else "private, no-cache"
-        )
+        self.set_header("Cache-Control", FOR_EVER if kept else "private, no-cache")
         self.set_header("Content-Type", "image/jpeg")
         self.set_header("Etag", f'"{stamp}-{number}"')
         if self.check_etag_header():
@@ -68,17 +85,11 @@ class CropHandler(ViewHandler):
     """`/crop/<particle number>.png`: a particle that is to be labelled, out of its frame's file or its preview."""
 
     async def get(self, number: str) -> None:
-        session = self.asked_session()
-        view = self.views.acquire(session)
-        try:
+        def look(view: RecordView) -> tuple[Sighting, tuple[bytes, str] | None] | None:
             sighting = view.sighting(int(number))
-            preview = None if sighting is None else view.preview(sighting.frame_id)
-        except sqlite3.Error as error:
-            raise HTTPError(503, f"the record can't be read just now: {error}") from error
-        finally:
-            self.views.release(session)
-        if sighting is None:
-            raise HTTPError(404)
+            return None if sighting is None else (sighting, view.preview(sighting.frame_id))
+
+        session, (sighting, preview) = self.looked_up(look)
         png = await asyncio.to_thread(  # reading a file may take long
             self.views.crops.png, session, sighting, None if preview is None else preview[0]
         )

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tornado.web import HTTPError
 
@@ -27,14 +26,10 @@ from dashboard.pictures import (
     read_preview,
     thumbnail,
 )
-from dashboard.routes import ViewHandler
+from dashboard.routes import FOR_EVER, ViewHandler
 from dashboard.snapshot import Sighting
 from dashboard.view import RecordView
 
-Found = TypeVar("Found")
-
-#: With its stamp in the address a picture never changes.
-_FOR_EVER = "private, max-age=604800, immutable"
 _BOX = re.compile(r"(\d{1,6}),(\d{1,6}),(\d{1,6}),(\d{1,6})")
 
 
@@ -74,26 +69,6 @@ def asked_box(text: str, frame: Filed) -> Box | None:
 class PictureHandler(ViewHandler):
     """A route for a picture of one frame or particle."""
 
-    def looked_up(self, look: Callable[[RecordView], Found | None]) -> tuple[Path, Found]:
-        """The session that is asked for, and what `look` finds in its record.
-
-        Raises
-        ------
-        HTTPError
-            404, nothing is found; 503, the record can't be read.
-        """
-        session = self.asked_session()
-        view = self.views.acquire(session)
-        try:
-            found = look(view)
-        except sqlite3.Error as error:
-            raise HTTPError(503, f"the record can't be read just now: {error}") from error
-        finally:
-            self.views.release(session)
-        if found is None:
-            raise HTTPError(404)
-        return session, found
-
     async def answer(self, key: tuple[Any, ...], stamp: str, make: Callable[[], dict[str, Any]]) -> None:
         """Write what `make` gives as JSON; it runs in a thread, and not again while it is kept."""
         key = (type(self).__name__, *key, stamp)
@@ -105,7 +80,7 @@ class PictureHandler(ViewHandler):
             if kept := not told.get("why"):  # a file may come back
                 self.views.answers.keep(key, text)
         still = kept and self.get_query_argument("v", None) == stamp
-        self.set_header("Cache-Control", _FOR_EVER if still else "private, no-store")
+        self.set_header("Cache-Control", FOR_EVER if still else "private, no-store")
         self.set_header("Content-Type", "application/json")
         self.write(text)
 
@@ -154,6 +129,6 @@ class ThumbHandler(PictureHandler):
         _, (sighting, preview) = self.looked_up(look)
         png = await asyncio.to_thread(thumbnail, preview, sighting, crop_box(sighting))
         kept = self.get_query_argument("v", None) == sighting.stamp
-        self.set_header("Cache-Control", _FOR_EVER if kept else "private, no-cache")
+        self.set_header("Cache-Control", FOR_EVER if kept else "private, no-cache")
         self.set_header("Content-Type", "image/png")
         self.write(png)
