@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
 from dashboard.report.facts import read_facts
@@ -11,6 +9,7 @@ from dashboard.report.montage import montage
 from dashboard.report.page import render
 from monitor.errors import InputError
 from monitor.record import RecordReader
+from monitor.record.whole_file import whole_file
 
 
 def write_report(session: Path, to: Path) -> int:
@@ -32,13 +31,6 @@ def write_report(session: Path, to: Path) -> int:
         shown = montage(record, facts.particles, facts.counts_tracks)
     # A name from a file system may hold half characters, which no text can.
     page = render(facts, shown).encode("utf-8", "replace")
-    part = to.with_name(f"{to.name}.part")
-    try:
+    with whole_file(to) as part:
         part.write_bytes(page)
-        os.replace(part, to)
-    except OSError as error:
-        raise InputError(f"{to} can't be written: {error.strerror or error}", path=to) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
     return len(page)

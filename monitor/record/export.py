@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import importlib
 import importlib.util
@@ -16,6 +15,7 @@ from typing import Any
 
 from monitor.errors import InputError
 from monitor.record import RecordReader
+from monitor.record.whole_file import whole_file
 
 #: Column in the table and where it comes from; features follow, as `feature_<name>`, with their unit if they
 #: have one.
@@ -124,17 +124,8 @@ def export(session: Path, to: Path, tracks: bool = False) -> int:
         features = [] if tracks else _feature_names(record)
         names = [*TRACK_COLUMNS] if tracks else [*COLUMNS, *map(feature_column, features)]
         rows = _track_rows(record) if tracks else _rows(record, features)
-        # Beside its place first, so that a table that is there is a whole one.
-        part = to.with_name(f"{to.name}.part")
-        try:
-            count = _write_csv(part, names, rows) if suffix == ".csv" else _write_parquet(part, names, rows)
-            os.replace(part, to)
-        except OSError as error:
-            raise InputError(f"{to} can't be written: {error.strerror or error}", path=to) from error
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink()
-    return count
+        with whole_file(to) as part:
+            return _write_csv(part, names, rows) if suffix == ".csv" else _write_parquet(part, names, rows)
 
 
 def feature_column(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -13,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from monitor.errors import InputError
 from monitor.record.reader import RecordReader
+from monitor.record.whole_file import whole_file
 
 
 def label_image(
@@ -49,17 +48,13 @@ def export_label_images(session: Path, to: Path) -> int:
     InputError
         The file can't be written.
     """
-    part = to.with_name(f"{to.name}.part")
-    try:
-        with RecordReader(session) as record, record.glance(), zipfile.ZipFile(part, "w") as archive:
-            count = _write(record, archive)
-        os.replace(part, to)
-    except OSError as error:
-        raise InputError(f"{to} can't be written: {error.strerror or error}", path=to) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
-    return count
+    with (
+        whole_file(to) as part,
+        RecordReader(session) as record,
+        record.glance(),
+        zipfile.ZipFile(part, "w") as archive,
+    ):
+        return _write(record, archive)
 
 
 def _write(record: RecordReader, archive: zipfile.ZipFile) -> int:
