@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -91,16 +91,16 @@ class RecordReader:
         counts = totals.of(self._db, "sightings")
         return {name: counts.get(name, 0) for name in CLASSES}
 
-    def tracks(self) -> Iterator[sqlite3.Row]:
-        """Every track with the file of its first frame, in order of the tracks' numbers; none before version 4."""
+    def tracks(self, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        """Columns of every track `t` with its first frame `f`, that one's result `r` and source `s`, in their order.
+
+        None before version 4.
+        """
         if not self.has_tracks:
             return
-        cursor = self._db.cursor()
-        cursor.row_factory = sqlite3.Row
-        yield from cursor.execute(
-            "SELECT t.*, f.path, f.item, s.address, ifnull(f.acquired, f.arrived) AS first_at, r.pixel_size_nm "
-            "FROM tracks t JOIN frames f ON f.id = t.first_frame JOIN results r ON r.frame_id = f.id "
-            "JOIN sources s ON s.id = f.source_id ORDER BY t.id"
+        yield from self._db.execute(
+            f"SELECT {', '.join(columns)} FROM tracks t JOIN frames f ON f.id = t.first_frame "
+            "JOIN results r ON r.frame_id = f.id JOIN sources s ON s.id = f.source_id ORDER BY t.id"
         )
 
     def sums(self) -> Sums:
@@ -245,13 +245,10 @@ class RecordReader:
         row = self._db.execute("SELECT path FROM bundles WHERE id = ?", (bundle,)).fetchone()
         return None if row is None else Path(row[0])
 
-    def particles(self) -> Iterator[sqlite3.Row]:
-        """Every sighting with its frame, in order of arrival; columns of four tables by their names."""
-        cursor = self._db.cursor()
-        cursor.row_factory = sqlite3.Row
-        yield from cursor.execute(
-            "SELECT p.*, f.path, f.item, f.revision, f.sender, f.sequence, f.acquired, f.arrived, s.address, "
-            "r.bundle, r.pixel_size_nm, r.height, r.width "
-            "FROM particles p JOIN frames f ON f.id = p.frame_id JOIN results r ON r.frame_id = p.frame_id "
-            "JOIN sources s ON s.id = f.source_id ORDER BY p.frame_id, p.label"
+    def particles(self, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        """Columns of every sighting `p` with its frame `f`, result `r` and source `s`, in order of arrival."""
+        yield from self._db.execute(
+            f"SELECT {', '.join(columns)} FROM particles p JOIN frames f ON f.id = p.frame_id "
+            "JOIN results r ON r.frame_id = p.frame_id JOIN sources s ON s.id = f.source_id "
+            "ORDER BY p.frame_id, p.label"
         )
