@@ -30,6 +30,8 @@ BAR = 1.2
 """What the longest session may cost, of what the shortest does."""
 WARMING = 10
 """Frames in each session before the first that is measured: it was opened just now, and has read nothing yet."""
+EXPORTS = 5
+"""Of each shorter session, before that of the longest and after it."""
 _EACH_FRAME = ("commit", "settle", "snapshot")
 
 
@@ -55,14 +57,24 @@ def measured(sessions: list[Grown], frames: int, rounds: int, *, exported: bool)
             _take(times, "summary", partial(summarise, grown.record.folder))
             _take(times, "goal", partial(GoalReader().read, _open(view), 0.05))
     if exported:
-        for times, grown in zip(found, sessions, strict=True):
-            to = grown.record.folder / "particles.csv"
-            _take(times, "export", partial(export, grown.record.folder, to))
-            to.unlink()
-            times["export"] = [(clock / grown.number, own / grown.number) for clock, own in times["export"]]
+        _exports(found, sessions)
     for view in views:
         view.close()
     return found
+
+
+def _exports(found: list[Measured], sessions: list[Grown]) -> None:
+    """Times [s] of a frame. The longest takes a minute, so that the others are timed both before it and after it."""
+    longest = max(sessions, key=lambda grown: grown.number)
+    others = EXPORTS * [grown for grown in sessions if grown is not longest]
+    for grown in (*others, longest, *others):
+        to = grown.record.folder / "particles.csv"
+        began = now()
+        export(grown.record.folder, to)
+        clock, processor = since(began)
+        to.unlink()
+        times = found[sessions.index(grown)].setdefault("export", [])
+        times.append((clock / grown.number, processor / grown.number))
 
 
 def table(found: list[Measured], lengths: list[int], kind: int) -> list[str]:
