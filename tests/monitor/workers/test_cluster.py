@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -26,6 +23,7 @@ from monitor.workers import connection, remote
 from monitor.workers.cluster import ClusterWorkers
 from monitor.workers.pool import WorkerFailed
 from monitor.workers.worker import Start, Task
+from tests.monitor.workers.clusters import ROOT, Cluster
 
 WriteFrame = Callable[..., Path]
 
@@ -33,53 +31,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing stops a process on Windows"),
 ]
-
-ROOT = Path(__file__).parents[3]
-
-
-class Cluster:
-    """A scheduler and its workers, each a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self.scheduler = self.start_scheduler()
-
-    def start_scheduler(self) -> subprocess.Popen[bytes]:
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port))
-        return self.scheduler
-
-    def add(self, *options: str, root: Path = ROOT) -> subprocess.Popen[bytes]:
-        """Start a worker; it works in an empty folder."""
-        usual = () if options else ("--no-nanny",)
-        local = ("--local-directory", str(self.folder / "local"))
-        process = self._start("worker", self.address, "--nthreads", "1", *local, *usual, *options, root=root)
-        self.workers.append(process)
-        return process
-
-    def at_least(self, count: int) -> None:
-        """Have so many workers that live."""
-        self.workers = [worker for worker in self.workers if worker.poll() is None]
-        for _ in range(count - len(self.workers)):
-            self.add()
-
-    def stop(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait()
-
-    def _start(self, kind: str, *arguments: str, root: Path = ROOT) -> subprocess.Popen[bytes]:
-        empty = self.folder / "empty"
-        empty.mkdir(exist_ok=True)
-        with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments, "--no-dashboard"],
-                cwd=empty, env={**os.environ, "PYTHONPATH": str(root)}, stdout=log, stderr=log,
-            )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
