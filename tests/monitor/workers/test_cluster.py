@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -32,6 +33,9 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing stops a process on Windows"),
 ]
 
+LONGEST_S = 200
+"""A session that takes longer has lost a frame or a worker: less than the limit of a test, so that it can say which."""
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
@@ -56,10 +60,20 @@ def run(
     **settings: Any,
 ) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
     """Run a session to its end; its ledger, and what it found in order of acquisition."""
+    deadline = time.monotonic() + LONGEST_S
+
+    def ticked(session: Session) -> None:
+        if (
+            time.monotonic() > deadline
+        ):  # a session that has begun waits for its workers for as long as it takes
+            tasks = [] if session._workers is None else session._workers.tasks
+            raise AssertionError(f"not done in {LONGEST_S} s: {session.record.ledger()}, under way: {tasks}")
+        tick(session)
+
     with RecordWriter(folder) as record:
         session = Session(
             record, [ListSource(refs)], WatchSettings(**settings), clock=time.time, steady=time.monotonic,
-            threads=1, executor=Here, on_tick=lambda: tick(session),
+            threads=1, executor=Here, on_tick=lambda: ticked(session),
         )  # fmt: skip
         session.run()
     with RecordReader(folder) as reader:
@@ -146,6 +160,16 @@ def test_a_slow_worker_keeps_no_other_frame_waiting(
     assert not steps.left
 
 
+def test_a_worker_that_hangs_from_the_start_keeps_no_session_waiting(
+    cluster: Cluster, refs: list[FrameRef], alone: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    cluster.at_least(2)
+    cluster.workers[0].send_signal(signal.SIGSTOP)
+    ledger, found = run(tmp_path / "s", refs, scheduler=cluster.address)  # Dask would wait for five minutes
+    assert ledger["analysed"] == 16
+    assert found == alone
+
+
 def test_a_worker_that_hangs_is_ended_by_its_nanny(
     cluster: Cluster,
     refs: list[FrameRef],
@@ -156,6 +180,7 @@ def test_a_worker_that_hangs_is_ended_by_its_nanny(
     """The time limit ends the worker, and the frame is given to another one."""
     cluster.at_least(1)
     nanny = cluster.add("--nanny")
+    cluster.at_least(2)
     client = connection.connect(cluster.address)
     try:
         client.wait_for_workers(len(cluster.workers), timeout=60)
@@ -170,7 +195,11 @@ def test_a_worker_that_hangs_is_ended_by_its_nanny(
     assert found == alone
     assert "was not done within 3 s" in caplog.text
     nanny.terminate()
-    nanny.wait()
+    try:
+        nanny.wait(60)
+    except subprocess.TimeoutExpired:  # it still waits for a worker that is stopped
+        nanny.kill()
+        nanny.wait(30)
 
 
 def test_the_scheduler_is_started_again(
@@ -180,12 +209,13 @@ def test_the_scheduler_is_started_again(
 
     def again() -> None:
         cluster.scheduler.kill()
-        cluster.scheduler.wait()
+        cluster.scheduler.wait(30)
         cluster.start_scheduler()
         for worker in cluster.workers:  # as what runs a cluster would: they end without a scheduler
             worker.kill()
-            worker.wait()
-        cluster.at_least(2)
+            worker.wait(30)
+        for _ in range(2):
+            cluster.add()
 
     steps = Steps((lambda s: analysed(s) >= 3, again))
     ledger, found = run(tmp_path / "s", refs, steps, scheduler=cluster.address)
