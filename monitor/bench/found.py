@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from monitor.bench.eight_bits import Compared, dice
 from monitor.bench.floors import Floor, Peaks
 from monitor.bench.scripts import PARTS
 from monitor.bench.stages import STAGES
@@ -43,6 +44,8 @@ class SizeFound:
     delays_ms: dict[str, list[float]] = field(default_factory=dict)
     compute_ms: dict[str, list[float]] = field(default_factory=dict)
     """What the session's worker took over each of the same frames."""
+    eight_bits: list[Compared] = field(default_factory=list)
+    """Frames marked by the network in eight bits and by that in float32; none where the bundle has but one."""
     frames_per_s: float | None = None
     """Of a session with the usual number of workers."""
 
@@ -67,6 +70,22 @@ class SizeFound:
         parts = [median(times) for times in self.instead_ms.values()]
         known = [part for part in parts if part is not None]
         return sum(known) if len(known) == len(parts) else None
+
+    @property
+    def dice(self) -> dict[str, float] | None:
+        """Of the network in eight bits and of that in float32, over all frames that were compared."""
+        small = dice([frame.to_float32 for frame in self.eight_bits])
+        truth = dice([frame.to_truth for frame in self.eight_bits])
+        full = dice([frame.float32_to_truth for frame in self.eight_bits])
+        if small is None or truth is None or full is None:
+            return None
+        return {
+            "frames": len(self.eight_bits),
+            "to_float32": small,
+            "to_truth": truth,
+            "float32_to_truth": full,
+            "lost": full - truth,
+        }
 
     def percentiles(self, kind: str) -> dict[str, float] | None:
         """Of the delays of a kind of source."""
@@ -99,6 +118,7 @@ class SizeFound:
             "chain_wall_ms": median(self.wall_ms),
             "a_particle_ms": self.a_particle_ms,
             "peak_memory_bytes": self.peak_bytes,
+            "eight_bits_dice": self.dice,
             "delay": {kind: self.percentiles(kind) for kind in ("directory", "socket")},
             "session_frames_per_s": self.frames_per_s,
             "instead_ms": {part: median(times) for part, times in self.instead_ms.items()},
@@ -192,6 +212,10 @@ class Bar:
         }
 
 
+def _told_of(figures: dict[str, float] | None, name: str) -> float | None:
+    return None if figures is None else figures[name]
+
+
 def _over(value: float | None, by: float | None) -> float | None:
     return None if value is None or not by else value / by
 
@@ -225,6 +249,8 @@ def bars(found: Found) -> list[Bar]:
                 False,
             ),
             Bar("network's useful operations, of the float32 peak", size.side, speed, 0.75, True),
+            Bar("eight bits: Dice to float32", size.side, _told_of(size.dice, "to_float32"), 0.995, True),
+            Bar("eight bits: Dice to the truth lost", size.side, _told_of(size.dice, "lost"), 0.005, False),
             Bar(
                 "times quicker than the obvious script",
                 size.side,

@@ -13,7 +13,7 @@ NOT_INSTALLED = "not installed"
 def _number(value: float | None, missing: str = "–") -> str:
     if value is None:
         return missing
-    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
+    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
     return f"{value:,.{digits}f}"
 
 
@@ -90,6 +90,13 @@ def _stages(told: Mapping[str, Any]) -> str:
         rows.append([name, *(_number(size[key]) for size in sizes)])
     memory = [size["peak_memory_bytes"] for size in sizes]
     rows.append(["peak memory [MB]", *(_number(None if m is None else m / 1e6) for m in memory)])
+    for name, key in (
+        ("eight bits, Dice to float32", "to_float32"),
+        ("eight bits, Dice to the truth", "to_truth"),
+        ("float32, Dice to the truth", "float32_to_truth"),
+    ):
+        figures = [size["eight_bits_dice"] for size in sizes]
+        rows.append([name, *("–" if told is None else f"{told[key]:.4f}" for told in figures)])
     rows.append(["samples", *(str(size["samples"]) for size in sizes)])
     return table(rows)
 
