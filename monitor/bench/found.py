@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from monitor.bench.browser import SIDE, Shown
 from monitor.bench.eight_bits import Compared, dice
 from monitor.bench.floors import Floor, Peaks
 from monitor.bench.scripts import PARTS
@@ -20,6 +21,14 @@ BARRED = (1024, 2048)
 def median(values: Sequence[float]) -> float | None:
     """Of what was measured; `None` where nothing was."""
     return float(np.median(values)) if len(values) else None
+
+
+def percentiles_of(times_ms: Sequence[float]) -> dict[str, float]:
+    """Of what was measured; none where nothing was."""
+    if not times_ms:
+        return {}
+    p50, p95, p99 = np.percentile(times_ms, (50, 95, 99)).tolist()
+    return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
 
 
 @dataclass
@@ -92,9 +101,8 @@ class SizeFound:
         delays = self.delays_ms.get(kind)
         if not delays:
             return None
-        p50, p95, p99 = np.percentile(delays, (50, 95, 99)).tolist()
         compute = float(np.median(self.compute_ms[kind]))
-        return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "compute_ms": compute, "frames": len(delays)}
+        return {**percentiles_of(delays), "compute_ms": compute, "frames": len(delays)}
 
     def told(self, peaks: Peaks | None) -> dict[str, Any]:
         """As JSON."""
@@ -138,8 +146,8 @@ class Found:
     """[operations/s]"""
     memory: list[float] = field(default_factory=list)
     """[bytes/s]"""
-    browser_ms: list[float] = field(default_factory=list)
-    """File closed to the page's pixels changed."""
+    shown: list[Shown] = field(default_factory=list)
+    """Frames as they came to a page in a browser."""
     browser: str = "not asked for"
     """Why there are none."""
     complete: bool = False
@@ -167,10 +175,11 @@ class Found:
             },
             "sizes": [size.told(peaks) for size in self.sizes],
             "browser": {
-                "why_not": None if self.browser_ms else self.browser,
-                "p50_ms": median(self.browser_ms),
-                "p95_ms": float(np.percentile(self.browser_ms, 95)) if self.browser_ms else None,
-                "frames": len(self.browser_ms),
+                "why_not": None if self.shown else self.browser,
+                "frames": len(self.shown),
+                "closed_to_changed": percentiles_of([frame.ms for frame in self.shown]),
+                "beyond_compute": percentiles_of([frame.beyond_compute_ms for frame in self.shown]),
+                "committed_to_changed": percentiles_of([frame.page_ms for frame in self.shown]),
             },
             "bars": [bar.told() for bar in bars(self)],
         }
@@ -268,4 +277,7 @@ def bars(found: Found) -> list[Bar]:
         if size.side == 2048:
             peak = None if size.peak_bytes is None else size.peak_bytes / 1e9
             told.append(Bar("peak memory of a worker", size.side, peak, 1.0, False, "GB"))
+    if found.shown:
+        p95 = percentiles_of([frame.beyond_compute_ms for frame in found.shown])["p95_ms"]
+        told.append(Bar("in a browser beyond compute, p95", SIDE, p95, 300.0, False, "ms"))
     return told

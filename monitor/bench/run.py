@@ -122,7 +122,7 @@ class Bench:
             from monitor.bench.browser import shown
 
             bar.set_description("browser")
-            self.found.browser_ms, self.found.browser = shown(folder, self._bundle, self.plan.delays)
+            self.found.shown, self.found.browser = shown(folder, self._bundle)
             bar.update()
 
     @contextmanager

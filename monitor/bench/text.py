@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monitor.bench.browser import SIDE
 from monitor.bench.scripts import PARTS
 
 NOT_INSTALLED = "not installed"
@@ -32,14 +33,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def as_text(told: Mapping[str, Any]) -> str:
     """What `Found.told` tells."""
     parts = [_head(told), *([_stages(told), _sessions(told), _instead(told)] if told["sizes"] else [])]
-    if told["browser"]["frames"]:
-        page = told["browser"]
-        parts.append(
-            f"file closed to pixels changed in a browser, 2 frames/s of 1024²: p50 {_number(page['p50_ms'])} ms, "
-            f"p95 {_number(page['p95_ms'])} ms of {page['frames']} frames"
-        )
-    else:
-        parts.append(f"in a browser: {told['browser']['why_not']}")
+    parts.append(_browser(told["browser"]))
     parts.append(_bars(told))
     if not told["complete"]:
         parts.append("It was ended before everything was measured: the figures are of what was.")
@@ -112,6 +106,19 @@ def _sessions(told: Mapping[str, Any]) -> str:
                 ]
             )
     rows.append(["session, frames/s", *(_number(size["session_frames_per_s"]) for size in told["sizes"])])
+    return table(rows)
+
+
+def _browser(page: Mapping[str, Any]) -> str:
+    if not page["frames"]:
+        return f"in a browser: {page['why_not']}"
+    rows = [[f"in a browser, {page['frames']} frames of {SIDE}² [ms]", "p50", "p95", "p99"]]
+    for name, key in (
+        ("file closed to pixels changed", "closed_to_changed"),
+        ("the same, beyond compute", "beyond_compute"),
+        ("of it the page: committed to pixels changed", "committed_to_changed"),
+    ):
+        rows.append([name, *(_number(page[key][each]) for each in ("p50_ms", "p95_ms", "p99_ms"))])
     return table(rows)
 
 

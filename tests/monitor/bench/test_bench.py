@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from models.bundle import INT8, SHIPPED, describe
+from monitor.bench.browser import Shown
 from monitor.bench.eight_bits import Compared, Overlap, compared, dice
 from monitor.bench.floors import Floor, Peaks, floors, network_operations
 from monitor.bench.found import Found, SizeFound, bars
@@ -163,6 +164,22 @@ def test_bars_are_met_not_met_or_not_measured() -> None:
     assert "not measured" in text
     assert "not installed" in text
     assert "ended before" in text
+
+
+def test_the_page_s_share_is_told_apart_from_the_rest() -> None:
+    """Five frames from file closed over committed to shown, of which the worker took 300 ms each."""
+    found = found_of(chain_ms=80.0, network_ms=70.0)
+    assert "in a browser: not asked for" in as_text(found.told())
+    found.shown = [Shown(10.0, 10.4, 10.5 + 0.1 * n, 300.0) for n in range(5)]
+    told = found.told()["browser"]
+    assert told["frames"] == 5
+    assert told["closed_to_changed"]["p50_ms"] == pytest.approx(700)
+    assert told["beyond_compute"]["p50_ms"] == pytest.approx(400)
+    assert told["committed_to_changed"]["p95_ms"] == pytest.approx(480)
+    (bar,) = (bar for bar in bars(found) if bar.what.startswith("in a browser"))
+    assert bar.value == pytest.approx(580)
+    assert bar.met is False
+    assert "of it the page: committed to pixels changed" in as_text(found.told())
 
 
 def test_dice_is_of_all_frames_together() -> None:
