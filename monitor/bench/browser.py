@@ -30,6 +30,7 @@ LOOKED_AT = """() => {
     const url = source?.data.url[0];
     const chart = canvases(document).sort((a, b) => b.width * b.height - a.width * a.height)[0];
     if (url && chart) {
+      pen.clearRect(0, 0, 48, 48);  // else what is half transparent adds up over many looks
       pen.drawImage(chart, 0, 0, 48, 48);
       const sum = pen.getImageData(0, 0, 48, 48).data.reduce((a, b) => (a * 31 + b) | 0, 0);
       const id = parseInt(url.match(/preview\\/(\\d+)/)[1]);

@@ -65,7 +65,7 @@ def compared(path: Path, mask: Path, bundle: Path | None, threads: int) -> Compa
     assert frame.pixel_size_nm is not None
     prepared = canonical(frame.pixels, frame.pixel_size_nm, judge.preprocessing)
     small, full = (_marked(prepared, network, judge) for network in networks)
-    truth = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED) > 0
+    truth: Mask = np.asarray(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)) > 0
     return Compared(_overlap(small, full), _overlap(small, truth), _overlap(full, truth))
 
 

@@ -14,7 +14,7 @@ from monitor.errors import InputError
 from monitor.frames import MovieMode, content_hash
 from monitor.outcomes import FinishedFrame, Outcome, RejectedFrame
 from monitor.record import Recorded, RecordReader
-from monitor.workers.agreement import TOLERANCE, Agreement, compare, tolerance_of
+from monitor.workers.agreement import OVERLAP, TOLERANCE, Agreement, compare, tolerance_of
 from monitor.workers.worker import Ready, Start, Task, run, start
 
 #: What a shell reports of a program ended by Ctrl-C.
@@ -182,7 +182,7 @@ def as_text(findings: Findings) -> str:
         else:
             lines.append(
                 f"judged      {count} by {bundle} on {backend} then, {bundle_now} on {backend_now} now, to be "
-                f"the same within {TOLERANCE:g}"
+                f"the same within {TOLERANCE:g} of a probability, boxes with an overlap of {OVERLAP:g}"
             )
     for checked in findings.not_agreeing[:_TOLD]:
         where = _shown(checked.path) + (f" [{checked.index}]" if checked.index else "")
