@@ -12,6 +12,7 @@ from typing import Any
 
 from models.results import CLASSES
 from monitor.record import totals
+from monitor.record.changes import material_at
 from monitor.record.database import open_for_reading
 from monitor.record.labels import Labelled, labelled_tracks, observers_agree
 from monitor.record.migrations import version_of
@@ -219,7 +220,7 @@ class RecordReader:
         """What was found in one frame, None where it is not analysed (any more)."""
         with self.glance():
             result = self._db.execute(
-                "SELECT bundle, backend, height, width, pixel_size_nm FROM results WHERE frame_id = ?",
+                "SELECT bundle, backend, height, width, pixel_size_nm, committed FROM results WHERE frame_id = ?",
                 (frame_id,),
             ).fetchone()
             if result is None:
@@ -230,7 +231,8 @@ class RecordReader:
             particles = self._db.execute(
                 f"SELECT {PARTICLE_COLUMNS} FROM particles WHERE frame_id = ? ORDER BY label", (frame_id,)
             ).fetchall()
-        bundle, backend, height, width, pixel_size_nm = result
+            material = material_at(self._db, result[-1])
+        bundle, backend, height, width, pixel_size_nm, _ = result
         return Recorded(
             frame_row(frame, self.folder),
             bundle,
@@ -238,6 +240,7 @@ class RecordReader:
             (height, width),
             pixel_size_nm,
             tuple(particle_row(row) for row in particles),
+            material,
         )
 
     def bundle_path(self, bundle: str) -> Path | None:

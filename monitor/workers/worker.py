@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
@@ -102,8 +103,13 @@ def start(how: Start) -> Ready:
     return ready(_bundle)
 
 
-def load(how: Start) -> Bundle:
+def load(how: Start, begin_device: Callable[[], None] = lambda: None) -> Bundle:
     """Load a bundle for this process.
+
+    Parameters
+    ----------
+    begin_device
+        As `begin` of `monitor.workers.gpu.client.RemoteDevice`.
 
     Raises
     ------
@@ -126,7 +132,7 @@ def load(how: Start) -> Bundle:
     from monitor.workers.gpu.client import RemoteDevice
 
     bundle = load_bundle(how.bundle, "cpu", how.threads)
-    device = RemoteDevice(how.gpu, bundle.preprocessing.pixel_size_nm)
+    device = RemoteDevice(how.gpu, bundle.preprocessing.pixel_size_nm, begin_device)
     return replace(bundle, device=device if device.there else None)
 
 
