@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.features.fits import RAMPS, fit_words
 from models.features.layers import LATERAL_RATIO
 from models.features.measure import measure
-from models.features.stack import RAMPS, fit_words, read_stacks
+from models.features.stack import read_stacks
 from models.features.words import words
 from models.preprocess import Preprocessing, standardise
 
@@ -152,8 +153,14 @@ def test_every_word_is_fitted_by_least_squares(layers: int) -> None:
     pixels = rng.integers(20, 200, (layers, 2)).astype(float)
     samples = rng.standard_normal((layers, 2)) + 1j * rng.standard_normal((layers, 2))
     candidates = words(layers)
-    share = fit_words(samples, pixels, candidates).share
+    fits = fit_words(samples, pixels, candidates)
+    share = fits.share
     assert share.shape == (len(RAMPS), len(candidates.kind))
+    assert (fits.explained == share.max(axis=0)).all()
+    assert fits.ramps(fits.faulted) == RAMPS[share[:, fits.faulted].argmax()]
+    together = fit_words(np.stack([samples[::-1], samples]), np.stack([pixels[::-1], pixels]), candidates)
+    np.testing.assert_allclose(together.share[1], share, rtol=1e-5)
+    assert together.faulted[1] == fits.faulted
     for word in range(0, len(candidates.kind), 7):
         told = np.concatenate([[0], candidates.phases[word], [0]])
         design = np.zeros((layers, 2, 5), complex)
