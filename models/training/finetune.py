@@ -44,15 +44,15 @@ REPLAY_IMAGES = 300
 """Validation images of the replayed data set that old and new are compared on."""
 SAME_DICE = 0.005
 """Differences of Dice below this are called none."""
-GENTLE_RATE = 1e-4
+GENTLE_RATE = 1.5e-4
 """Largest learning rate of a gentle training."""
 FORGOTTEN = 0.02
 """A loss of Dice on simulated images from which the new network has forgotten something."""
 
 GENTLE = Drawing(
     weights={"lattice": 0.4, "overview": 0.1, "grains": 0.1, "bare": 0.16, "soot": 0.1, PRESET: 0.14},
-    negatives=0.35,
-    hard=0.6,
+    negatives=0.42,
+    hard=0.75,
     faint=2.5,
 )
 """What a gentle training learns from: half of it holds nothing, most of that such as the network marks."""
