@@ -7,6 +7,7 @@ alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 
 import torch
@@ -51,3 +52,16 @@ def kept_where_right(
     softened = wanted.clone()
     softened[holding] = torch.where(right, true + share * (given - true), true)
     return images, softened
+
+
+def between(first: Mapping[str, Tensor], learnt: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights on the straight way from a first network's to those it learnt (Wortsman 2022).
+
+    Parameters
+    ----------
+    share : of the way, 0 to 1; chosen on validation images, and calibrated anew.
+    """
+    return {
+        name: (one + share * (learnt[name] - one) if one.is_floating_point() else one).contiguous()
+        for name, one in first.items()
+    }

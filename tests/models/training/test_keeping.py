@@ -14,7 +14,7 @@ from models.examples.hard import HardEmpties
 from models.examples.shards import examples_by_split
 from models.preprocess import Preprocessing
 from models.training.finetune import gentle
-from models.training.keeping import first_network, kept_where_right
+from models.training.keeping import between, first_network, kept_where_right
 from models.training.unet import Settings, train
 from models.unet import Architecture, UNet
 
@@ -106,3 +106,12 @@ def test_images_with_faint_particles_come_so_much_oftener(discs: Path) -> None:
     drawn = [Pool(learn, {"lattice": 1.0, "bare": 0.0}, faint=4.0).draw(rng) for _ in range(700)]
     # Four images of the preset: one weighs 4, the others 1.
     assert np.mean([n in faint for n in drawn]) == pytest.approx(4 / 7, abs=0.06)
+
+
+def test_weights_between_two_networks_are_on_the_way_from_one_to_the_other() -> None:
+    one, two = UNet(TINY).state_dict(), UNet(TINY).state_dict()
+    for share, end in ((0.0, one), (1.0, two)):
+        found = between(one, two, share)
+        assert all(torch.allclose(found[name], end[name], atol=1e-6) for name in one)
+    half = between(one, two, 0.5)["head.weight"]
+    assert torch.allclose(half - one["head.weight"], two["head.weight"] - half, atol=1e-6)
