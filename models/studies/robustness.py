@@ -23,7 +23,7 @@ from models.errors import ModelError
 from models.evaluation.evaluate import judge_of
 from models.evaluation.judge import Judge, choose, false_areas, pooled, verdict
 from models.evaluation.scores import match, pieces
-from models.examples.augment import BORDERS, half_dark_frame
+from models.examples.augment import BORDERS, NEGATIVES, PATCHES, half_dark_frame
 from models.examples.shards import Examples, examples_by_split
 from models.examples.strata import EMPTY_PRESETS, NEAR_80, in_range, preset_of
 from models.preprocess import canonical
@@ -252,17 +252,39 @@ def changed_figures(by: Judge, data: Examples, chosen: Iterable[int]) -> dict[st
     return result
 
 
-def half_dark_areas(by: Judge, each: int, seed: int) -> dict[str, float]:
-    """Share of the area that is marked on half-dark frames, by the kind of their step."""
+def half_dark_areas(by: Judge, each: int, seed: int, patch: bool = False) -> dict[str, float]:
+    """Share of the area that is marked on half-dark frames, by the kind of their step.
+
+    Parameters
+    ----------
+    patch : curved steps alone, that may leave a patch of a particle's size (`models.examples.augment.step_field`).
+    """
     shares = {}
     for number, (name, border) in enumerate(BORDERS.items()):
+        if patch and not border.curved:
+            continue
         marked = []
         for n in range(each):
             rng = np.random.default_rng([9191 + seed, number, n])
-            frame = half_dark_frame(HALF_DARK_PX[n % len(HALF_DARK_PX)], rng, border)
+            frame = half_dark_frame(HALF_DARK_PX[n % len(HALF_DARK_PX)], rng, border, patch)
             marked.append((by.regions(frame) > 0).mean())
         shares[name] = float(np.mean(marked))
     return shares
+
+
+def patch_areas(by: Judge, each: int, seed: int) -> dict[str, float]:
+    """Share of the area that is marked on frames of `PATCHES`, and on half-dark ones by the kind of their step.
+
+    Nothing is taught by these, and no bar holds for them. Steps and edges were drawn so up to bundle `cdse-au-6`.
+    """
+    shares = {}
+    for kind, make in PATCHES.items():
+        number = list(NEGATIVES).index(kind)
+        frames = (make(256, np.random.default_rng([4242 + seed, number, n])) for n in range(each))
+        shares[kind] = float(np.mean([(by.regions(frame) > 0).mean() for frame in frames]))
+    return shares | {
+        f"half-dark, {name}": share for name, share in half_dark_areas(by, each, seed, patch=True).items()
+    }
 
 
 def study(by: Judge, data: Examples, images: int, frames: int, seed: int) -> dict[str, Any]:
@@ -293,6 +315,7 @@ def study(by: Judge, data: Examples, images: int, frames: int, seed: int) -> dic
             "recall": recalls(seen),
             "false_area": empty,
             "half_dark": half_dark_areas(by, frames, seed),
+            "patches": patch_areas(by, frames, seed),
         }
 
 

@@ -40,6 +40,11 @@ def tables_of(result: dict[str, Any]) -> Iterator[Table]:
     yield _recalls(result["recall"])
     yield _empty("frames that hold nothing", result["false_area"])
     yield _empty("half-dark frames, by the kind of the step", result["half_dark"])
+    yield Table(
+        "frames whose edges may leave a patch of a particle's size",
+        ("marked",),
+        tuple((kind, f"{share:.3%}") for kind, share in result["patches"].items()),
+    )
 
 
 def _plain(figures: dict[str, dict[str, Any]]) -> Table:
