@@ -16,6 +16,7 @@ from models.bundle import Bundle
 from models.device.sight import DIRECT, Sight, measure_on
 from models.errors import CannotAnalyse
 from models.features.measure import LAYER_FREQUENCIES, Measured, measure
+from models.features.readings import read_further
 from models.forest import as_rows
 from models.illumination import all_lit, filled, unjudged, without
 from models.preprocess import Canonical, canonical, fill_masked, has_gaps
@@ -210,6 +211,8 @@ def _particles(
     bundle, pixel_size_nm = asked.bundle, asked.pixel_size_nm
     nearest = prepared.nearest()
     probabilities = bundle.forest(as_rows([m.values for m in measured], bundle.feature_names))
+    faulted = np.flatnonzero(np.argmax(probabilities, axis=1) == CLASSES.index("yes")) if measured else []
+    read_further([measured[region].stacks for region in faulted])
     particles: list[Particle] = []
     on_frame = np.zeros(prepared.shape, np.int32) if asked.labelled else None
     covered = 0

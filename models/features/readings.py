@@ -85,6 +85,14 @@ class Stacks:
         return self.counted + _found(readings_of(self.region.cut(slice(self.tried, None))))
 
 
+def read_further(stacks: Sequence[Stacks]) -> None:
+    """Read several regions together along the axes that their features did not need, as `Stacks.readings` would."""
+    waiting = [each for each in stacks if each.tried == COUNTED and "readings" not in vars(each)]
+    rest = _read_along([each.region for each in waiting], slice(COUNTED, None))
+    for each, more in zip(waiting, rest, strict=True):
+        vars(each)["readings"] = each.counted + more  # where a cached property keeps it
+
+
 def stacks_of(regions: Sequence[Pixels | Cut]) -> list[Stacks]:
     """The stacks of all regions of a frame, read together, along `COUNTED` axes.
 

@@ -94,7 +94,9 @@ def test_a_frame_is_gone_over_no_oftener_than_its_budget(
 
         return call
 
-    transforms = {name: getattr(fft, name) for name in ("fft", "ifft", "fft2", "rfft", "rfft2", "ifft2", "irfft2")}
+    transforms = {
+        name: getattr(fft, name) for name in ("fft", "ifft", "fft2", "rfft", "rfft2", "ifft2", "irfft2")
+    }
     functions = {name: one for name, one in vars(cv2).items() if isbuiltin(one)}
     for module, watch in ((cv2, functions), (fft, transforms)):
         for name, real in watch.items():

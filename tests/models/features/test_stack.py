@@ -9,6 +9,7 @@ import pytest
 from models.features.fits import RAMPS, fit_words
 from models.features.layers import LATERAL_RATIO
 from models.features.measure import measure
+from models.features.readings import COUNTED, read_further
 from models.features.stack import read_stacks
 from models.features.words import words
 from models.preprocess import Preprocessing, standardise
@@ -185,3 +186,20 @@ def test_features_are_those_that_the_shipped_forest_learnt(stack: str, angle: fl
     assert list(found) == list(kept)
     for name, value in kept.items():
         assert found[name] == pytest.approx(value, rel=2e-3, abs=2e-3), name
+
+
+def test_several_regions_are_read_further_together_as_they_would_be_one_by_one() -> None:
+    stacks = [("ABCABCABCABC", 0.0), ("ABABABABCBCB", 30.0), ("ABABABABABAB", 70.0)]
+    drawn = [lattice(stack, angle, seed=n) for n, (stack, angle) in enumerate(stacks)]
+    image = standardise(np.hstack([image for image, _ in drawn]), Preprocessing())
+    labels = np.hstack([(n + 1) * mask for n, (_, mask) in enumerate(drawn)]).astype(np.int32)
+    alone, together = ([one.stacks for one in measure(image, labels, STEP)] for _ in range(2))
+    read_further(together)
+    assert len(together) == 3
+    for one, other in zip(alone, together, strict=True):
+        assert other.tried == COUNTED
+        assert "readings" in vars(other)
+        assert len(one.readings) == len(other.readings) > COUNTED
+        for expected, found in zip(one.readings, other.readings, strict=True):
+            assert (found.word, found.axis_rc) == (expected.word, expected.axis_rc)
+            assert found.significance == pytest.approx(expected.significance, rel=1e-5, abs=1e-6)
