@@ -46,14 +46,17 @@ class Correlation:
         )
         modulus = np.abs(cross)
         cross /= modulus + 1e-6 * max(float(modulus.max()), 1e-30)
-        surface = fft.irfft2(cross, self._shape).astype(np.float32)
+        z = fft.irfft2(cross, self._shape, overwrite_x=True).astype(np.float32, copy=False)
         # The second frame's origin may lie from -FARTHEST of its own side to FARTHEST of the first one's.
-        self._limits = [(-FARTHEST * n, FARTHEST * m) for m, n in zip(a, b, strict=True)]
-        allowed = _allowed(self._shape, self._limits)
-        values = surface[allowed][::SPREAD_FROM_EVERY]
+        self._limits = tuple((-FARTHEST * n, FARTHEST * m) for m, n in zip(a, b, strict=True))
+        forbidden, some = _places(self._shape, self._limits)
+        values = z.ravel()[some]
         middle = float(np.median(values))
         sigma = 1.4826 * float(np.median(np.abs(values - middle))) + 1e-30
-        self._z = np.where(allowed, (surface - middle) / sigma, -np.inf).astype(np.float32)
+        z -= np.float32(middle)
+        z /= np.float32(sigma)
+        np.copyto(z, -np.inf, where=forbidden)
+        self._z = z
 
     def peaks(self, count: int) -> list[Shift]:
         """The highest peaks, at least 0.8 nm from each other."""
@@ -127,20 +130,27 @@ def _tapered(image: Real) -> Real:
     return image * windows[0][:, None] * windows[1][None, :]
 
 
-def _allowed(shape: tuple[int, int], limits: list[tuple[float, float]]) -> npt.NDArray[np.bool_]:
-    """(m, n) where the shift is one that is looked for; shifts are held modulo the shape."""
+@lru_cache(maxsize=8)
+def _places(
+    shape: tuple[int, int], limits: tuple[tuple[float, float], ...]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
+    """(m, n) where the shift is none that is looked for, and flat places of some of the others (`SPREAD_FROM_EVERY`).
+
+    Shifts are held modulo the shape.
+    """
     axes = []
     for padded, (low, high) in zip(shape, limits, strict=True):
         shift = np.arange(padded)
         shift = np.where(shift > padded / 2, shift - padded, shift)
         axes.append((shift >= low) & (shift <= high))
-    return axes[0][:, None] & axes[1][None, :]
+    allowed = axes[0][:, None] & axes[1][None, :]
+    return ~allowed, np.flatnonzero(allowed)[::SPREAD_FROM_EVERY]
 
 
 def _refined(z: npt.NDArray[np.float32], peak: tuple[int, int], axis: int) -> float:
     """The peak's place along one axis, by a parabola through it and its neighbours [px]."""
     size, at = z.shape[axis], peak[axis]
-    line = np.moveaxis(z, axis, 0)[:, peak[1 - axis]]
+    line = z[:, peak[1]] if axis == 0 else z[peak[0]]
     left, here, right = (float(line[(at + k) % size]) for k in (-1, 0, 1))
     bend = left - 2 * here + right
     if not np.isfinite(bend) or bend >= 0:
