@@ -211,8 +211,13 @@ def _particles(
     bundle, pixel_size_nm = asked.bundle, asked.pixel_size_nm
     nearest = prepared.nearest()
     probabilities = bundle.forest(as_rows([m.values for m in measured], bundle.feature_names))
-    faulted = np.flatnonzero(np.argmax(probabilities, axis=1) == CLASSES.index("yes")) if measured else []
-    read_further([measured[region].stacks for region in faulted])
+    read_further(
+        [
+            m.stacks
+            for m, p in zip(measured, probabilities, strict=True)
+            if CLASSES[int(np.argmax(p))] == "yes"
+        ]
+    )
     particles: list[Particle] = []
     on_frame = np.zeros(prepared.shape, np.int32) if asked.labelled else None
     covered = 0
