@@ -23,8 +23,16 @@ import numpy.typing as npt
 from models.bundle import file_hash
 from models.confusion import UNSCORED
 from models.errors import ModelError
-from models.examples.augment import NEGATIVES
-from models.examples.rows import COLUMNS, Finder, Rows, background_patch, joined, truth_of_regions
+from models.examples.augment import BORDERS, NEGATIVES, half_dark_frame
+from models.examples.rows import (
+    COLUMNS,
+    NEGATIVE,
+    Finder,
+    Rows,
+    background_patch,
+    joined,
+    truth_of_regions,
+)
 from models.examples.shards import open_shard, shards_of
 from models.features.measure import feature_names, measure
 from models.forest import as_rows
@@ -38,7 +46,14 @@ CROP_STEP = 0.05
 """Of a crop's values, which are those of the standardised frame."""
 PATCHES = 0.25
 """Share of the training's images that give a patch of background too."""
-VERSION = 1
+OFTEN_MARKED = ("fringes", "edge", "contamination", "half-dark")
+"""Kinds of `NEGATIVES` on which networks mark regions: the forest is taught what these look like."""
+MORE = 30
+"""Of these kinds the training sees so many times as many frames as of the others: few hold a region at all."""
+LARGE_PX = 512
+"""Side of every fourth of those frames [px]; of the others it is `NEGATIVE_PX`. Flattening reaches further there."""
+NEGATIVE_PX = 256
+VERSION = 2
 """Of the files that are kept; another one makes them anew."""
 
 
@@ -46,7 +61,8 @@ VERSION = 1
 class Source:
     """From where rows come and how."""
 
-    data: Path
+    data: Path | None
+    """`None`: frames that hold nothing alone."""
     finder: Finder
     draws: int = 8
     """Images of each specimen."""
@@ -164,22 +180,36 @@ def _of_shard(path: Path, source: Source) -> _Collected:
     return collected
 
 
+def _negative(kind: str, number: int, more: bool, rng: np.random.Generator) -> Image:
+    """A frame that holds nothing; of those there are `more` of, some are large, and steps are of every kind in turn."""
+    size = LARGE_PX if more and number % 4 == 0 else NEGATIVE_PX
+    if more and kind == "half-dark":
+        return half_dark_frame(size, rng, list(BORDERS.values())[number // 4 % len(BORDERS)])
+    return NEGATIVES[kind](size, rng)
+
+
 def _of_negatives(source: Source) -> _Collected:
-    """False regions on frames that hold nothing, of every split; `DOUBTFUL` ones for the training."""
+    """False regions on frames that hold nothing, of every split; `DOUBTFUL` ones for the training.
+
+    What comes of the frames that there are more of only teaches, so that it does not outnumber what is judged.
+    """
     finder, collected = source.finder, _Collected([], [])
     network, step = finder.network(), finder.preprocessing.pixel_size_nm
     for learnt in (True, False):
-        for number, (kind, make) in enumerate(NEGATIVES.items()):
-            for n in range(source.negatives):
-                seed = source.seed + (not learnt)
-                image = standardise(make(256, np.random.default_rng([seed, n, number])), finder.preprocessing)
-                off = np.zeros((256, 256), np.uint8) if learnt else None
+        for number, kind in enumerate(NEGATIVES):
+            often = MORE if learnt and kind in OFTEN_MARKED else 1
+            for n in range(source.negatives * often):
+                seed, more = source.seed + (not learnt), n >= source.negatives
+                frame = _negative(kind, n, more, np.random.default_rng([seed, n, number]))
+                image = standardise(frame, finder.preprocessing)
+                off = np.zeros(image.shape, np.uint8) if learnt else None
                 found, marked = finder.regions(image, network, off)
-                name = f"negative-{kind}-{seed}-{n}"
+                name = f"{NEGATIVE}{kind}-{seed}-{n}"
                 scored = [(r, "empty", f"{name}/{r - 1}") for r in range(1, int(found.max(initial=0)) + 1)]
                 if scored:
                     split = "train" if learnt else ("validation", "test")[n % 2]
-                    _add(collected, image, found, scored, step, (name, 0.0, "none", split), marked)
+                    told = (name, 0.0, "none", split)
+                    _add(collected, image, found, scored, step, told, 0 if more else marked)
     return collected
 
 
@@ -231,7 +261,8 @@ def collect(source: Source, *, processes: int = 1) -> Rows:
     from tqdm import tqdm
 
     names = list(feature_names())
-    tasks = [(path, source, names) for path in [None, *shards_of(source.data)]]
+    shards = [] if source.data is None else shards_of(source.data)
+    tasks = [(path, source, names) for path in [None, *shards]]
     with tqdm(total=len(tasks), unit="shard", desc="features", disable=None) as bar:
         parts = []
         for part in _mapped(tasks, processes):
