@@ -49,7 +49,7 @@ EMPTY_WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """What an `empty` region may weigh."""
 MAY_LOSE = 0.003
 """So much more of the validation's particles may be called `empty` for what frames of nothing teach."""
-TREES_OF_A_TRIAL = 60
+TREES_OF_A_TRIAL = 40
 """Trees of the forests by which these weights are chosen."""
 
 
