@@ -176,6 +176,9 @@ def simulate(options: argparse.Namespace) -> int:
     choice("--stem", ("half", "full"), "sampling of the first level", "half"),
     choice("--norm", ("batch", "group", "instance"), "normalisation", "batch"),
     flag("--bfloat16", "multiply in bfloat16: quicker on processors that know it; always so on a GPU"),
+    flag("--gently", "with --data and --from: mend what the network marks where nothing is, and lose nothing else"),
+    option("--real", str, "DIR=NM", "with --gently: real frames with masks to learn from too, and their pixel size",
+           action="append", default=[]),
     flag("--stream", "simulate while training, every example anew; --data is then what to validate by, if anything"),
     option("--processes", positive, "N", "that draw specimens (1; on a GPU all cores but one)"),
     option("--pixel-size", positive_number, "NM", "of your own frames [nm/px]", 0.05),
@@ -198,7 +201,18 @@ def train_unet(options: argparse.Namespace) -> int:
     told = {name: value for name, value in named.items() if value is not None}
     if options.data is None and not options.stream:
         raise InputError("a net is trained from --data, or from simulation as it is made with --stream")
-    if not options.stream and options.data.is_dir() and not any(options.data.glob("*.h5")):
+    if options.gently and (options.stream or options.data is None or options.start_from is None):
+        raise InputError(
+            "--gently goes on from the bundle given with --from, on the data set given with --data"
+        )
+    if options.real and not options.gently:
+        raise InputError("--real is for --gently; frames of your own are given as --data")
+    if (
+        not options.stream
+        and not options.gently
+        and options.data.is_dir()
+        and not any(options.data.glob("*.h5"))
+    ):
         from models.bundle import SHIPPED
         from models.training.finetune import finetune
         from monitor.read.pictures import read_frame
@@ -214,6 +228,16 @@ def train_unet(options: argparse.Namespace) -> int:
         told = {"patience": 0, **(STREAMED_ON_GPU if options.device == "cuda" else {}), **told}
     settings = Settings(built, minutes=options.minutes, bfloat16=bfloat16, **told)
     how = given(options, "device", "start_from")
+    if options.gently:
+        from models.examples.real_frames import RealFrames
+        from models.training.finetune import gentle
+        from models.training.own_frames import read_own
+        from monitor.read.pictures import read_frame
+
+        settings = gentle(settings)
+        how["real"] = [
+            frame for text in options.real for frame in read_own(RealFrames.parse(text), read_frame)
+        ]
     if options.stream:
         print(_train_streaming(options, settings, how))
     else:

@@ -44,8 +44,10 @@ from dashboard.theme import DARK, THEMES, switch
 from dashboard.view import RecordView
 from monitor.record.database import is_session
 
-#: How often each viewer looks for something new [ms].
+#: How often each viewer's page is brought up to date [ms]: never more often for frames that come quickly.
 TICK_MS = 400
+#: How often it is looked whether a frame is there that came after a pause, and is shown at once [ms].
+LOOK_MS = 50
 LIST_TICK_MS = 2000
 NOW = "now"
 """The tab that is open at first: the fraction, the counts, the sizes."""
@@ -111,6 +113,7 @@ class SessionPage:
         *,
         name: str | None = None,
         clock: Clock = time.time,
+        steady: Clock = time.monotonic,
         role: Role = Role.OPERATOR,
         explaining: Explaining | None = None,
     ) -> None:
@@ -123,8 +126,10 @@ class SessionPage:
         self.view = view
         self.name = name
         self.explaining = explaining or Explaining()
-        self._clock = clock
+        self._clock, self._steady = clock, steady
         self._seen: Snapshot | None = None
+        self._ticked = self._framed = -1.0
+        """When `tick` was called last, and when it last brought a frame [s, steady clock]."""
         self.asking = Asking(view, clock, may_ask=role is Role.OPERATOR)
         self.pulse = Pulse()
         self.frame = LiveFrame(
@@ -220,9 +225,16 @@ class SessionPage:
         elif what == "live":
             self.frame.live.active = True
 
+    def look(self) -> None:
+        """Pull where it is time to, or where a frame has come and none was brought for as long."""
+        before = self._steady() - (TICK_MS - LOOK_MS / 2) / 1e3
+        if self._ticked <= before or (self._framed <= before and self.view.frame_since(self._seen)):
+            self.tick()
+
     def tick(self) -> None:
         """Pull: bring every component up to date, or do nothing where the record has nothing new."""
         snapshot, now = self.view.poll(), self._clock()
+        self._ticked = self._steady()
         # What looked like a session to come may turn out to be a folder of sessions: then it is another page.
         elsewhere = not snapshot.exists and find_session(self.view.directory, None) is None
         self.pulse.update(snapshot, now, reload=elsewhere)  # silence is news too
@@ -235,6 +247,8 @@ class SessionPage:
             part.go_on(now)
         if snapshot is self._seen:
             return
+        if self._seen is None or snapshot.newest != self._seen.newest:
+            self._framed = self._ticked
         self._seen = snapshot
         self.frame.update(snapshot, now)
         self._beside(snapshot, now)
@@ -292,7 +306,7 @@ def session_document(
     doc.js_on_event(DocumentReady, show)
     page.asking.on("look", lambda look: switch(doc, look))
     switch(doc, look_of(doc))
-    doc.add_periodic_callback(page.tick, TICK_MS)
+    doc.add_periodic_callback(page.look, LOOK_MS)
 
 
 def look_of(doc: Any) -> str:

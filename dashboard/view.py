@@ -116,6 +116,19 @@ class RecordView:
                 )
         return self._snapshot
 
+    def frame_since(self, seen: Snapshot | None) -> bool:
+        """Whether a frame was analysed that a snapshot does not show: asked often, so it reads nothing else."""
+        if seen is None or self._db is None or self._snapshot.newest != seen.newest:
+            return self._snapshot is not seen
+        try:
+            (data_version,) = self._db.execute("PRAGMA data_version").fetchone()
+            if data_version == self._data_version:
+                return False
+            (newest,) = self._db.execute("SELECT max(frame_id) FROM results").fetchone()
+        except sqlite3.Error:
+            return False  # `poll` tells what is wrong
+        return bool(newest != seen.newest)
+
     def frame(self, frame_id: int) -> ShownFrame | None:
         """One analysed frame with its particles; None where there is none by that number.
 

@@ -16,9 +16,10 @@ from models.bundle import Bundle
 from models.device.sight import DIRECT, Sight, measure_on
 from models.errors import CannotAnalyse
 from models.features.measure import LAYER_FREQUENCIES, Measured, measure
+from models.features.readings import read_further
 from models.forest import as_rows
-from models.illumination import filled, unjudged, without
-from models.preprocess import Canonical, canonical, fill_masked
+from models.illumination import all_lit, filled, unjudged, without
+from models.preprocess import Canonical, canonical, fill_masked, has_gaps
 from models.quality.frame import USUAL_ENERGY_KEV, frame_quality
 from models.quality.likeness import frame_statistics
 from models.results import CLASSES, Analysis, Particle, sure
@@ -87,9 +88,8 @@ def analyse(
     began = clock()
     blocks = blocks_of((image.shape[0], image.shape[1]), pixel_size_nm / bundle.preprocessing.pixel_size_nm)
     seen = _seen(image, asked) if len(blocks) == 1 else None
-    everywhere = seen is not None and seen.light.everywhere
-    blind = np.zeros(image.shape, np.bool_) if everywhere else unjudged(image)
-    if blind.any():
+    blind = None if (seen.light.everywhere if seen else all_lit(image)) else unjudged(image)
+    if blind is not None and blind.any():
         # Which particles lie there is told by the label image.
         image, seen, asked = filled(image, blind), None, replace(asked, labelled=True)
     light_ms = (clock() - began) * 1e3
@@ -103,8 +103,8 @@ def analyse(
     result.quality["mean_counts"] = float(result.quality["mean_counts"]) * unit
     if "noise_power" in result.quality:
         result.quality["noise_power"] = float(result.quality["noise_power"]) * unit * unit
-    result.quality["unjudged_share"] = np.count_nonzero(blind) / blind.size
-    return without(result, blind)
+    result.quality["unjudged_share"] = 0.0 if blind is None else np.count_nonzero(blind) / blind.size
+    return result if blind is None else without(result, blind)
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,7 @@ def _seen(image: npt.NDArray[Any], asked: _Asked) -> Sight | None:
     device = asked.bundle.device
     if device is None:
         return None
-    gaps = image.dtype == np.uint16 and image.max() == np.iinfo(np.uint16).max
-    if gaps or image.dtype.name not in DIRECT:
+    if has_gaps(image) or image.dtype.name not in DIRECT:
         image = fill_masked(image)
     # Files are often read as views that can't be written to, or have the other order of bytes; torch takes neither.
     image = np.require(image, image.dtype.newbyteorder("="), ("C", "W"))
@@ -212,6 +211,8 @@ def _particles(
     bundle, pixel_size_nm = asked.bundle, asked.pixel_size_nm
     nearest = prepared.nearest()
     probabilities = bundle.forest(as_rows([m.values for m in measured], bundle.feature_names))
+    faulted = np.flatnonzero(np.argmax(probabilities, axis=1) == CLASSES.index("yes")) if measured else []
+    read_further([measured[region].stacks for region in faulted])
     particles: list[Particle] = []
     on_frame = np.zeros(prepared.shape, np.int32) if asked.labelled else None
     covered = 0
@@ -258,7 +259,8 @@ def _on_frame(
     ends = [
         np.searchsorted(at, (side.start, side.stop)).tolist() for at, side in zip(nearest, box, strict=True)
     ]
-    for axis, (start, stop) in enumerate(ends):
+    for axis in (1, 0):  # rows last: they are copied whole
+        start, stop = ends[axis]
         mask = mask.take(nearest[axis][start:stop] - box[axis].start, axis=axis)
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8)) if mask.size else (0, 0, 0, 0)
     row, col = ends[0][0] + top, ends[1][0] + left
@@ -270,7 +272,7 @@ def _within_reach(image: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float]:
     """The image in a unit in which single precision can square it, and that unit; most are 1."""
     if image.dtype.kind != "f":
         return image, 1.0
-    largest = float(np.abs(image).max())
+    largest = max(float(image.max()), -float(image.min()))
     if largest == 0 or 1e-3 <= largest <= 1e12:
         return image, 1.0
     return (image / image.dtype.type(largest)).astype(np.float32), largest
@@ -279,15 +281,17 @@ def _within_reach(image: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float]:
 def _outlined(mask: npt.NDArray[np.uint8], box: tuple[slice, slice], pixel_size_nm: float) -> dict[str, Any]:
     """Box, centroid, size and outline of a region, as fields of `Particle`, from its mask (h, w) within its box."""
     top, left = box[0].start, box[1].start
-    moments = cv2.moments(mask, binaryImage=True)
-    area_nm2 = moments["m00"] * pixel_size_nm**2
+    by_row, by_col = (cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() for axis in (1, 0))
+    pixels = int(by_row.sum())
+    row, col = (int(np.arange(len(counts)) @ counts) / pixels for counts in (by_row, by_col))
+    area_nm2 = pixels * pixel_size_nm**2
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(contours, key=len)
     simple = cv2.approxPolyDP(outline, max(0.5, 0.05 / pixel_size_nm), True)[:, 0]
     return {
         "bbox": (top, left, box[0].stop, box[1].stop),
-        "centroid": (moments["m01"] / moments["m00"] + top, moments["m10"] / moments["m00"] + left),
+        "centroid": (row + top, col + left),
         "diameter_nm": float(2 * np.sqrt(area_nm2 / np.pi)),
         "area_nm2": float(area_nm2),
-        "outline": tuple((float(r) + top, float(c) + left) for c, r in simple.tolist()),
+        "outline": tuple((float(r + top), float(c + left)) for c, r in simple.tolist()),
     }

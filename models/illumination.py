@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.preprocess import median
 from models.results import Analysis, Particle
 
 Mask = npt.NDArray[np.bool_]
@@ -39,6 +40,9 @@ _NARROWEST, _NARROWEST_PX = 0.01, 3
 _STRIPE_LEVEL, _STRIPE_SIGMAS = 0.25, 8.0
 #: Of a frame that is dark as a whole nothing is left to compare with.
 _LARGEST = 0.9
+#: A glance sees about so many pixels of each block, in two rows, and takes thresholds so many times wider: its figures
+#: are noisier.
+_GLANCE, _SLACK = 100, 1.3
 #: The frame is gone through in strips of so many rows, which stay in the processor's cache [px].
 _STRIP = 64
 
@@ -61,19 +65,26 @@ class Light:
         """Whether there is nothing that is not judged."""
         return not self.blocks().any() and not any(wide for axis in self.stripes() for wide in axis)
 
-    def blocks(self) -> Mask:
-        """(h, w) the blocks that lie in dark or flat areas which reach the border of the frame."""
+    def blocks(self, slack: float = 1.0) -> Mask:
+        """(h, w) the blocks that lie in dark or flat areas which reach the border of the frame.
+
+        Parameters
+        ----------
+        slack : so many times as much noise and light still counts as a shadow's.
+        """
         usual = float(np.percentile(self.noise, 75))
         if usual <= 0:
             return np.zeros(self.noise.shape, np.bool_)
         bright = float(np.percentile(self.level, 75)) - self.black
-        quiet, share = self.noise / usual, (self.level - self.black) / max(bright, 1e-9)
+        quiet, share = (
+            self.noise / (slack * usual),
+            (self.level - self.black) / (slack * max(bright, 1e-9)),
+        )
         dark = (quiet < _SHADOW_NOISE) & (share < _SHADOW_LEVEL)
         dark |= (quiet < _BLACK_NOISE) & (share < _BLACK_LEVEL)
         band = dark | (quiet < _SHADOW_NOISE) & (share < _BAND_LEVEL)
-        return np.asarray(
-            _at_border(quiet < _FLAT) | _at_border(dark) | _at_border(band, whole_side=True), np.bool_
-        )
+        found = [_at_border(part, slack=slack) for part in (quiet < _FLAT, dark)]
+        return np.asarray(found[0] | found[1] | _at_border(band, whole_side=True, slack=slack), np.bool_)
 
     def stripes(self) -> list[tuple[int, int]]:
         """Of rows and of columns: how many lines from the first, and from the last, are a stripe."""
@@ -97,6 +108,19 @@ def light_of(pixels: Image) -> Light:
         black=min(0.0, float(np.percentile(sample, 0.1))) if float(sample.min()) < 0 else 0.0,
         lines=(across, along),
     )
+
+
+def all_lit(image: npt.NDArray[Any]) -> bool:
+    """Whether a glance shows that `unjudged` finds nothing; where it does not, `unjudged` has to tell.
+
+    Parameters
+    ----------
+    image : (H, W) counts of any real type.
+    """
+    light = _glance(image)
+    if float(np.percentile(light.noise, 75)) <= 0 or light.blocks(_SLACK).any():
+        return False
+    return not any(_may_be_stripes(*axis) for axis in light.lines)
 
 
 def unjudged(image: npt.NDArray[Any]) -> Mask:
@@ -194,12 +218,46 @@ def _rough(pixels: Image) -> Image:
     return rough
 
 
-def _at_border(blocks: Mask, whole_side: bool = False) -> Mask:
+def _glance(image: npt.NDArray[Any]) -> Light:
+    """`light_of` by some pairs of rows; a row of its lines is a pair of rows, a column two neighbouring columns."""
+    height, width = image.shape
+    blocks = grid_of((height, width))
+    pairs = max(2, _GLANCE * max(blocks) // max(height, width))
+    first = np.linspace(0, height - 2, pairs * blocks[0]).round().astype(np.intp)
+    upper, lower = (np.asarray(image[rows], np.float32) for rows in (first, first + 1))
+    step = upper - lower
+    cross = step[:, 1:] - step[:, :-1]
+    cross *= cross
+    upper += lower
+    cols = np.arange(blocks[1]) * (width - 1) // blocks[1]
+    figures = []
+    for each in (cross, upper):
+        lines = each.reshape(blocks[0], pairs, -1).sum(axis=1) / pairs
+        size = np.diff([*cols, lines.shape[1]])
+        figures.append((np.add.reduceat(lines, cols, axis=1) / size, each.mean(axis=1), lines.mean(axis=0)))
+    noise = [np.sqrt(part, dtype=np.float32) for part in figures[0]]
+    level = [np.asarray(part / 2, np.float32) for part in figures[1]]
+    black = min(0.0, float(np.percentile(image[::4, ::4], 0.1))) if image.dtype.kind in "if" else 0.0
+    return Light(level[0], noise[0], black, ((noise[1], level[1]), (noise[2], level[2])))
+
+
+def _may_be_stripes(noise: Image, level: Image) -> bool:
+    """Whether the first or the last lines may be a stripe by `_stripe`, from the figures of pairs of lines."""
+    ends = max(1, int(_NARROWEST * len(level)))
+    away = np.abs(level - (middle := median(level)))
+    far = max(_STRIPE_SIGMAS * 1.4826 * median(away), _STRIPE_LEVEL * abs(middle))
+    odd = [noise < _SLACK * _FLAT * median(noise), away > far / _SLACK]
+    return any(bool(lines[:ends].all() or lines[-ends:].all()) for lines in odd)
+
+
+def _at_border(blocks: Mask, whole_side: bool = False, slack: float = 1.0) -> Mask:
     """The connected parts of a mask of blocks that reach its border, or take a side of it, and are large enough."""
+    if not blocks.any():
+        return blocks
     count, parts, figures, _ = cv2.connectedComponentsWithStats(blocks.astype(np.uint8), connectivity=8)
-    least = max(4.0, _SMALLEST * blocks.size)
+    least = max(4.0, _SMALLEST * blocks.size) / slack
     sides = (parts[0], parts[-1], parts[:, 0], parts[:, -1])
-    needed = 0.95 if whole_side else 1e-9
+    needed = 0.95 / slack if whole_side else 1e-9
     kept = [
         part
         for part in range(1, count)

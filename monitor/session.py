@@ -227,12 +227,7 @@ class Session:
             if frame.state != "queued":
                 continue
             ref = FrameRef(
-                path=frame.path,
-                index=frame.index,
-                pixel_size_nm=frame.pixel_size_nm,
-                acquired=frame.acquired,
-                sender=frame.sender,
-                sequence=frame.sequence,
+                frame.path, frame.index, frame.pixel_size_nm, frame.acquired, frame.sender, frame.sequence
             )
             task = Task(
                 frame_id,
@@ -286,6 +281,9 @@ class Session:
             self._committed(task, outcome)
 
     def _committed(self, task: Task, done: FinishedFrame) -> None:
+        if task.material != self._bench.material and os.path.exists(task.ref.path):
+            self._queue.appendleft(task.frame_id)  # it was under way when the material changed
+            return
         self._deaths.pop(task.frame_id, None)
         done = self._bench.settled(done)
         order = self._holding.write(

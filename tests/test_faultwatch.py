@@ -116,6 +116,8 @@ def test_an_order_at_odds_with_itself_is_2(contradiction, tmp_path, monkeypatch,
         ["microscope", "d", "--library", "none.h5"], ["microscope", "d", "--field-icc", "1"],
         ["evaluate", "--data", "none"], ["train", "unet", "--data", "none", "--out", "a.npy"],
         ["train", "forest", "--data", "none", "--unet", "none", "--out", "b"],
+        ["train", "unet", "--data", "none", "--out", "b", "--gently"],
+        ["train", "unet", "--data", "none", "--out", "b", "--real", "none=0.05"],
         ["train", "unet", "--out", "b"], ["train", "unet", "--stream", "--data", "none", "--out", "b"],
     ],
 )  # fmt: skip

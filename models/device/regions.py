@@ -125,7 +125,7 @@ def bragg_peaks(ratio: Tensor, known: Tables) -> Tensor:
 
 
 def stacking_axes(smooth: Tensor, known: Tables) -> Tensor:
-    """(P, `MOST`, 5) the likeliest axes as `models.features.axes.Axis` has them, from half planes (P, bins)."""
+    """(P, `MOST`, 5) `models.features.axes.stacking_axes`, from half planes (P, bins)."""
     count, width = len(smooth), 1 + len(HEIGHTS)
     read = (smooth[:, known.stack_bins] * known.stack_weights).sum(2)
     read = read.view(count, len(known.tried), len(ANGLES), width)

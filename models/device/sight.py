@@ -8,24 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-from models.features.axes import OTHER_ZONES, Axis, axis_features
-from models.features.contrast import contrast_figures
-from models.features.edges import edge_features
-from models.features.layers import cut_of
+from models.features.figures import Figures, features_of
+from models.features.layers import Summed
 from models.features.measure import LAYER_FREQUENCIES, Measured, measure
-from models.features.readings import CutStacks, stack_features
-from models.features.regions import crop_of
-from models.features.spectrum import (
-    Bins,
-    Peak,
-    Real,
-    background_profile,
-    bins,
-    peak_features,
-    ring_figures,
-)
+from models.features.readings import Cut, stacks_of
+from models.features.regions import Box, boxes_of, crop_of
+from models.features.spectrum import Real, background_profile, bins
 from models.illumination import Light
 from models.preprocess import Canonical
 from models.quality.frame import Sampled
@@ -90,9 +79,9 @@ class Numbers:
     peaks: npt.NDArray[np.float32]
     """(P, 6, 2) strength of each Bragg spot and its place in the half plane; a strength of -1 where there is none."""
     axes: npt.NDArray[np.float32]
-    """(P, 3, 5) the fields of each `Axis`."""
+    """(P, 3, 5) as of `models.features.axes.stacking_axes`."""
     zones: npt.NDArray[np.float32]
-    """(P, zones) in the order of `OTHER_ZONES`."""
+    """(P, zones) in the order of `models.features.axes.OTHER_ZONES`."""
     places: npt.NDArray[np.float32]
     """(P, 3, 2) the axes' reflections, refined [nm⁻¹]."""
     edges: npt.NDArray[np.float32]
@@ -126,7 +115,7 @@ class Device(Protocol):
 def crops_of(
     image: Image,
     labels: Labels,
-    boxes: Sequence[tuple[slice, slice]],
+    boxes: Sequence[Box],
     pixel_size_nm: float,
     frequencies: Sequence[float] | None,
 ) -> Crops:
@@ -148,37 +137,30 @@ def crops_of(
     )
 
 
-def measured(crops: Crops, numbers: Numbers, boxes: Sequence[tuple[slice, slice]]) -> list[Measured]:
+def measured(crops: Crops, numbers: Numbers, boxes: Sequence[Box]) -> list[Measured]:
     """Every region's features, as `models.features.measure.measure` gives them, from a device's numbers.
 
     Parameters
     ----------
     boxes : rows and columns of each region.
     """
-    found = []
-    for p, box in enumerate(boxes):
-        mean, square = numbers.rings[p].astype(float)
-        peaks = _peaks(numbers.peaks[p].astype(float), bins(crops.pixel_size_nm))
-        axes = [Axis(*(float(value) for value in axis)) for axis in numbers.axes[p]]
-        inside, outside = (float(value) for value in numbers.edges[p])
-        values = ring_figures(mean, square, crops.background) | peak_features(peaks)
-        values |= edge_features(inside, outside) | contrast_figures(*numbers.contrast[p].tolist())
-        values |= {f"zone_{name}": float(z) for name, z in zip(OTHER_ZONES, numbers.zones[p], strict=True)}
-        stacks = _stacks(numbers, p)
-        values |= axis_features(axes) | stack_features(stacks.counted)
-        found.append(Measured(values, box, stacks))
-    return found
+    fields = (numbers.rings, numbers.peaks, numbers.axes, numbers.zones, numbers.edges, numbers.contrast)
+    stacks = stacks_of([_cut(numbers, p) for p in range(len(boxes))])
+    figures = Figures(*(field.astype(float) for field in fields))
+    values = features_of(figures, crops.background, bins(crops.pixel_size_nm), stacks)
+    return list(map(Measured, values, boxes, stacks))
 
 
-def _stacks(numbers: Numbers, p: int) -> CutStacks:
-    """The stacks of one region, from its half layers."""
-    axes, nothing = numbers.places[p].astype(float), np.zeros(0)
+def _cut(numbers: Numbers, p: int) -> Cut:
+    """One region's half layers."""
     sums = numbers.sums[p].view(np.complex64)[..., 0].astype(complex)
-    cuts = [
-        cut_of(sums[a], numbers.counts[p, a].astype(int), int(shift), float(origin), axes[a])
-        for a, (shift, origin) in enumerate(numbers.origins[p])
-    ]
-    return CutStacks(nothing.astype(np.float32), nothing, nothing, axes, cuts)
+    each = zip(numbers.places[p].tolist(), sums, numbers.counts[p], numbers.origins[p].tolist(), strict=True)
+    return Cut(
+        [
+            Summed((row, col), along, count.astype(np.intp), int(shift), origin)
+            for (row, col), along, count, (shift, origin) in each
+        ]
+    )
 
 
 def measure_on(
@@ -188,21 +170,11 @@ def measure_on(
 
     All of it is done here where the device can't.
     """
-    if labels.max(initial=0) == 0:
+    boxes = boxes_of(labels)
+    if not boxes:
         return []
-    boxes = ndimage.find_objects(labels)
     crops = crops_of(image, labels, boxes, pixel_size_nm, frequencies)
     numbers = device.numbers(crops)
     if numbers is None:
         return measure(image, labels, pixel_size_nm, frequencies)
     return measured(crops, numbers, boxes)
-
-
-def _peaks(told: Real, here: Bins) -> list[Peak]:
-    """Bragg spots from their strengths and flat places (6, 2)."""
-    flat, width = here.radius.ravel(), here.radius.shape[1]
-    there = [(strength, int(place)) for strength, place in told.tolist() if strength >= 0]
-    return [
-        (float(place // width), float(place % width - here.reach), float(flat[place]), strength)
-        for strength, place in there
-    ]

@@ -31,6 +31,11 @@ def device_wanted(device: str) -> bool:
     return device == TORCH_CPU or (device in ("auto", "cuda") and driver_there() and torch_there())
 
 
+def torch_device(device: str) -> str:
+    """How the process that owns the device is told of it: "cuda", "auto" (there may be none), or "cpu", for tests."""
+    return "cpu" if device == TORCH_CPU else device
+
+
 def why_no_cuda() -> str | None:
     """A sentence that says why no CUDA device can be used; `None` where one can."""
     if not driver_there():

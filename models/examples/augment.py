@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -16,6 +17,10 @@ from models.preprocess import Preprocessing, resample, standardise
 
 Image = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
+
+LARGE_PX = 300
+"""Edges of beams, apertures, films and holes are straight, or have at least this radius: 15 nm at 0.05 nm/px, more
+than a particle has. A smaller one leaves a dark round patch, as a particle without lattice is [px]."""
 
 BOX, BRIGHT_BOX, INK, BRIGHT_INK = 1, 2, 4, 8
 """Bits of a stamp: a plain box, whether it is bright, the marks, whether they are bright."""
@@ -136,16 +141,28 @@ def blurred_film(size: int, rng: np.random.Generator) -> Image:
     return np.asarray(grain + np.float32(10 ** rng.uniform(-1.3, 0.7)) * noise)
 
 
-def film_edge(size: int, rng: np.random.Generator) -> Image:
-    """The edge of a carbon film or of a hole in it: a step with Fresnel fringes, and no particle."""
+def large_radius(size: int, rng: np.random.Generator) -> float:
+    """Radius of an edge in a frame so wide: from `LARGE_PX` on, and too large to close within the frame [px]."""
+    return float(max(LARGE_PX, size) * 10 ** rng.uniform(0, 1))
+
+
+def film_edge(size: int, rng: np.random.Generator, patch: bool = False) -> Image:
+    """The edge of a carbon film or of a hole in it: a step with Fresnel fringes, and no particle; (size, size).
+
+    Parameters
+    ----------
+    patch : half of the films are small discs, as particles are: not to be taught as nothing, for studies alone.
+    """
     r, c = np.mgrid[:size, :size].astype(np.float32) - size / 2
     angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.45, 0.45) * size
     if rng.random() < 0.5:
         distance = r * np.cos(angle) + c * np.sin(angle) - offset
     else:  # a round hole or a round film
-        radius = rng.uniform(0.3, 2.0) * size
+        radius = rng.uniform(0.3, 2.0) * size if patch else large_radius(size, rng)
         centre = (radius + offset) * np.array([np.cos(angle), np.sin(angle)])
         distance = radius - np.hypot(r - centre[0], c - centre[1])
+        if not patch:
+            distance = distance * rng.choice([-1, 1])
     distance = distance + np.float32(rng.uniform(0, 10)) * smooth_field(
         (size, size), rng.uniform(15, 60), rng
     )
@@ -201,10 +218,17 @@ BORDERS = {
 SOFT_PX = 4.0
 
 
-def step_field(size: int, rng: np.random.Generator, border: Border | None = None) -> Image:
+def step_field(
+    size: int, rng: np.random.Generator, border: Border | None = None, patch: bool = False
+) -> Image:
     """Two plain levels, 1 and a lower one, as of a beam's edge, an aperture, or a step of the film or the illumination.
 
-    (size, size). The border is straight or curved, sharp or soft, with or without a Fresnel fringe.
+    (size, size). The border is straight or curved (`large_radius`), sharp or soft, with or without a Fresnel fringe.
+
+    Parameters
+    ----------
+    patch : curves may close within the frame, and leave a dark round patch as a particle without lattice is: not to
+        be taught as nothing, for studies alone.
     """
     border = border or Border()
     r, c = np.mgrid[:size, :size].astype(np.float32)
@@ -212,7 +236,7 @@ def step_field(size: int, rng: np.random.Generator, border: Border | None = None
         angle = rng.uniform(0, 2 * np.pi)
         distance = r * np.float32(np.cos(angle)) + c * np.float32(np.sin(angle))
     else:
-        centre = rng.uniform(-0.7, 1.7, 2) * size
+        centre = rng.uniform(-0.7, 1.7, 2) * size if patch else _far_centre(size, rng)
         distance = np.hypot(r - np.float32(centre[0]), c - np.float32(centre[1])) * rng.choice([-1, 1])
     distance = distance - np.quantile(distance[::8, ::8], rng.uniform(0.1, 0.9))
     low = np.float32(rng.choice([0.0, rng.uniform(0.02, 0.3), rng.uniform(0.3, 0.95)]))
@@ -227,15 +251,23 @@ def step_field(size: int, rng: np.random.Generator, border: Border | None = None
     return np.asarray(np.clip(field, 0, None), dtype=np.float32)
 
 
-def half_dark_frame(size: int, rng: np.random.Generator, border: Border | None = None) -> Image:
+def _far_centre(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """A point (row, column) that no pixel of the frame (size, size) is nearer to than a `large_radius` [px]."""
+    angle, away = rng.uniform(0, 2 * np.pi), large_radius(size, rng) + size / np.sqrt(2)
+    return np.asarray(size / 2 + away * np.array([np.cos(angle), np.sin(angle)]))
+
+
+def half_dark_frame(
+    size: int, rng: np.random.Generator, border: Border | None = None, patch: bool = False
+) -> Image:
     """Plain levels with a step between them (`step_field`), with noise, blurred or not, resampled or not.
 
     The noise is Poisson's; in a third of the frames it is the same on both sides, down to next to none, as in a
     picture of two grey levels. Resampling through the Fourier transform rings at a sharp step.
     """
-    field = step_field(size, rng, border)
+    field = step_field(size, rng, border, patch)
     if border is None and rng.random() < 0.2:
-        field = field * step_field(size, rng)
+        field = field * step_field(size, rng, border, patch)
     if rng.random() < 1 / 3:
         noise = correlated_noise((size, size), float(rng.choice([0, 0.5, 1.0])), rng)
         counts = field + np.float32(10 ** rng.uniform(-3, -0.3)) * noise
@@ -249,6 +281,11 @@ def half_dark_frame(size: int, rng: np.random.Generator, border: Border | None =
     return np.asarray(counts, dtype=np.float32)
 
 
+#: Kinds whose edges may leave a patch as large and as round as a particle: nobody could tell it from one.
+PATCHES: dict[str, Callable[[int, np.random.Generator], Image]] = {
+    "edge": partial(film_edge, patch=True),
+    "half-dark": partial(half_dark_frame, patch=True),
+}
 #: Every kind of frame that holds no particle, by name.
 NEGATIVES: dict[str, Callable[[int, np.random.Generator], Image]] = {
     "noise": even_noise,

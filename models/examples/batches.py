@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from models.batched import Standardiser
-from models.examples.augment import empty_image, stamp, step_field
+from models.examples.augment import Image, empty_image, stamp, step_field
 from models.examples.chance import Chance
 from models.examples.exposure import burn_in, expose_again, turn_and_scale
 from models.examples.shards import Examples
@@ -29,6 +29,7 @@ DIMMEST = 0.3
 SMALL_PX = (176, 192, 208, 224, 240)
 """Sides of small frames [px]: 8.8 to 12 nm, with nothing beyond."""
 WINDOWS = 6
+FAINT_NM = (2.0, 3.0)
 OTHERS = 0.2
 """Weight of a preset that `Drawing.weights` does not name."""
 
@@ -47,6 +48,10 @@ class Drawing:
         default_factory=lambda: {"fringes": 4.0, "edge": 3.0, "contamination": 2.0, "half-dark": 5.0}
     )
     """How often a kind of them comes, against 1 for one not named: those hard to tell from a particle more."""
+    hard: float = 0.0
+    """Share of the frames made to hold nothing that are such the network marks (`models.examples.hard`)."""
+    faint: float = 1.0
+    """How much oftener an image is drawn that holds CdSe of 2 to 3 nm (`FAINT_NM`), the faintest that is judged."""
     steps: float = 0.06
     """Share of the images with particles that get a step of the illumination (`models.examples.augment.step_field`)."""
     marks: float = 0.04
@@ -57,22 +62,35 @@ class Drawing:
     """Whether images are exposed again (`models.examples.exposure`), turned by any angle, scaled and marked."""
 
 
-class Pool:
-    """The images of a data set, drawn by the weight of their preset."""
+def is_faint(about: dict[str, Any]) -> bool:
+    """Whether an image holds a CdSe particle of `FAINT_NM`."""
+    return any(
+        str(p.get("material")).startswith("CdSe") and FAINT_NM[0] <= (p.get("diameter_nm") or 0) < FAINT_NM[1]
+        for p in about["particles"]
+    )
 
-    def __init__(self, data: Examples, weights: dict[str, float]) -> None:
+
+class Pool:
+    """The images of a data set, drawn by the weight of their preset; those with faint particles so much oftener."""
+
+    def __init__(self, data: Examples, weights: dict[str, float], faint: float = 1.0) -> None:
         self.data = data
         members: dict[str, list[int]] = {}
         for number, about in enumerate(data.about):
             members.setdefault(preset_of(about), []).append(number)
+        each = [
+            np.array([faint if is_faint(data.about[n]) else 1.0 for n in group]) for group in members.values()
+        ]
+        self._up_to = [np.cumsum(one) / one.sum() for one in each]
         self.members = list(members.values())
         shares = np.array([weights.get(name, OTHERS) for name in members])
         self.shares = shares / shares.sum()
 
     def draw(self, rng: np.random.Generator) -> int:
         """The number of an image."""
-        group = self.members[int(rng.choice(len(self.members), p=self.shares))]
-        return group[int(rng.integers(len(group)))]
+        group = int(rng.choice(len(self.members), p=self.shares))
+        place = int(np.searchsorted(self._up_to[group], rng.random(), side="right"))
+        return self.members[group][min(place, len(self.members[group]) - 1)]
 
 
 def targets(labels: Tensor, pixel_size_nm: float) -> Tensor:
@@ -103,6 +121,8 @@ def _near(marked: Tensor, radius_px: float) -> Tensor:
     return near
 
 
+Hard = Callable[[np.random.Generator], Image | None]
+"""Gives a standardised image (H, W) that holds nothing, or `None`."""
 Laid = Callable[[int], Tensor]
 """Gives so many fields (n, H, W) that are laid over images."""
 
@@ -186,8 +206,14 @@ def batches(
     seed: int,
     first_step: int,
     device: str = "cpu",
+    hard: Hard | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches from `first_step` on: images (B, 1, H, W) and targets (B, 2, H, W)."""
+    """Endless batches from `first_step` on: images (B, 1, H, W) and targets (B, 2, H, W).
+
+    Parameters
+    ----------
+    hard : gives frames that hold nothing and that the network marks, where it has some.
+    """
     side = pool.data.images.shape[1]
     standardiser = Standardiser((side, side), preprocessing, device)
     step = first_step
@@ -204,8 +230,7 @@ def batches(
         if numbers:
             images = standardiser(images)
         if empty:
-            marks = drawing.marks if drawing.randomise else 0.0
-            made = [empty_image(side, drawing.kinds, preprocessing, marks, rng) for _ in range(empty)]
+            made = [_empty(side, drawing, preprocessing, hard, rng) for _ in range(empty)]
             images = torch.cat([images, torch.from_numpy(np.stack(made)).to(device)])
             labels = torch.cat([labels, labels.new_zeros((empty, side, side))])
         wanted = targets(labels, preprocessing.pixel_size_nm)
@@ -213,6 +238,17 @@ def batches(
             images, wanted = seen_anew(images, wanted, drawing, preprocessing, chance)
         yield images[:, None].contiguous(memory_format=torch.channels_last), wanted
         step += 1
+
+
+def _empty(
+    side: int, drawing: Drawing, preprocessing: Preprocessing, hard: Hard | None, rng: np.random.Generator
+) -> Image:
+    """A standardised image (side, side) that holds nothing: one that the network marks, or a fresh one."""
+    again = hard(rng) if hard is not None and rng.random() < drawing.hard else None
+    if again is not None:
+        return again
+    marks = drawing.marks if drawing.randomise else 0.0
+    return empty_image(side, drawing.kinds, preprocessing, marks, rng)
 
 
 def _made(
@@ -256,6 +292,8 @@ class DataSet:
     ) -> None:
         self._learn, self._check, self._drawing = learn, check, drawing
         self._preprocessing, self._seed, self._device = preprocessing, seed, device
+        self.hard: Hard | None = None
+        """Frames that hold nothing and that the network marks, where there are some."""
 
     @property
     def digest(self) -> str:
@@ -269,8 +307,10 @@ class DataSet:
 
     def batches(self, size: int, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless batches from a step on."""
-        pool = Pool(self._learn, self._drawing.weights)
-        return batches(pool, self._drawing, self._preprocessing, size, self._seed, first_step, self._device)
+        pool = Pool(self._learn, self._drawing.weights, self._drawing.faint)
+        return batches(
+            pool, self._drawing, self._preprocessing, size, self._seed, first_step, self._device, self.hard
+        )
 
     def validation(self) -> Examples:
         """The data set's validation split."""

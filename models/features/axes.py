@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from models.features.layers import LATERAL_RATIO
-from models.features.spectrum import blurred
+from models.features.spectrum import Columns, blurred
 
 Real = npt.NDArray[np.float64]
 Image = npt.NDArray[np.float32]
@@ -47,21 +47,6 @@ PERIODS = {"0001": 60.0, "111": 60.0, "100": 90.0, "112": 180.0}
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One direction along which layers may be stacked."""
-
-    row: float
-    col: float
-    """The layers' reflection [nm⁻¹]."""
-    score: float
-    """Mean logarithm of the template's power over the background's."""
-    layers: float
-    """Of the layers' reflection alone."""
-    top: float
-    """Of the three highest points of the row."""
-
-
-@dataclass(frozen=True)
 class Points:
     """Places in a half plane of the spectrum, each read from the four bins around it."""
 
@@ -70,9 +55,10 @@ class Points:
     weights: Image
     """(P, 4)."""
 
-    def read(self, flat: Image, chosen: slice) -> Image:
-        """What some of the places have."""
-        return np.asarray((flat[self.bins[chosen]] * self.weights[chosen]).sum(axis=1))
+    def read(self, flat: Image, chosen: npt.NDArray[np.intp]) -> Image:
+        """(P, N) what P half planes (bins, P) have at places of their own, chosen for each (P, N)."""
+        planes = np.arange(flat.shape[1])[:, None, None]
+        return np.asarray((flat[self.bins[chosen], planes] * self.weights[chosen]).sum(axis=2))
 
     def matrix(self, size: int) -> sparse.csr_array:
         """(P, size) what reads all places from the flat half plane."""
@@ -152,74 +138,78 @@ def smoothed(ratio: Image) -> Image:
     return blurred(np.log1p(ratio))
 
 
-def stacking_axes(smooth: Image, known: Templates) -> list[Axis]:
-    """The likeliest axes, best first, `MOST` at the most.
+def stacking_axes(smooth: Image, known: Templates) -> Real:
+    """(P, `MOST`, 5) the likeliest axes of P regions, the likeliest first.
+
+    Of each: the layers' reflection (row, column) [nm⁻¹], the mean logarithm of the template's power over the
+    background's, that of the layers' reflection alone, and that of the three highest points of the row.
 
     Parameters
     ----------
-    smooth : `smoothed` half plane of a particle's spectrum.
+    smooth : (bins, P) the `smoothed` half planes of their spectra, as `by_bins` lays them out.
     """
-    flat = smooth.ravel()
-    score = (known.scores @ flat).reshape(len(known.tried), len(ANGLES))
-    which, best = score.argmax(axis=0), score.max(axis=0)
-    found: list[Axis] = []
+    count, width = smooth.shape[1], 1 + len(HEIGHTS)
+    everyone = np.arange(count)
+    scores = (known.scores @ smooth).reshape(len(known.tried), len(ANGLES), count)
+    which, best = scores.argmax(axis=0), scores.max(axis=0)
+    found = []
     for _ in range(MOST):
-        j = int(best.argmax())
-        if not np.isfinite(best[j]):
-            break
-        i, own = int(which[j]), float(best[j])
-        start = (i * len(ANGLES) + j) * (1 + len(HEIGHTS))
-        power = known.stack.read(flat, slice(start, start + 1 + len(HEIGHTS)))
-        frequency = known.tried[i]
-        found.append(
-            Axis(
-                float(frequency * np.cos(ANGLES[j])),
-                float(frequency * np.sin(ANGLES[j])),
-                own,
-                float(power[0]),
-                float(np.sort(power[1:])[-3:].mean()),
-            )
-        )
-        turn = np.abs((ANGLES - ANGLES[j] + np.pi / 2) % np.pi - np.pi / 2)
-        best[turn < APART] = -np.inf
-    return found
+        angle = best.argmax(axis=0)
+        frequency, score = which[angle, everyone], best[angle, everyone]
+        first = (frequency * len(ANGLES) + angle) * width
+        power = known.stack.read(smooth, first[:, None] + np.arange(width))
+        tried = known.tried[frequency]
+        top = np.sort(power[:, 1:], axis=1)[:, -3:].mean(axis=1)
+        row, col = tried * np.cos(ANGLES[angle]), tried * np.sin(ANGLES[angle])
+        found.append(np.stack([row, col, score, power[:, 0], top], axis=1))
+        best[_NEAR[:, angle]] = -np.inf
+    return np.stack(found, axis=1)
 
 
-def other_zones(smooth: Image, known: Templates) -> dict[str, float]:
-    """How much of each of `OTHER_ZONES` there is: the weakest of its spots, at the best angle and frequency.
+#: (A, A) which directions are too near each other to be two axes.
+_NEAR = np.abs((ANGLES[:, None] - ANGLES + np.pi / 2) % np.pi - np.pi / 2) < APART
+
+
+def other_zones(smooth: Image, known: Templates) -> Image:
+    """(P, zones) how much of each of `OTHER_ZONES` there is: the weakest of its spots, at the best angle and frequency.
 
     Mean logarithm of the power over the background's; parameters as of `stacking_axes`. Wurtzite [0001] has six
     {10-10}, the cubic [111] six {220}, [100] four {200} and {220}, [112] (wurtzite [10-10]) {111} and {220} at right
     angles.
     """
-    power = known.spots @ smooth.ravel()
-    return {
-        name: float(power[rows].reshape(count, -1).min(axis=0).max())
-        for name, (rows, count) in known.zones.items()
-    }
+    power, count = known.spots @ smooth, smooth.shape[1]
+    found = [
+        power[rows].reshape(spots, -1, count).min(axis=0).max(axis=0) for rows, spots in known.zones.values()
+    ]
+    return np.stack(found, axis=1)
 
 
 def refine(inside: Image, pixel_size_nm: float, places: Real) -> Real:
-    """Where reflections lie between the bins (A, 2) [nm⁻¹]: a quadratic through the transform at five points, twice.
+    """Reflections (…, A, 2) [nm⁻¹] placed between the bins, where the transforms of pictures (…, h, w) are largest.
 
-    Parameters
-    ----------
-    inside : (h, w) a region's detail, 0 outside of it.
-    places : (A, 2) where they were found (row, column) [nm⁻¹].
+    Twice, a parabola is laid through the magnitude at each place and a step to either side of it, along rows and along
+    columns.
     """
-    pixels = inside.astype(np.complex64)
-    rows, cols = (-2 * np.pi * pixel_size_nm * np.arange(n) for n in inside.shape)
-    k, step = np.array(places, float).reshape(-1, 2), 0.03
+    rows, cols = (-2 * np.pi * pixel_size_nm * np.arange(n) for n in inside.shape[-2:])
+    k, step = np.array(places, float), 0.03
     for _ in range(2):
-        at = k[:, :, None] + np.array([-step, 0.0, step])
-        along_rows, along_cols = _waves(at[:, 0, :, None] * rows), _waves(at[:, 1, :, None] * cols)
-        partly = (along_rows.reshape(-1, len(rows)) @ pixels).reshape(along_cols.shape)
-        grid = np.abs(partly @ along_cols.swapaxes(1, 2))  # (A, 3, 3)
-        before, here, after = np.stack([grid[:, :, 1], grid[:, 1, :]], axis=1).transpose(2, 0, 1)
+        at = k[..., None] + np.array([-step, 0.0, step])
+        along_rows, along_cols = _waves(at[..., 0, :, None] * rows), _waves(at[..., 1, :, None] * cols)
+        grid = np.abs(_summed(along_rows, inside) @ along_cols.swapaxes(-1, -2))  # (…, A, 3, 3)
+        before, here, after = np.moveaxis(np.stack([grid[..., 1], grid[..., 1, :]], axis=-2), -1, 0)
         bend = np.minimum(before - 2 * here + after, 0)
         k += step * np.clip(0.5 * (before - after) / np.where(bend < 0, bend, -np.inf), -1, 1)
         step /= 2
     return k
+
+
+def _summed(waves: npt.NDArray[np.complex64], pictures: Image) -> npt.NDArray[np.complex64]:
+    """(…, A, 3, w) waves along rows (…, A, 3, h) summed over pictures (…, h, w), which are real."""
+    found = np.empty((*waves.shape[:-1], pictures.shape[-1]), np.complex64)
+    lines = (*waves.shape[:-3], waves.shape[-3] * 3)
+    for into, wave in ((found.real, waves.real), (found.imag, waves.imag)):
+        into[:] = (wave.reshape(*lines, wave.shape[-1]) @ pictures).reshape(found.shape)
+    return found
 
 
 def _waves(phase: Real) -> npt.NDArray[np.complex64]:
@@ -230,10 +220,10 @@ def _waves(phase: Real) -> npt.NDArray[np.complex64]:
     return waves
 
 
-def axis_features(axes: list[Axis]) -> dict[str, float]:
-    """How much the two likeliest axes look like axes of a stack."""
-    values: dict[str, float] = {}
+def axis_features(axes: Real) -> Columns:
+    """How much the two likeliest axes look like axes of a stack; `axes` (P, `MOST`, 5) as of `stacking_axes`."""
+    values: Columns = {}
     for i in range(2):
-        axis = axes[i] if i < len(axes) else Axis(0.0, 0.0, 0.0, 0.0, 0.0)
-        values |= {f"axis_{i}": axis.score, f"axis_{i}_layers": axis.layers, f"axis_{i}_top": axis.top}
+        _, _, score, layers, top = axes[:, i].T
+        values |= {f"axis_{i}": score, f"axis_{i}_layers": layers, f"axis_{i}_top": top}
     return values

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from math import log
-
 import cv2
 import numpy as np
 
 from models.features.regions import Region
-from models.features.spectrum import Image, Labels
+from models.features.spectrum import Columns, Image, Labels, Real
 
 RING_NM = 1.0
 """Width of the ring around a region that it is compared with [nm]."""
@@ -16,8 +14,8 @@ FEWEST = 20
 """A ring of so few pixels is no surrounding; everything near the region stands for it."""
 
 
-def contrast(image: Image, labels: Labels, region: Region, pixel_size_nm: float) -> dict[str, float]:
-    """Mean and spread inside against a ring around the region, in the ring's standard deviations."""
+def spreads(image: Image, labels: Labels, region: Region, pixel_size_nm: float) -> tuple[float, ...]:
+    """Mean and standard deviation of a frame (h, w) in a region, and of the same in the ring around it."""
     pad = round(RING_NM / pixel_size_nm)
     top, left = max(0, region.top - pad), max(0, region.left - pad)
     here = (
@@ -25,22 +23,28 @@ def contrast(image: Image, labels: Labels, region: Region, pixel_size_nm: float)
         slice(left, region.left + region.soft.shape[1] + pad),
     )
     near, cut = image[here], labels[here]
-    own = (cut == region.label).astype(np.uint8)
-    around = cv2.dilate(own, np.ones((2 * pad + 1, 2 * pad + 1), np.uint8))
-    around[cut != 0] = 0
-    inside_mean, inside_spread = _mean_and_spread(near, own)
+    own = (cut == region.label).view(np.uint8)
+    # How many of its own pixels are no further than the ring's width: none are counted beyond the cut.
+    reached = cv2.boxFilter(
+        own, cv2.CV_16U, (2 * pad + 1, 2 * pad + 1), normalize=False, borderType=cv2.BORDER_CONSTANT
+    )
+    around = ((reached > 0) & (cut == 0)).view(np.uint8)
     ring = around if cv2.countNonZero(around) > FEWEST else None
-    return contrast_figures(inside_mean, inside_spread, *_mean_and_spread(near, ring))
+    return *_mean_and_spread(near, own), *_mean_and_spread(near, ring)
 
 
-def contrast_figures(
-    inside_mean: float, inside_spread: float, ring_mean: float, ring_spread: float
-) -> dict[str, float]:
-    """`contrast` from means and standard deviations of the region and of its ring."""
+def contrast_features(figures: Real) -> Columns:
+    """Mean and spread inside against a ring around the region, in the ring's standard deviations.
+
+    Parameters
+    ----------
+    figures : (P, 4) from `spreads`.
+    """
+    inside_mean, inside_spread, ring_mean, ring_spread = figures.T
     spread = ring_spread + 1e-6
     return {
         "contrast_mean": (inside_mean - ring_mean) / spread,
-        "contrast_spread": log(inside_spread / spread + 1e-6),
+        "contrast_spread": np.log(inside_spread / spread + 1e-6),
     }
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.features.spectrum import Image
+from models.features.spectrum import Columns, Image, Real
 
 BLUR_PX = 1.0
 """Blur before the edges are taken [px]."""
@@ -19,12 +19,15 @@ REACH = 5
 def strength(image: Image) -> Image:
     """Magnitude (h, w) of the Sobel gradient of a slightly blurred image (h, w)."""
     found = np.empty_like(image)
+    smooth, down, right = np.empty((3, STRIP + 2 * REACH, image.shape[1]), np.float32)
     for top in range(0, len(image), STRIP):
         above = min(top, REACH)
-        smooth = cv2.GaussianBlur(image[top - above : top + STRIP + REACH], (0, 0), BLUR_PX)
-        down, right = (cv2.Sobel(smooth, cv2.CV_32F, *order) for order in ((0, 1), (1, 0)))
-        strip = found[top : top + STRIP]
-        strip[:] = cv2.magnitude(right, down)[above : above + len(strip)]
+        strip = image[top - above : top + STRIP + REACH]
+        cv2.GaussianBlur(strip, (0, 0), BLUR_PX, dst=smooth[: len(strip)])
+        for into, order in ((down, (0, 1)), (right, (1, 0))):
+            cv2.Sobel(smooth[: len(strip)], cv2.CV_32F, *order, dst=into[: len(strip)])
+        own = slice(above, above + len(found[top : top + STRIP]))
+        cv2.magnitude(right[own], down[own], magnitude=found[top : top + STRIP])
     return found
 
 
@@ -43,12 +46,12 @@ def median_outside(magnitude: Image, taken: npt.NDArray[np.bool_]) -> float:
     return upper if count % 2 else (float(ordered[: count // 2].max()) + upper) / 2
 
 
-def edge_features(mean: float, outside: float) -> dict[str, float]:
+def edge_features(mean: Real, outside: Real) -> Columns:
     """Mean strength of the edges over the frame's.
 
     Parameters
     ----------
-    mean : over the region's pixels.
-    outside : median outside of all regions.
+    mean : (P,) over each region's pixels.
+    outside : (P,) their median outside of all regions of the frame.
     """
-    return {"sobel_mean": float(np.log(mean / (outside + 1e-6) + 1e-6))}
+    return {"sobel_mean": np.log(mean / (outside + 1e-6) + 1e-6)}

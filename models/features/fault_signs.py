@@ -12,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from models.features.stack import Reading
-
 Complex = npt.NDArray[np.complexfloating]
 Real = npt.NDArray[np.float64]
 
@@ -40,41 +38,37 @@ def row_profile(samples: Complex) -> tuple[Real, Real]:
 
 
 def _powers(samples: Complex) -> Real:
-    """The powers of `row_profile`, beginning at height 0."""
-    count = samples.size
-    transform = fft.fft(samples.ravel(), FINE * count)
-    energy = float(np.vdot(samples, samples).real)
-    return np.asarray((transform.real**2 + transform.imag**2) / (count * energy + 1e-12))
+    """The powers of `row_profile` of samples (…, N, 2), along the last axis, beginning at height 0."""
+    row = samples.reshape(*samples.shape[:-2], -1)
+    transform = fft.fft(row, FINE * row.shape[-1])
+    energy = (row.real**2 + row.imag**2).sum(axis=-1, keepdims=True)
+    return np.asarray((transform.real**2 + transform.imag**2) / (row.shape[-1] * energy + 1e-12))
 
 
-def streak(samples: Complex) -> float:
-    """Over how many resolution elements the row's power is spread: few spots where the stack is regular.
+def streak(samples: Complex) -> Real:
+    """Over how many resolution elements the power of rows (…, N, 2) is spread: few spots where the stack is regular.
 
     (ΣP)² / ΣP², the inverse participation ratio, in elements of 2 / 2N. Faults draw a row's spots out into streaks
     (Warren, ch. 13).
     """
     power = _powers(samples)
-    return float(power.sum() ** 2 / (FINE * np.vdot(power, power) + 1e-12))
+    return np.asarray(power.sum(axis=-1) ** 2 / (FINE * (power * power).sum(axis=-1) + 1e-12))
 
 
-def twin_spots(samples: Complex) -> float:
-    """The weaker of the two hands of ABC over the stronger, 0 to 1.
+def twin_spots(samples: Complex) -> Real:
+    """The weaker of the two hands of ABC over the stronger, 0 to 1, in rows (…, N, 2).
 
     ABC has its row's spots at heights 1/3 and -2/3, its twin CBA at -1/3 and 2/3; both are there in a twin (Hirsch et
     al., *Electron Microscopy of Thin Crystals*, ch. 6).
     """
-    seen = _hand_waves(samples.size) @ samples.ravel()
-    power = (seen.real**2 + seen.imag**2).tolist()
-    hands = power[0] + power[1], power[2] + power[3]
-    return float(min(hands) / (max(hands) + 1e-12))
+    row = samples.reshape(*samples.shape[:-2], -1)
+    seen = row @ _hand_waves(row.shape[-1]).T
+    power = seen.real**2 + seen.imag**2
+    hands = power[..., :2].sum(axis=-1), power[..., 2:].sum(axis=-1)
+    return np.asarray(np.minimum(*hands) / (np.maximum(*hands) + 1e-12))
 
 
 @lru_cache(maxsize=64)
 def _hand_waves(count: int) -> npt.NDArray[np.complex128]:
     """(4, count) what reads the spots of the two `HANDS` from a row's samples."""
     return np.asarray(np.exp(-1j * np.pi * np.outer(HANDS, np.arange(count))))
-
-
-def signs_of(reading: Reading) -> dict[str, float]:
-    """All signs of a reading, by name."""
-    return {"streak": streak(reading.samples), "twin_spots": twin_spots(reading.samples)}

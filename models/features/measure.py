@@ -10,26 +10,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-from models.features import edges
-from models.features.axes import axis_features, other_zones, refine, smoothed, stacking_axes
-from models.features.contrast import contrast
+from models.features.axes import other_zones, refine, smoothed, stacking_axes
+from models.features.contrast import spreads
+from models.features.figures import Figures, features_of
 from models.features.ground import Ground, ground_of
-from models.features.readings import Stacks, stack_features, telling
-from models.features.regions import Region, region_of
+from models.features.readings import Pixels, Stacks, stacks_of, telling
+from models.features.regions import Box, Region, boxes_of, region_of
 from models.features.spectrum import (
     Image,
     Labels,
+    Real,
     Spectrum,
     bins,
-    peak_features,
-    ring_features,
+    bragg_peaks,
+    by_bins,
+    power_into,
+    ring_sums,
     spectrum_of,
 )
 from models.features.stack import Reading
+
+TOGETHER = 16
+"""Spectra of so many regions are held at a time, about 3 MB of them."""
 
 #: Known close-packed layer frequencies [nm⁻¹] by material; the window around each covers the pixel size's error.
 LAYER_FREQUENCIES: dict[str, float] = {
@@ -86,20 +92,27 @@ def measure(
 ) -> list[Measured]:
     """Features of every region 1, 2, … of a label image (h, w), from the standardised frame (h, w).
 
+    What is done with pixels is done region by region, in the processor's cache; everything that follows of small
+    numbers, for all regions together.
+
     Parameters
     ----------
     layer_frequencies : of the materials that may be there [nm⁻¹]; all known ones if not given.
     keep : with what was seen, to explain it.
     """
-    if labels.max(initial=0) == 0:
+    boxes = boxes_of(labels)
+    if not boxes:
         return []
     frequencies = sorted(set(layer_frequencies or LAYER_FREQUENCIES.values()))
     ground = ground_of(image, labels, pixel_size_nm, frequencies)
-    boxes = ndimage.find_objects(labels)
-    return [
-        _measure_one(ground, region_of(labels, label, box, pixel_size_nm), box, keep)
-        for label, box in enumerate(boxes, start=1)
-    ]
+    cuts = [_cut_out(ground, label, box) for label, box in enumerate(boxes, start=1)]
+    read = [_read(ground, cuts[first : first + TOGETHER]) for first in range(0, len(cuts), TOGETHER)]
+    figures = Figures(*(np.concatenate(each) for each in zip(*(some for some, _ in read), strict=True)))
+    places = np.concatenate([some for _, some in read])
+    stacks = stacks_of([_pixels(cut, pixel_size_nm, axes) for cut, axes in zip(cuts, places, strict=True)])
+    values = features_of(figures, ground.background, ground.bins, stacks)
+    seen = [_seen(ground, cut, stack) if keep else None for cut, stack in zip(cuts, stacks, strict=True)]
+    return list(map(Measured, values, boxes, stacks, seen))
 
 
 @cache
@@ -111,26 +124,57 @@ def feature_names() -> tuple[str, ...]:
     return tuple(measured.values)
 
 
-def _measure_one(ground: Ground, region: Region, box: tuple[slice, slice], keep: bool) -> Measured:
-    """Features of one region, whose rows and columns in the frame are `box`."""
-    here, step = region.here, ground.pixel_size_nm
-    detail = (ground.image[here] - ground.slow(region)) * region.soft
-    spectrum = spectrum_of(detail, region.soft, ground.over, step)
-    values = ring_features(spectrum.power, ground.background, ground.bins)
-    values |= peak_features(spectrum.peaks)
-    values |= edges.edge_features(float(ground.edges[here][region.mask].mean()), ground.outside_edges)
-    values |= contrast(ground.image, ground.labels, region, step)
+@dataclass(frozen=True)
+class _Cut:
+    """A region, cut out of its frame."""
 
-    smooth = smoothed(spectrum.ratio)
-    axes = stacking_axes(smooth, ground.templates)
-    zones = other_zones(smooth, ground.templates)
-    values |= {f"zone_{name}": power for name, power in zones.items()}
-    places = refine(region.inside(detail), step, np.array([(axis.row, axis.col) for axis in axes]))
-    rows_nm, cols_nm = region.places_nm(step)
-    stacks = Stacks(detail[region.mask], rows_nm, cols_nm, places)
-    values |= axis_features(axes) | stack_features(stacks.counted)
-    seen = None
-    if keep:
-        crop = (ground.image[here], detail, region.soft, region.mask)
-        seen = Seen(*crop, ground.background, step, tuple(stacks.readings))
-    return Measured(values, box, stacks, seen)
+    region: Region
+    detail: Image
+    """(h, w) the frame without its slow variation, within the region's soft window."""
+
+
+def _cut_out(ground: Ground, label: int, box: Box) -> _Cut:
+    region = region_of(ground.labels, label, box, ground.pixel_size_nm)
+    return _Cut(region, (ground.image[region.here] - ground.slow(region)) * region.soft)
+
+
+def _read(ground: Ground, cuts: Sequence[_Cut]) -> tuple[tuple[Real, ...], Real]:
+    """The fields of `Figures` of some regions, and (P, `MOST`, 2) the reflections of their layers [nm⁻¹]."""
+    step, here = ground.pixel_size_nm, ground.bins
+    power, smooth = (np.empty((len(cuts), *here.radius.shape), np.float32) for _ in range(2))
+    peaks, edges, contrast = [], [], []
+    for i, cut in enumerate(cuts):
+        region = cut.region
+        power_into(power[i], cut.detail, region.soft)
+        ratio = power[i] * ground.over
+        smooth[i] = smoothed(ratio)
+        peaks.append(bragg_peaks(ratio, here))
+        inside = cv2.mean(ground.edges[region.here], mask=region.mask.view(np.uint8))[0]
+        edges.append((inside, ground.outside_edges))
+        contrast.append(spreads(ground.image, ground.labels, region, step))
+    flat = by_bins(smooth)
+    axes = stacking_axes(flat, ground.templates)
+    places = refine(_inside(cuts), step, axes[:, :, :2])
+    fields = (ring_sums(power, here), peaks, axes, other_zones(flat, ground.templates), edges, contrast)
+    return tuple(np.asarray(field) for field in fields), places
+
+
+def _inside(cuts: Sequence[_Cut]) -> Image:
+    """(P, h, w) what is inside of each region, 0 elsewhere: as large as the largest crop."""
+    shapes = [cut.detail.shape for cut in cuts]
+    pictures = np.zeros((len(cuts), max(h for h, _ in shapes), max(w for _, w in shapes)), np.float32)
+    for picture, cut, (h, w) in zip(pictures, cuts, shapes, strict=True):
+        np.multiply(cut.detail, cut.region.mask, out=picture[:h, :w])
+    return pictures
+
+
+def _pixels(cut: _Cut, pixel_size_nm: float, axes: Real) -> Pixels:
+    places = np.flatnonzero(cut.region.mask)
+    rows, cols = np.divmod(places, cut.detail.shape[1])
+    return Pixels(cut.detail.ravel().take(places), rows * pixel_size_nm, cols * pixel_size_nm, axes)
+
+
+def _seen(ground: Ground, cut: _Cut, stacks: Stacks) -> Seen:
+    region = cut.region
+    crop = (ground.image[region.here], cut.detail, region.soft, region.mask)
+    return Seen(*crop, ground.background, ground.pixel_size_nm, tuple(stacks.readings))

@@ -12,6 +12,8 @@ from models.features.spectrum import TRANSFORM, Image, Labels
 
 MARGIN_NM = 0.4
 """Left around a region [nm]."""
+Box = tuple[slice, slice]
+"""Rows and columns."""
 EDGE_NM = 0.15
 """Over this length the window of a region falls at its border [nm]."""
 
@@ -35,24 +37,40 @@ class Region:
         h, w = self.soft.shape
         return slice(self.top, self.top + h), slice(self.left, self.left + w)
 
-    def inside(self, detail: Image) -> Image:
-        """(h, w) a picture of the crop, 0 outside of the region."""
-        return np.asarray(detail * self.mask)
 
-    def places_nm(self, pixel_size_nm: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """(P,) rows and columns of the region's pixels in the crop [nm]."""
-        return places_nm(self.mask, pixel_size_nm)
+def boxes_of(labels: Labels) -> list[Box]:
+    """The rows and columns of every region 1, 2, … of a label image (h, w).
+
+    Only the ends of runs along its rows are looked at, of which there are few.
+
+    Raises
+    ------
+    ValueError
+        A number is left out.
+    """
+    flat, width = labels.ravel(), labels.shape[1]
+    begins = np.ones(flat.size, np.bool_)
+    np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+    begins[::width] = True
+    start = np.flatnonzero(begins)
+    label, length = flat[start], np.diff(start, append=flat.size)
+    taken = label > 0
+    start, label, length = start[taken], label[taken], length[taken]
+    if not len(label):
+        return []
+    order = np.argsort(label, kind="stable")
+    (row, left), right = np.divmod(start[order], width), start[order] % width + length[order]
+    count = np.bincount(label)[1:]
+    if not count.all():
+        raise ValueError(f"no pixel has the label {int(count.argmin()) + 1}, but some have {len(count)}")
+    last = np.cumsum(count)
+    first = last - count
+    lefts, rights = np.minimum.reduceat(left, first), np.maximum.reduceat(right, first)
+    ends = zip(*(each.tolist() for each in (row[first], row[last - 1] + 1, lefts, rights)), strict=True)
+    return [(slice(top, bottom), slice(left, right)) for top, bottom, left, right in ends]
 
 
-def places_nm(
-    mask: npt.NDArray[np.bool_], pixel_size_nm: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """(P,) rows and columns of a mask's pixels (h, w) [nm]."""
-    rows, cols = (np.asarray(at * pixel_size_nm, dtype=np.float64) for at in np.nonzero(mask))
-    return rows, cols
-
-
-def region_of(labels: Labels, label: int, box: tuple[slice, slice], pixel_size_nm: float) -> Region:
+def region_of(labels: Labels, label: int, box: Box, pixel_size_nm: float) -> Region:
     """The region in the crop of `crop_of`, with its window."""
     rows, cols = crop_of(labels, label, box, pixel_size_nm)
     cut = labels[rows, cols] == label
@@ -60,13 +78,12 @@ def region_of(labels: Labels, label: int, box: tuple[slice, slice], pixel_size_n
     return Region(label, rows.start, cols.start, soft, cut)
 
 
-def crop_of(
-    labels: Labels, label: int, box: tuple[slice, slice], pixel_size_nm: float
-) -> tuple[slice, slice]:
+def crop_of(labels: Labels, label: int, box: Box, pixel_size_nm: float) -> tuple[slice, slice]:
     """Rows and columns that leave 0.4 nm around a region; of one larger than the transform, a part that it covers."""
     margin = round(MARGIN_NM / pixel_size_nm)
     rows, cols = (_widened(side, margin, n) for side, n in zip(box, labels.shape, strict=True))
-    if not (labels[rows, cols] == label).any():  # a crescent: its box's middle is not its own
+    whole = all(a.start <= b.start and b.stop <= a.stop for a, b in zip((rows, cols), box, strict=True))
+    if not whole and not (labels[rows, cols] == label).any():  # a crescent: its box's middle is not its own
         own = np.argwhere(labels[box] == label)
         row, col = own[len(own) // 2] + [box[0].start, box[1].start]
         rows, cols = (

@@ -9,27 +9,24 @@ neighbours are regressors, so the layer's shape and the sign of the contrast tra
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from math import log, log1p
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.features.layers import HalfLayers, Image, half_layers
-from models.features.words import FAULTLESS, Words, words
+from models.features.fault_signs import streak, twin_spots
+from models.features.fits import REGRESSORS, energy_of, fit_words
+from models.features.layers import HalfLayers, Image, Summed, cuts_of, summed
+from models.features.words import FAULTLESS, words
 
 Complex = npt.NDArray[np.complex128]
 Real = npt.NDArray[np.float64]
 
-REGRESSORS = 5
-"""Complex coefficients that are fitted to every word."""
 UNDETERMINED = 0.3
 """Combinations of them that count so little against the strongest are not fitted where layers are looked at singly."""
-RAMPS = np.linspace(-0.04, 0.04, 9)
-"""Phase ramps that are tried [cycles a layer]: an error of the axis' direction of up to 2.4°."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,10 @@ class Reading:
     """The same for the best word with a fault."""
     evidence: float
     """log(1 + what the fault takes off, in units of that noise)."""
+    streak: float
+    """Of the row, as `models.features.fault_signs` has it."""
+    twin_spots: float
+    """Of the row, the same."""
     word: str
     """The letters of the best word with a fault, the first layer's A."""
     perfect_word: str
@@ -81,116 +82,24 @@ class Reading:
     roots: Real
     """(N, 2) root of the number of pixels behind each sample."""
 
-
-@dataclass(frozen=True)
-class Fits:
-    """How well each candidate word explains the layers."""
-
-    share: Real
-    """(A, C) share of the samples' energy that each word explains at each of the `RAMPS`."""
-    adjusted: Real
-    """(C,) the largest over the ramps, adjusted for the number of regressors."""
-    faultless: int
-    """The best word without a fault."""
-    faulted: int
-    """The best word with one."""
-
-    def explained(self, word: int) -> float:
-        """Share of the energy that a word explains, at its best ramp."""
-        return float(self.share[:, word].max())
-
-    def ramp(self, word: int) -> float:
-        """The best ramp of a word [cycles a layer]."""
-        return float(RAMPS[self.share[:, word].argmax()])
+    @property
+    def significance_a_layer(self) -> float:
+        """`significance` over the number of layers."""
+        return self.significance / self.layers
 
 
-def fit_words(samples: Complex, pixels: Real, candidates: Words) -> Fits:
-    """Fit every candidate word to the samples (N, 2) of a stack by least squares.
-
-    A sample on a layer is fitted by that layer, its predecessor and its successor, one between two layers by those two:
-    five complex coefficients, the same along the whole stack, and two fits that share none.
+def two_apart(samples: Complex) -> tuple[Real, Real]:
+    """Mean and standard deviation (…) of the correlation of layers two apart: 1 where ABAB, -1/2 where ABC.
 
     Parameters
     ----------
-    pixels : (N, 2) number of pixels behind each sample.
+    samples : (…, N, 2).
     """
-    layers = len(samples)
-    # Samples times the roots of their pixels, at every ramp: (A, N) on the layers, and between them.
-    on, between = (samples * np.sqrt(pixels)).T[:, None] * _ramps(layers)
-    sides = np.zeros((REGRESSORS, len(RAMPS), layers), np.complex64)
-    sides[0], sides[1, :, :-1], sides[2, :, 1:] = on, on[:, 1:], on[:, :-1]
-    sides[3], sides[4, :, 1:] = between, between[:, :-1]
-    right = (sides.reshape(-1, layers) @ candidates.conjugates).reshape(REGRESSORS, len(RAMPS), -1)
-    explained = _explained(_gram_on(pixels[:, 0], candidates), list(right[:3]))
-    explained += _explained(_gram_between(pixels[:, 1], candidates), list(right[3:]))
-    share = explained / (_energy(samples) + 1e-12)  # (A, C)
-    best = share.max(axis=0)
-    adjusted = 1 - (1 - best) * (2 * layers) / max(1, 2 * layers - REGRESSORS)
-    return Fits(
-        share,
-        adjusted,
-        faultless=int(best[:FAULTLESS].argmax()),
-        faulted=FAULTLESS + int(best[FAULTLESS:].argmax()),
-    )
-
-
-def _energy(samples: Complex) -> float:
-    return float(np.vdot(samples, samples).real)
-
-
-@lru_cache(maxsize=64)
-def _ramps(layers: int) -> Complex:
-    """(A, N) the phase ramps that are tried."""
-    return np.asarray(np.exp(-2j * np.pi * np.outer(RAMPS, np.arange(layers))))
-
-
-Gram = list[list[Any]]
-"""[R][R] scalar products of the regressors of every word, each (C,) or the same for all; below the diagonal unused."""
-
-
-def _gram_on(pixels: Real, candidates: Words) -> Gram:
-    """Of the samples on layers: the layer, its predecessor, its successor. Pixels (N,)."""
-    one, two = candidates.following
-    before, after = (one @ pixels[1:]).conj(), one @ pixels[:-1]
-    across = two @ pixels[1:-1]
-    return [
-        [pixels.sum(), before, after],
-        [None, pixels[1:].sum(), across],
-        [None, None, pixels[:-1].sum()],
-    ]
-
-
-def _gram_between(pixels: Real, candidates: Words) -> Gram:
-    """Of the samples between two layers: the one, and the next. Pixels (N,)."""
-    return [[pixels.sum(), candidates.following[0] @ pixels[:-1]], [None, pixels[:-1].sum()]]
-
-
-def _explained(gram: Gram, right: list[Complex]) -> Real:
-    """(A, C) squared length of what least squares explains: Gaussian elimination, for all words and ramps at once.
-
-    Parameters
-    ----------
-    right : [R] of (A, C), the regressors' scalar products with what was seen.
-    """
-    total = np.zeros(right[0].shape)
-    for i, row in enumerate(gram):
-        pivot = np.maximum(np.real(row[i]), 0.0) + 1e-9
-        total += (right[i].real ** 2 + right[i].imag ** 2) / pivot
-        for j in range(i + 1, len(gram)):
-            factor = np.conj(row[j]) / pivot
-            right[j] = right[j] - factor.astype(np.complex64) * right[i]
-            for k in range(j, len(gram)):
-                gram[j][k] = gram[j][k] - factor * row[k]
-    return total
-
-
-def two_apart(samples: Complex) -> tuple[float, float]:
-    """Mean and standard deviation of the correlation of layers two apart: 1 where ABAB, -1/2 where ABC."""
-    turn = (samples[2:] * samples[:-2].conj()).real
+    turn = (samples[..., 2:, :] * samples[..., :-2, :].conj()).real
     size = np.abs(samples)
-    norm = size[2:] * size[:-2] + 1e-12
-    correlation = (turn / norm) @ np.array([0.5, 0.5])
-    return float(turn.sum() / norm.sum()), float(correlation.std())
+    norm = size[..., 2:, :] * size[..., :-2, :] + 1e-12
+    correlation = (turn / norm).mean(axis=-1)
+    return turn.sum(axis=(-2, -1)) / norm.sum(axis=(-2, -1)), correlation.std(axis=-1)
 
 
 def read_stacks(values: Image, rows_nm: Real, cols_nm: Real, axes: Real) -> list[Reading]:
@@ -202,52 +111,120 @@ def read_stacks(values: Image, rows_nm: Real, cols_nm: Real, axes: Real) -> list
     rows_nm, cols_nm : (P,) where they lie [nm].
     axes : (A, 2) the reflections of the layers (row, column) [nm⁻¹].
     """
-    return readings_of(half_layers(values, rows_nm, cols_nm, axes), axes)
+    found = readings_of(summed(values, rows_nm, cols_nm, axes))
+    return [reading for reading in found if reading is not None]
 
 
-def readings_of(cuts: Sequence[HalfLayers | None], axes: Real) -> list[Reading]:
-    """The readings of a region that was cut along several axes (A, 2) [nm⁻¹]; none of an axis without a cut."""
-    return [_reading(cut, axis) for cut, axis in zip(cuts, axes.tolist(), strict=True) if cut is not None]
+def readings_of(regions: Sequence[Summed]) -> list[Reading | None]:
+    """The readings of regions that were cut along one axis each; `None` of one with fewer than five layers.
+
+    Words are fitted to all that have as many layers together.
+    """
+    alike: defaultdict[int, list[int]] = defaultdict(list)
+    cuts = cuts_of(regions)
+    for i, cut in enumerate(cuts):
+        if cut is not None:
+            alike[cut.layers].append(i)
+    found: list[Reading | None] = [None] * len(regions)
+    if not alike:
+        return found
+    fitted = [_fitted([cut for i in some if (cut := cuts[i]) is not None]) for some in alike.values()]
+    figures = _figures(*np.concatenate([numbers for numbers, _ in fitted]).T)
+    rows = zip(*(figure.tolist() for figure in figures.values()), strict=True)
+    told = [each for _, words_told in fitted for each in words_told]
+    for i, row, of_words in zip((i for some in alike.values() for i in some), rows, told, strict=True):
+        found[i] = Reading(axis_rc=regions[i].axis, **of_words, **dict(zip(figures, row, strict=True)))
+    return found
 
 
-def _reading(cut: HalfLayers, axis: Sequence[float]) -> Reading:
-    """What the half layers along one axis (row, column) [nm⁻¹] say."""
-    layers, pixels = cut.layers, cut.count.reshape(-1, 2)
-    samples = cut.sums.reshape(layers, 2) / np.sqrt(pixels)  # noise of every sample alike
-    candidates = words(layers)
-    fits = fit_words(samples, pixels, candidates)
-    h, c = float(fits.adjusted[:2].max()), float(fits.adjusted[2:FAULTLESS].max())
+def _fitted(cuts: Sequence[HalfLayers]) -> tuple[Real, list[dict[str, Any]]]:
+    """Of regions with as many layers each: the arguments of `_figures` (R, 13), and fields of `Reading` about words."""
+    layers = cuts[0].layers
+    pixels = np.array([cut.count for cut in cuts]).reshape(-1, layers, 2)
+    roots = np.sqrt(pixels)
+    samples = (
+        np.array([cut.sums for cut in cuts]).reshape(pixels.shape) / roots
+    )  # noise of every sample alike
+    known, everyone = words(layers), np.arange(len(cuts))
+    fits = fit_words(samples, pixels, known)
     faulted, faultless = fits.faulted, fits.faultless
-    left_faulted, left_perfect = (max(0.0, 1 - fits.explained(word)) for word in (faulted, faultless))
-    energy, noise = _energy(samples), cut.beside + 1e-12
-    free = max(1, 2 * layers - REGRESSORS)
-    turn_mean, turn_spread = two_apart(samples)
-    place = float(candidates.place[faulted])
-    return Reading(
-        axis_rc=(axis[0], axis[1]),
-        layers=layers,
-        perfect_h=h,
-        perfect_c=c,
-        faulted=float(fits.adjusted[faulted]),
-        base=str(candidates.base[faulted]),
-        kind=str(candidates.kind[faulted]),
-        place=place,
-        gain=float(fits.adjusted[faulted]) - max(h, c),
-        significance=2 * layers * log((left_perfect + 1e-6) / (left_faulted + 1e-6)),
-        row_power=log((energy / (2 * layers) + 1e-12) / noise),
-        turn_mean=turn_mean,
-        turn_spread=turn_spread,
-        depth=min(place, layers - 1 - place),
-        misfit_perfect=log(energy * left_perfect / (free * noise) + 1e-3),
-        misfit_faulted=log(energy * left_faulted / (free * noise) + 1e-3),
-        evidence=log1p(max(0.0, energy * left_perfect - energy * left_faulted) / noise),
-        word=candidates.letters[faulted],
-        perfect_word=candidates.letters[faultless],
-        ramps=(fits.ramp(faulted), fits.ramp(faultless)),
-        first_nm=cut.first_nm,
-        samples=samples,
-        roots=np.sqrt(pixels),
+    numbers = (
+        np.full(len(cuts), float(layers)),
+        energy_of(samples),
+        np.array([cut.beside for cut in cuts]),
+        fits.adjusted[:, :2].max(axis=1),
+        fits.adjusted[:, 2:FAULTLESS].max(axis=1),
+        fits.adjusted[everyone, faulted],
+        fits.explained[everyone, faultless],
+        fits.explained[everyone, faulted],
+        known.place[faulted],
+        *two_apart(samples),
+        streak(samples),
+        twin_spots(samples),
     )
+    ramps = zip(fits.ramps(faulted).tolist(), fits.ramps(faultless).tolist(), strict=True)
+    best = zip(faulted.tolist(), faultless.tolist(), ramps, strict=True)
+    told = [
+        {
+            "layers": layers,
+            "base": str(known.base[fault]),
+            "kind": str(known.kind[fault]),
+            "word": known.letters[fault],
+            "perfect_word": known.letters[perfect],
+            "ramps": ramp,
+            "first_nm": cuts[i].first_nm,
+            "samples": samples[i],
+            "roots": roots[i],
+        }
+        for i, (fault, perfect, ramp) in enumerate(best)
+    ]
+    return np.stack(numbers, axis=1), told
+
+
+def _figures(
+    layers: Real,
+    energy: Real,
+    beside: Real,
+    h: Real,
+    c: Real,
+    faulted: Real,
+    share_perfect: Real,
+    share_faulted: Real,
+    place: Real,
+    turn_mean: Real,
+    turn_spread: Real,
+    streak: Real,
+    twin_spots: Real,
+) -> dict[str, Real]:
+    """The figures of readings, each (R,), under the names that they have in `Reading`.
+
+    Parameters
+    ----------
+    energy : squared length of the samples.
+    beside : mean power beside the row, of a sample.
+    h, c, faulted : adjusted shares of ABAB, ABCABC and the best word with a fault.
+    share_perfect, share_faulted : shares, not adjusted, of the best word without a fault and with one.
+    """
+    left_perfect, left_faulted = np.maximum(0.0, 1 - share_perfect), np.maximum(0.0, 1 - share_faulted)
+    noise = beside + 1e-12
+    free = np.maximum(1, 2 * layers - REGRESSORS)
+    return {
+        "perfect_h": h,
+        "perfect_c": c,
+        "faulted": faulted,
+        "place": place,
+        "gain": faulted - np.maximum(h, c),
+        "significance": 2 * layers * np.log((left_perfect + 1e-6) / (left_faulted + 1e-6)),
+        "row_power": np.log((energy / (2 * layers) + 1e-12) / noise),
+        "turn_mean": turn_mean,
+        "turn_spread": turn_spread,
+        "depth": np.minimum(place, layers - 1 - place),
+        "misfit_perfect": np.log(energy * left_perfect / (free * noise) + 1e-3),
+        "misfit_faulted": np.log(energy * left_faulted / (free * noise) + 1e-3),
+        "evidence": np.log1p(np.maximum(0.0, energy * left_perfect - energy * left_faulted) / noise),
+        "streak": streak,
+        "twin_spots": twin_spots,
+    }
 
 
 def layers_seen(reading: Reading, word: str, ramp: float) -> Complex:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.preprocess import robust_surface
+from models.preprocess import block_means, median, robust_surface, strips
 from models.quality.likeness import UNLIKE
 from models.quality.rings import thon_rings
 from models.quality.spectrum import Spectrum, spectrum_of
@@ -55,16 +55,31 @@ def places_of(shape: tuple[int, int]) -> tuple[int, int]:
 
 def sampled(image: npt.NDArray[Any]) -> Sampled:
     """The figures of a frame (H, W)."""
-    sample = image[::2, ::2].astype(np.float32)
-    step, size = np.diff(sample, axis=1), places_of((sample.shape[0], sample.shape[1]))[::-1]
-    spread = float(sample.std())
+    shape = (image.shape[0] + 1) // 2, (image.shape[1] + 1) // 2
+    sample, step = np.empty(shape, np.float32), np.empty((shape[0], shape[1] - 1), np.float32)
+    moments = []
+    for rows in strips(shape[0]):
+        strip, square = sample[rows], step[rows]
+        strip[:] = image[2 * rows.start : 2 * rows.stop : 2, ::2]
+        np.subtract(strip[:, 1:], strip[:, :-1], out=square)
+        square *= square
+        mean, spread = cv2.meanStdDev(strip)
+        moments.append((len(strip), float(mean[0, 0]), float(spread[0, 0])))
+    count, means, spreads = np.array(moments).T
+    mean = float((count * means).sum() / shape[0])
+    spread = float(np.sqrt((count * (spreads**2 + (means - mean) ** 2)).sum() / shape[0]))
+    places = places_of(shape)
+    ground = np.asarray(cv2.resize(sample, (COARSE, COARSE), interpolation=cv2.INTER_AREA))
+    level = (
+        cv2.resize(sample, places[::-1], interpolation=cv2.INTER_AREA) if places != ground.shape else ground
+    )
     return Sampled(
-        mean=float(sample.mean()),
+        mean=mean,
         spread=spread,
         at_highest=np.count_nonzero(sample >= sample.max()) / sample.size if spread > 0 else 1.0,
-        ground=np.asarray(cv2.resize(sample, (COARSE, COARSE), interpolation=cv2.INTER_AREA)),
-        level=np.asarray(cv2.resize(sample, size, interpolation=cv2.INTER_AREA)),
-        step=np.asarray(cv2.resize(step * step, size, interpolation=cv2.INTER_AREA)),
+        ground=ground,
+        level=np.asarray(level),
+        step=np.asarray(cv2.resize(step, places[::-1], interpolation=cv2.INTER_AREA)),
     )
 
 
@@ -108,7 +123,7 @@ def frame_quality(
     """
     sample = sample or sampled(image)
     mean, spread, saturated = sample.mean, sample.spread, sample.at_highest
-    ground = robust_surface(sample.ground, 2, block=4)
+    ground = robust_surface(block_means(sample.ground, 4), 2, sample.ground.shape).whole
     scale = abs(mean) + 1e-9
     constant = spread <= 1e-9 * scale
     quality: Quality = {
@@ -151,7 +166,7 @@ def _dark_share(sample: Sampled) -> float:
     # The median of each 3 × 3: an X-ray hit or a hot pixel lights no place.
     noise = cv2.medianBlur(sample.step, 3)
     lit = noise >= np.percentile(noise, 75)
-    dark = (noise < DARK * np.median(noise[lit])) & (sample.level < np.median(sample.level[lit]))
+    dark = (noise < DARK * median(noise[lit])) & (sample.level < median(sample.level[lit]))
     return float(dark.mean())
 
 

@@ -9,7 +9,7 @@ from math import pi, sqrt
 import numpy as np
 import numpy.typing as npt
 
-from models.quality.spectrum import SECTORS, STEP_PER_NM, Real, Spectrum
+from models.quality.spectrum import SECTORS, STEP_PER_NM, Real, Spectrum, of_sectors
 
 LOWEST_PER_NM, HIGHEST_PER_NM = 0.8, 8.0
 """Below, particles and the uneven film outweigh what the optics do; above, no rings are left [nm⁻¹]."""
@@ -81,10 +81,8 @@ def thon_rings(spectrum: Spectrum, energy_kev: float = 300.0, cs_mm: float = 0.0
     # Each with its neighbours: one sector alone has few values in each ring.
     wide = 0.5 * cells + 0.25 * (np.roll(cells, 1, axis=1) + np.roll(cells, -1, axis=1))
     match = matcher.match(wide)
-    shifted = _shifted()
-    scores = np.zeros((*shifted.shape[:2], len(FADES_PER_NM)))
-    for n in range(SECTORS):
-        scores += np.take(match[..., n], shifted[..., n], axis=0) / SECTORS
+    by_sector = np.ascontiguousarray(np.moveaxis(match, 2, 0)).reshape(-1, len(FADES_PER_NM))
+    scores = by_sector.take(_shifted(), axis=0, mode="clip").sum(axis=0)
     ellipse, which, fade = np.unravel_index(int(np.argmax(scores)), scores.shape)
     ratio = _ellipses()[ellipse]
     laid = np.stack(
@@ -110,7 +108,7 @@ def thon_rings(spectrum: Spectrum, energy_kev: float = 300.0, cs_mm: float = 0.0
 
 def _lower_quartile(cells: Real) -> Real:
     """(K,) of the directions: a lattice stands in some of them, the film in all."""
-    return np.asarray(np.quantile(cells, 0.25, axis=1))
+    return of_sectors(cells, 0.25)
 
 
 @lru_cache(maxsize=16)
@@ -132,9 +130,9 @@ class _Matcher:
         self.basis = np.linalg.qr(smooth * weights[:, None])[0]
         weighted = templates.reshape(-1, len(weights)) * weights
         rest = weighted - (weighted @ self.basis) @ self.basis.T
-        size = np.linalg.norm(rest, axis=1)
-        flat = weights / np.linalg.norm(weights)
-        whole = np.linalg.norm(weighted - (weighted @ flat)[:, None] * flat, axis=1)
+        size = np.sqrt(np.vecdot(rest, rest))
+        level = weighted @ (weights / np.linalg.norm(weights))
+        whole = np.sqrt(np.maximum(np.vecdot(weighted, weighted) - level * level, 0))
         known = (size > LEAST_RINGS * whole) & (size > 1e-9)
         self.shape = templates.shape[:2]
         self.rings = np.where(known[:, None], rest / np.maximum(size, 1e-9)[:, None], 0.0)
@@ -158,11 +156,13 @@ def _ellipses() -> Real:
 
 @lru_cache(maxsize=1)
 def _shifted() -> npt.NDArray[np.int64]:
-    """(E, D, S) which defocus of the grid each direction has, for every astigmatism and mean defocus."""
+    """(S, E, D) the place of each direction's defocus among those of all directions (S · D), for every astigmatism and
+    mean defocus."""
     step = np.log(DEFOCUS_NM[1] / DEFOCUS_NM[0])
     moved = np.round(np.log(_ellipses()) / step).astype(np.int64)
     places = np.arange(len(DEFOCUS_NM))[None, :, None] + moved[:, None, :]
-    return np.asarray(np.clip(places, 0, len(DEFOCUS_NM) - 1))
+    within = np.clip(places, 0, len(DEFOCUS_NM) - 1) + np.arange(SECTORS) * len(DEFOCUS_NM)
+    return np.ascontiguousarray(np.moveaxis(within, 2, 0))
 
 
 def _refined(match: Real, which: int, first: int) -> float:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
+
+from models.preprocess import median
 
 Real = npt.NDArray[np.float64]
 Image = npt.NDArray[np.float32]
@@ -18,6 +22,8 @@ TILES_A_SIDE = 3
 NATIVE_TILE = 64
 """Side of a tile in the frame's own pixels, for the noise: its spectrum is smooth [px]."""
 NATIVE_TILES_A_SIDE = 8
+_TOGETHER = 2**16
+"""Pixels of the tiles that are transformed one after the other, so that they stay in the processor's cache."""
 KEPT = 0.75
 """Share of these tiles that count: those with the least noise, for a hot pixel or an X-ray hit raises that of its
 tile."""
@@ -64,31 +70,50 @@ class Spectrum:
     noise_known: bool
     """The noise has the form of a camera's; not so in pictures that were filtered, enlarged or compressed."""
 
-    @property
+    @cached_property
     def diffuse(self) -> Real:
         """(K,) median over the sectors of what stands above the noise, in units of the noise."""
-        return np.asarray(np.median(self.cells, axis=1) - 1)
+        return of_sectors(self.cells, 0.5) - 1
 
-    @property
+    @cached_property
     def error(self) -> Real:
         """(K,) standard deviation of `diffuse` where there is noise alone."""
         return 1.25 / np.sqrt(self.counted)
 
 
-def tiled_power(image: npt.NDArray[np.floating], tile: int, a_side: int) -> Image:
+def tiled_power(image: npt.NDArray[Any], tile: int, a_side: int) -> Image:
     """(N, tile, tile/2 + 1) power of the Hann-windowed tiles of an image, at most `a_side`², per pixel."""
     window = window_of(tile)
     places = tile_places((image.shape[0], image.shape[1]), tile, a_side)
-    tiles = np.empty((len(places), tile, tile), np.float32)
-    for one, (r, c) in zip(tiles, places, strict=True):
-        part = image[r : r + tile, c : c + tile]
-        np.subtract(part, np.float32(part.mean()), out=one, casting="unsafe")
-        one *= window
-    transformed = fft.rfft2(tiles, overwrite_x=True)
-    power: Image = np.square(transformed.real)
-    power += np.square(transformed.imag)
-    power /= np.float32((window**2).sum())
+    gain = np.float32(1 / (window**2).sum())
+    power = np.empty((len(places), tile, tile // 2 + 1), np.float32)
+    together = max(1, _TOGETHER // tile**2)
+    for first in range(0, len(places), together):
+        here = places[first : first + together]
+        tiles = np.stack([image[r : r + tile, c : c + tile] for r, c in here]).astype(np.float32)
+        tiles -= tiles.mean(axis=(1, 2), keepdims=True)
+        tiles *= window
+        for one in tiles:
+            cv2.dft(one, dst=one)
+        tiles *= tiles
+        _unpacked(tiles, power[first : first + together])
+    power *= gain
     return power
+
+
+def _unpacked(packed: Image, into: Image) -> None:
+    """The power (N, n, n/2 + 1) of tiles of an even side, from the squares (N, n, n) of their packed transforms.
+
+    OpenCV packs the transform of real numbers: between the first and the last column lie the real and the imaginary
+    part of each frequency side by side; these two columns repeat themselves, and hold such pairs below each other.
+    """
+    half = packed.shape[1] // 2
+    np.add(packed[:, :, 1:-1:2], packed[:, :, 2:-1:2], out=into[:, :, 1:-1])
+    for column in (0, -1):
+        own = packed[:, :, column]
+        into[:, 0, column], into[:, half, column] = own[:, 0], own[:, -1]
+        into[:, 1:half, column] = own[:, 1:-1:2] + own[:, 2:-1:2]
+        into[:, half + 1 :, column] = into[:, half - 1 : 0 : -1, column]
 
 
 def tile_places(shape: tuple[int, int], tile: int, a_side: int) -> list[tuple[int, int]]:
@@ -118,14 +143,16 @@ class Cells:
     """(tile, tile/2 + 1)"""
     cell: npt.NDArray[np.int64]
     """Of the values that count."""
-    counts: npt.NDArray[np.bool_]
-    """(tile, tile/2 + 1) whether a value counts: it lies within the rings, and no other repeats it."""
+    counts: npt.NDArray[np.intp]
+    """Flat places of the values that count: they lie within the rings, and no other repeats them."""
     having: Real
     """(K, SECTORS) values in each cell."""
 
     def means(self, power: npt.NDArray[np.floating]) -> Real:
         """(K, SECTORS) mean of every cell; the ring's where a cell has no value."""
-        total = np.bincount(self.cell, power[self.counts], self.having.size).reshape(self.having.shape)
+        total = np.bincount(self.cell, power.ravel()[self.counts], self.having.size).reshape(
+            self.having.shape
+        )
         whole = total.sum(axis=1, keepdims=True) / np.maximum(self.having.sum(axis=1, keepdims=True), 1)
         return np.asarray(np.where(self.having > 0, total / np.maximum(self.having, 1), whole))
 
@@ -144,7 +171,15 @@ def cells_of(tile: int, step: float, count: int) -> Cells:
     counts[:, 0] &= rows[:, 0] > 0
     cell = (ring * SECTORS + sector)[counts]
     having = np.bincount(cell, minlength=count * SECTORS).reshape(count, SECTORS).astype(np.float64)
-    return Cells(np.minimum(ring, count - 1), cell, counts, having)
+    return Cells(np.minimum(ring, count - 1), cell, np.flatnonzero(counts), having)
+
+
+def of_sectors(cells: Real, share: float) -> Real:
+    """(K,) the quantile of this share among the sectors of each ring (K, SECTORS), as `numpy.quantile` has it."""
+    ordered = np.sort(cells, axis=1)
+    place = share * (cells.shape[1] - 1)
+    low = int(place)
+    return np.asarray(ordered[:, low] + (place - low) * (ordered[:, low + 1] - ordered[:, low]))
 
 
 def noise_of(profile: Real) -> tuple[float, float, float]:
@@ -198,10 +233,10 @@ def spectrum_of(
         return None
     places = cells_of(tile, STEP_PER_NM * step_nm, count)
     every = places.means(power)
-    most = (CLIPPED * np.median(every, axis=1)).astype(np.float32)
+    most = (CLIPPED * of_sectors(every, 0.5)).astype(np.float32)
     cells = places.means(np.minimum(power, most[places.ring]))
     middle: Real = (np.arange(count, dtype=np.float64) + 0.5) * STEP_PER_NM
-    level: Real = np.median(cells, axis=1).astype(np.float64)
+    level = of_sectors(cells, 0.5)
     noise, noise_power, whiteness, misfit = _noise(fine, native_nm, middle, level)
     # Hann windows that overlap by half leave about 0.7 independent tiles of each.
     counted = np.maximum(1.0, places.having.sum(axis=1) * max(1.0, 0.7 * len(tiles)) / 2.0)
@@ -225,7 +260,7 @@ def _noise(fine: Image, native_nm: float, middle: Real, level: Real) -> tuple[Re
     loudness = fine[:, NATIVE_TILE // 4 : -NATIVE_TILE // 4, NATIVE_TILE // 4 :].mean(axis=(1, 2))
     quiet = np.argsort(loudness)[: max(1, round(KEPT * len(fine)))]
     places = cells_of(NATIVE_TILE, 0.5 / NATIVE_RINGS, NATIVE_RINGS)
-    profile = np.median(places.means(fine[quiet].mean(axis=0)), axis=1)
+    profile = of_sectors(places.means(fine[quiet].mean(axis=0)), 0.5)
     own_level, fall, misfit = noise_of(profile)
     # Both spectra show the same frame: their ratio where both are smooth is that of their units.
     own = np.interp(middle, (np.arange(NATIVE_RINGS) + 0.5) * 0.5 / NATIVE_RINGS / native_nm, profile)
@@ -237,11 +272,12 @@ def _noise(fine: Image, native_nm: float, middle: Real, level: Real) -> tuple[Re
 
 def _tile_peak(tiles: Image, level: Real, ring: npt.NDArray[np.int64]) -> float:
     low, high = (round(k / STEP_PER_NM) for k in LATTICE_PER_NM)
-    places = np.flatnonzero((ring >= low) & (ring < min(high, len(level) - 1)))
-    if not places.size:
+    here = (ring >= low) & (ring < min(high, len(level) - 1))
+    if not here.any():
         return 0.0
-    over = tiles.reshape(len(tiles), -1)[:, places] / np.maximum(level, 1e-12)[ring.ravel()[places]]
-    return float(np.log(np.maximum(over.max(axis=1), 1e-6)).mean())
+    weights = np.where(here, 1 / np.maximum(level, 1e-12)[ring], 0).astype(np.float32)
+    highest = [float((tile * weights).max()) for tile in tiles]
+    return float(np.log(np.maximum(highest, 1e-6)).mean())
 
 
 @lru_cache(maxsize=4)
@@ -256,5 +292,5 @@ def _lattice_rings(tile: int, step_nm: float) -> tuple[npt.NDArray[np.int64], ..
 
 def _peak(power: Image, tile: int, step_nm: float) -> float:
     flat = power.ravel()
-    rings = (flat[places] for places in _lattice_rings(tile, step_nm))
-    return max([1.0, *(float(ring.max() / (np.median(ring) + 1e-12)) for ring in rings)])
+    rings = (flat.take(places) for places in _lattice_rings(tile, step_nm))
+    return max([1.0, *(float(ring.max()) / (median(ring) + 1e-12) for ring in rings)])

@@ -24,7 +24,7 @@ from models.evaluation.evaluate import judge_of
 from models.evaluation.false_area import Areas, areas_of, empty_areas
 from models.evaluation.judge import Judge, choose, pooled, verdict
 from models.evaluation.scores import match, pieces
-from models.examples.augment import BORDERS, half_dark_frame
+from models.examples.augment import BORDERS, NEGATIVES, PATCHES, half_dark_frame
 from models.examples.shards import Examples, examples_by_split
 from models.examples.strata import NEAR_80, in_range, preset_of
 from models.preprocess import canonical
@@ -253,22 +253,43 @@ def changed_figures(by: Judge, data: Examples, chosen: Iterable[int]) -> dict[st
     return result
 
 
-def half_dark_areas(bundle: Bundle, each: int, seed: int) -> dict[str, Areas]:
-    """`models.evaluation.false_area.areas_of` half-dark frames, by the kind of their step."""
-    return {
-        name: areas_of(
-            bundle,
-            (
-                half_dark_frame(
-                    HALF_DARK_PX[n % len(HALF_DARK_PX)],
-                    np.random.default_rng([9191 + seed, number, n]),
-                    border,
-                )
-                for n in range(each)
-            ),
+def half_dark_areas(bundle: Bundle, each: int, seed: int, patch: bool = False) -> dict[str, Areas]:
+    """`models.evaluation.false_area.areas_of` half-dark frames, by the kind of their step.
+
+    Parameters
+    ----------
+    patch : curved steps alone, that may leave a patch of a particle's size (`models.examples.augment.step_field`).
+    """
+    shares = {}
+    for number, (name, border) in enumerate(BORDERS.items()):
+        if patch and not border.curved:
+            continue
+        drawn = (
+            half_dark_frame(
+                HALF_DARK_PX[n % len(HALF_DARK_PX)],
+                np.random.default_rng([9191 + seed, number, n]),
+                border,
+                patch,
+            )
+            for n in range(each)
         )
-        for number, (name, border) in enumerate(BORDERS.items())
-    }
+        shares[name] = areas_of(bundle, drawn)
+    return shares
+
+
+def patch_areas(bundle: Bundle, each: int, seed: int) -> dict[str, Areas]:
+    """The same of frames of `PATCHES`, and of half-dark ones by the kind of their step.
+
+    Nothing is taught by these, and no bar holds for them. Steps and edges were drawn so up to bundle `cdse-au-6`.
+    """
+    shares = {}
+    for kind, make in PATCHES.items():
+        number = list(NEGATIVES).index(kind)
+        shares[kind] = areas_of(
+            bundle, (make(256, np.random.default_rng([4242 + seed, number, n])) for n in range(each))
+        )
+    half_dark = half_dark_areas(bundle, each, seed, patch=True)
+    return shares | {f"half-dark, {name}": share for name, share in half_dark.items()}
 
 
 def study(bundle: Bundle, data: Examples, images: int, frames: int, seed: int) -> dict[str, Any]:
@@ -297,6 +318,7 @@ def study(bundle: Bundle, data: Examples, images: int, frames: int, seed: int) -
             "recall": recalls(seen),
             "false_area": empty_areas(bundle, data, chosen, frames, 4242 + seed),
             "half_dark": half_dark_areas(bundle, frames, seed),
+            "patches": patch_areas(bundle, frames, seed),
         }
 
 

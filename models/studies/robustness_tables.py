@@ -42,6 +42,7 @@ def tables_of(result: dict[str, Any]) -> Iterator[Table]:
     yield _recalls(result["recall"])
     yield _empty("frames that hold nothing", result["false_area"])
     yield _empty("half-dark frames, by the kind of the step", result["half_dark"])
+    yield _patches("frames whose edges may leave a patch of a particle's size", result["patches"])
 
 
 def _plain(figures: dict[str, dict[str, Any]]) -> Table:
@@ -113,6 +114,12 @@ def _empty(title: str, areas: dict[str, dict[str, float]]) -> Table:
         rows.append((kind, f"≤ {bar:.1%}", *told))
     headings = ("bar", "marked by the network", "", "not called `empty`", "", "in the result", "")
     return Table(title, headings, tuple(rows))
+
+
+def _patches(title: str, areas: dict[str, dict[str, float]]) -> Table:
+    """The same where no bar holds."""
+    rows = tuple((kind, *(f"{share[way]:.3%}" for way in WAYS)) for kind, share in areas.items())
+    return Table(title, ("marked by the network", "not called `empty`", "in the result"), rows)
 
 
 def picture(result: dict[str, Any]) -> Figure:

@@ -12,7 +12,7 @@ a training without it, and the network that is kept learnt from all frames: it i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,20 +20,20 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from models.bundle import Bundle, describe, load_bundle, torch_network
 from models.device.there import why_no_cuda
 from models.errors import BundleRefused, ModelError
 from models.evaluation.judge import Judge, false_areas, judge, pooled
 from models.evaluation.real import marked_on, scored
-from models.examples.batches import OTHERS, Pool, batches
+from models.examples.batches import OTHERS, Drawing, Pool, batches
 from models.examples.real_frames import Reader, RealFrames, read_picture
 from models.examples.shards import Examples, examples_by_split
 from models.examples.strata import EMPTY_PRESETS, preset_of
 from models.runtime import one_opencv_thread
 from models.segment import calibrated
 from models.training.derive import derive
+from models.training.keeping import freeze_statistics
 from models.training.own_frames import PRESET, OwnFrame, as_examples, digest_of, read_own, split_frames
 from models.training.unet import Settings, learn_from
 from models.unet import UNet, architecture_of
@@ -44,8 +44,35 @@ REPLAY_IMAGES = 300
 """Validation images of the replayed data set that old and new are compared on."""
 SAME_DICE = 0.005
 """Differences of Dice below this are called none."""
+GENTLE_RATE = 1.5e-4
+"""Largest learning rate of a gentle training."""
 FORGOTTEN = 0.02
 """A loss of Dice on simulated images from which the new network has forgotten something."""
+
+GENTLE = Drawing(
+    weights={"lattice": 0.4, "overview": 0.1, "grains": 0.1, "bare": 0.16, "soot": 0.1, PRESET: 0.14},
+    negatives=0.42,
+    hard=0.75,
+    faint=2.5,
+)
+"""What a gentle training learns from: half of it holds nothing, most of that such as the network marks."""
+
+
+def gentle(settings: Settings) -> Settings:
+    """A training that goes on from a good network and is to lose nothing of it.
+
+    Small steps, its own output kept where it is right, the statistics of batch norm and the first level as they are.
+    """
+    return replace(
+        settings,
+        learning_rate=GENTLE_RATE,
+        average=0.998,
+        keep=0.5,
+        fixed_statistics=True,
+        fixed_levels=1,
+        patience=0,
+        drawing=GENTLE,
+    )
 
 
 @dataclass(frozen=True)
@@ -184,13 +211,6 @@ def train_on(
     out.mkdir(parents=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     save_file(state, out / "unet.safetensors")
-
-
-def freeze_statistics(net: nn.Module) -> None:
-    """Let batch norm use its running statistics and leave them as they are; its scale and offset still learn."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
 
 
 def judge_with(parent: Bundle, weights: Path, device: str) -> Judge:

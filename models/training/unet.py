@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -31,13 +31,18 @@ from tqdm import tqdm
 
 from models.errors import ModelError
 from models.examples.batches import DataSet, Drawing, Source
+from models.examples.hard import HardEmpties
 from models.examples.shards import examples_by_split
 from models.preprocess import Preprocessing
 from models.training.checkpoint import Run, weights_of
+from models.training.keeping import first_network, freeze_statistics, kept_where_right
+from models.training.own_frames import OwnFrame, as_examples
 from models.training.progress import Validation, write_curves
 from models.unet import Architecture, UNet
 
 CHECKPOINT = "checkpoint.safetensors"
+HARD_FIRST, HARD_LOOKED = 480, 160
+"""Frames that are looked through for such as the network marks: at the beginning, and after each look."""
 BORDER_PX = 3
 """Pixels so near to a particle's outline weigh more, where `Settings.boundary` says so [px]."""
 
@@ -61,6 +66,12 @@ class Settings:
     """End after so many looks without a better score; 0: never."""
     average: float = 0.995
     """Decay of the running average of the weights."""
+    keep: float = 0.0
+    """Share that the first network's own output has in the targets where it is right (`models.training.keeping`)."""
+    fixed_statistics: bool = False
+    """Leave the running statistics of batch norm as the first weights have them."""
+    fixed_levels: int = 0
+    """Levels of the way down that do not learn, the stem with the first."""
     drawing: Drawing = field(default_factory=Drawing)
     randomise: bool = True
     """`False`: images are learnt as they are, to see what randomisation is worth."""
@@ -126,12 +137,19 @@ class Learner:
     def __init__(self, settings: Settings, run: Run, device: str, start_from: Path | None) -> None:
         self.settings, self.run, self.device = settings, run, device
         self.net, self.averaged = _begun_with(settings.architecture, start_from, device)
+        self.kept = first_network(self.net) if settings.keep > 0 else None
+        if settings.fixed_levels:
+            self.net.stem.requires_grad_(False)
+            self.net.down[: settings.fixed_levels].requires_grad_(False)
         gpu = device == "cuda"
         if gpu:
             torch.backends.cudnn.benchmark = True
             self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), settings.learning_rate, weight_decay=1e-4, fused=gpu
+            [p for p in self.net.parameters() if p.requires_grad],
+            settings.learning_rate,
+            weight_decay=1e-4,
+            fused=gpu,
         )
         self.best = run.resume(self.net, self.averaged, self.optimiser)
         self._losses: list[Tensor] = []  # left on the device, so that a step is not waited for
@@ -139,14 +157,16 @@ class Learner:
 
     def learn(self, batch: tuple[Tensor, Tensor]) -> None:
         """One step."""
-        run = self.run
+        run, settings = self.run, self.settings
         self.net.train()
-        self._losses.append(
-            learn_from(batch, self.net, self.optimiser, run.place, self.settings, self.device)
-        )
+        if settings.fixed_statistics:
+            freeze_statistics(self.net)
+        if self.kept is not None:
+            batch = kept_where_right(batch, self.kept, settings.keep, self.device, settings.bfloat16)
+        self._losses.append(learn_from(batch, self.net, self.optimiser, run.place, settings, self.device))
         run.step += 1
         run.seconds = time.monotonic() - self._started
-        _follow(self.averaged, self.net, min(self.settings.average, (1 + run.step) / (10 + run.step)))
+        _follow(self.averaged, self.net, min(settings.average, (1 + run.step) / (10 + run.step)))
 
     def look(self, check: Validation) -> dict[str, float]:
         """Figures of the validation split, and the weights kept where their score is the best; a checkpoint."""
@@ -179,6 +199,7 @@ def train(
     device: str = "cpu",
     limit: int | None = None,
     start_from: Path | None = None,
+    real: Sequence[OwnFrame] = (),
 ) -> Path:
     """Train on a data set and leave `unet.safetensors`, `training.json`, `curves.csv` and `curves.png` in `out`.
 
@@ -191,16 +212,22 @@ def train(
     ----------
     data : a data set's folder, or another source of examples.
     limit : read so many shards of each preset of a folder at the most.
+    real : frames with their truth that are learnt from beside a data set's, as the preset `own`.
 
     Raises
     ------
     ModelError
-        No usable data set, no such device, weights that do not fit, or a checkpoint made with other settings.
+        No usable data set, no such device, weights that do not fit, a checkpoint made with other settings, or a first
+        network that is to be kept and is not given.
     """
     torch.manual_seed(settings.seed)
     refuse_device(device)
+    if settings.keep > 0 and start_from is None:
+        raise ModelError(
+            "the first network's output can be kept only where a training begins with its weights"
+        )
     out.mkdir(parents=True, exist_ok=True)
-    source = _data_set(data, settings, limit, device) if isinstance(data, Path) else data
+    source = _data_set(data, settings, limit, device, real) if isinstance(data, Path) else data
     run = Run(asdict(settings) | {"data": source.digest}, out / CHECKPOINT)
     learner = Learner(settings, run, device, start_from)
     try:
@@ -221,6 +248,7 @@ def _learn(learner: Learner, source: Source) -> None:
     """Learn from a source until the steps are done, the time is spent, or there is no more progress."""
     run, settings = learner.run, learner.settings
     check = Validation(source.validation(), settings.preprocessing(), learner.device)
+    look_for_hard = _hard_for(learner, source)
     batches = source.batches(settings.batch, run.step)
     begun, first = time.monotonic(), run.step
     told: dict[str, str] = {}
@@ -231,12 +259,30 @@ def _learn(learner: Learner, source: Source) -> None:
                 learner.learn(batch)
             if run.step % settings.round_steps == 0 or run.done:
                 figures = learner.look(check)
+                look_for_hard(HARD_LOOKED)
                 told = {name: f"{figures[name]:.4f}" for name in ("score", "loss")}
             bar.update(int(run.place) - bar.n)
             rates = {**source.rates, "steps": (run.step - first) / (time.monotonic() - begun)}
             bar.set_postfix(
                 told | {f"{name}/s": f"{rate:.3g}" for name, rate in rates.items()}, refresh=False
             )
+
+
+def _hard_for(learner: Learner, source: Source) -> Callable[[int], object]:
+    """What looks through so many frames for those that hold nothing and that the network marks.
+
+    The source learns from them from then on; it has looked for some already.
+    """
+    settings = learner.settings
+    if settings.drawing.hard <= 0:
+        return lambda count: None
+    if not isinstance(source, DataSet):
+        raise ModelError("frames that the network marks are looked for only beside a data set")
+    side = source.validation().images.shape[1]
+    hard = HardEmpties(side, settings.drawing, settings.preprocessing(), settings.seed, learner.run.step)
+    source.hard = hard.draw
+    hard.look_for(learner.averaged, HARD_FIRST, learner.device)
+    return lambda count: hard.look_for(learner.averaged, count, learner.device)
 
 
 @contextmanager
@@ -255,8 +301,12 @@ def _whole() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _data_set(data: Path, settings: Settings, limit: int | None, device: str) -> Source:
+def _data_set(
+    data: Path, settings: Settings, limit: int | None, device: str, real: Sequence[OwnFrame]
+) -> Source:
     learn, check = (examples_by_split(data, [split], limit) for split in ("train", "validation"))
+    if real:
+        learn = as_examples(real, settings.preprocessing(), learn)
     drawing = settings.drawing if settings.randomise else Drawing(settings.drawing.weights, randomise=False)
     return DataSet(learn, check, drawing, settings.preprocessing(), settings.seed, device)
 

@@ -1,10 +1,11 @@
-"""From a closed file to the picture of its frame in a real browser, at two frames a second."""
+"""From a closed file to the picture of its frame in a real browser, one after the other."""
 
 from __future__ import annotations
 
 import shutil
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from monitor.bench.sessions import Watching, closed
 from monitor.errors import InputError
 
 SIDE = 1024
-RATE_HZ = 2.0
+WARMING, FRAMES = 4, 24
+"""Frames that are not counted, and those that are."""
+SETTLED_MS = 500
+"""So long the picture of a frame may go on changing."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 LOOKED_AT = """() => {
   const found = [], seen = {id: null, sum: null};
@@ -26,6 +30,7 @@ LOOKED_AT = """() => {
     const url = source?.data.url[0];
     const chart = canvases(document).sort((a, b) => b.width * b.height - a.width * a.height)[0];
     if (url && chart) {
+      pen.clearRect(0, 0, 48, 48);  // else what is half transparent adds up over many looks
       pen.drawImage(chart, 0, 0, 48, 48);
       const sum = pen.getImageData(0, 0, 48, 48).data.reduce((a, b) => (a * 31 + b) | 0, 0);
       const id = parseInt(url.match(/preview\\/(\\d+)/)[1]);
@@ -40,8 +45,35 @@ LOOKED_AT = """() => {
 """Notes the time of every change of the frame's picture, with the number of the frame that the page shows."""
 
 
-def shown(folder: Path, bundle: Path | None, frames: int) -> tuple[list[float], str]:
-    """Milliseconds from each file's closing until its picture in the page has changed for the last time.
+@dataclass(frozen=True)
+class Shown:
+    """One frame from the closing of its file to its picture [s since 1970 UTC]."""
+
+    closed: float
+    committed: float
+    changed: float
+    """The page's pixels changed for the last time."""
+    compute_ms: float
+    """What the worker took over it, without the preview."""
+
+    @property
+    def ms(self) -> float:
+        """File closed to pixels changed."""
+        return (self.changed - self.closed) * 1e3
+
+    @property
+    def beyond_compute_ms(self) -> float:
+        """The same without what the worker took."""
+        return self.ms - self.compute_ms
+
+    @property
+    def page_ms(self) -> float:
+        """The page's share: committed to pixels changed."""
+        return (self.changed - self.committed) * 1e3
+
+
+def shown(folder: Path, bundle: Path | None) -> tuple[list[Shown], str]:
+    """Frames given one by one, each when the one before has been seen in the page.
 
     Returns them, and why there are none: Playwright or Chromium is not installed.
 
@@ -61,7 +93,7 @@ def shown(folder: Path, bundle: Path | None, frames: int) -> tuple[list[float], 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    times: list[float] = []
+    began: dict[str, float] = {}
     with Watching(folder / "session-browser", bundle, port) as session, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         try:
@@ -70,18 +102,25 @@ def shown(folder: Path, bundle: Path | None, frames: int) -> tuple[list[float], 
             closed(session.frames / "first.mrc", drawn.copy(0))
             page.get_by_text("frame 1", exact=True).wait_for(timeout=60_000)
             page.evaluate(LOOKED_AT)
-            begun = time.monotonic()
-            for number in range(1, frames + 1):
-                times.append(closed(session.frames / f"{number:05d}.mrc", drawn.copy(number)))
-                time.sleep(max(0.0, begun + number / RATE_HZ - time.monotonic()))
-            session.wait_for(frames + 1)
-            page.wait_for_timeout(1500)
+            for number in range(1, WARMING + FRAMES + 1):
+                name = f"{number:05d}.mrc"
+                began[name] = closed(session.frames / name, drawn.copy(number))
+                page.wait_for_function(
+                    "id => benchFound.some(([, seen]) => seen === id)", arg=number + 1, timeout=60_000
+                )
+                # Until it is drawn in full; and the page's clock is not to keep step with the frames.
+                page.wait_for_timeout(SETTLED_MS + number * 137 % 500)
             seen: list[tuple[float, int]] = page.evaluate("() => window.benchFound")
         finally:
             browser.close()
-    last = {int(number): at for at, number in seen}  # the last of each frame stays
-    # A frame that was overtaken by the next one was never shown.
-    return [last[n + 2] - 1e3 * at for n, at in enumerate(times) if n + 2 in last], "no frame was shown"
+        rows = session.committed()
+    last = {int(number): at / 1e3 for at, number in seen}  # the last of each frame stays
+    names = list(began)
+    return [
+        Shown(began[name], at, last[names.index(name) + 2], compute)
+        for name, _, at, compute in rows
+        if name in names[WARMING:]
+    ], "no frame was shown"
 
 
 def _open(page: Any, address: str) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from monitor.bench.browser import SIDE, Shown
+from monitor.bench.eight_bits import Compared, dice
 from monitor.bench.floors import Floor, Peaks
 from monitor.bench.scripts import PARTS
 from monitor.bench.stages import STAGES
@@ -19,6 +21,14 @@ BARRED = (1024, 2048)
 def median(values: Sequence[float]) -> float | None:
     """Of what was measured; `None` where nothing was."""
     return float(np.median(values)) if len(values) else None
+
+
+def percentiles_of(times_ms: Sequence[float]) -> dict[str, float]:
+    """Of what was measured; none where nothing was."""
+    if not times_ms:
+        return {}
+    p50, p95, p99 = np.percentile(times_ms, (50, 95, 99)).tolist()
+    return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
 
 
 @dataclass
@@ -43,6 +53,8 @@ class SizeFound:
     delays_ms: dict[str, list[float]] = field(default_factory=dict)
     compute_ms: dict[str, list[float]] = field(default_factory=dict)
     """What the session's worker took over each of the same frames."""
+    eight_bits: list[Compared] = field(default_factory=list)
+    """Frames marked by the network in eight bits and by that in float32; none where the bundle has but one."""
     frames_per_s: float | None = None
     """Of a session with the usual number of workers."""
 
@@ -68,14 +80,29 @@ class SizeFound:
         known = [part for part in parts if part is not None]
         return sum(known) if len(known) == len(parts) else None
 
+    @property
+    def dice(self) -> dict[str, float] | None:
+        """Of the network in eight bits and of that in float32, over all frames that were compared."""
+        small = dice([frame.to_float32 for frame in self.eight_bits])
+        truth = dice([frame.to_truth for frame in self.eight_bits])
+        full = dice([frame.float32_to_truth for frame in self.eight_bits])
+        if small is None or truth is None or full is None:
+            return None
+        return {
+            "frames": len(self.eight_bits),
+            "to_float32": small,
+            "to_truth": truth,
+            "float32_to_truth": full,
+            "lost": full - truth,
+        }
+
     def percentiles(self, kind: str) -> dict[str, float] | None:
         """Of the delays of a kind of source."""
         delays = self.delays_ms.get(kind)
         if not delays:
             return None
-        p50, p95, p99 = np.percentile(delays, (50, 95, 99)).tolist()
         compute = float(np.median(self.compute_ms[kind]))
-        return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "compute_ms": compute, "frames": len(delays)}
+        return {**percentiles_of(delays), "compute_ms": compute, "frames": len(delays)}
 
     def told(self, peaks: Peaks | None) -> dict[str, Any]:
         """As JSON."""
@@ -99,6 +126,7 @@ class SizeFound:
             "chain_wall_ms": median(self.wall_ms),
             "a_particle_ms": self.a_particle_ms,
             "peak_memory_bytes": self.peak_bytes,
+            "eight_bits_dice": self.dice,
             "delay": {kind: self.percentiles(kind) for kind in ("directory", "socket")},
             "session_frames_per_s": self.frames_per_s,
             "instead_ms": {part: median(times) for part, times in self.instead_ms.items()},
@@ -118,8 +146,8 @@ class Found:
     """[operations/s]"""
     memory: list[float] = field(default_factory=list)
     """[bytes/s]"""
-    browser_ms: list[float] = field(default_factory=list)
-    """File closed to the page's pixels changed."""
+    shown: list[Shown] = field(default_factory=list)
+    """Frames as they came to a page in a browser."""
     browser: str = "not asked for"
     """Why there are none."""
     complete: bool = False
@@ -147,10 +175,11 @@ class Found:
             },
             "sizes": [size.told(peaks) for size in self.sizes],
             "browser": {
-                "why_not": None if self.browser_ms else self.browser,
-                "p50_ms": median(self.browser_ms),
-                "p95_ms": float(np.percentile(self.browser_ms, 95)) if self.browser_ms else None,
-                "frames": len(self.browser_ms),
+                "why_not": None if self.shown else self.browser,
+                "frames": len(self.shown),
+                "closed_to_changed": percentiles_of([frame.ms for frame in self.shown]),
+                "beyond_compute": percentiles_of([frame.beyond_compute_ms for frame in self.shown]),
+                "committed_to_changed": percentiles_of([frame.page_ms for frame in self.shown]),
             },
             "bars": [bar.told() for bar in bars(self)],
         }
@@ -192,6 +221,10 @@ class Bar:
         }
 
 
+def _told_of(figures: dict[str, float] | None, name: str) -> float | None:
+    return None if figures is None else figures[name]
+
+
 def _over(value: float | None, by: float | None) -> float | None:
     return None if value is None or not by else value / by
 
@@ -225,6 +258,8 @@ def bars(found: Found) -> list[Bar]:
                 False,
             ),
             Bar("network's useful operations, of the float32 peak", size.side, speed, 0.75, True),
+            Bar("eight bits: Dice to float32", size.side, _told_of(size.dice, "to_float32"), 0.995, True),
+            Bar("eight bits: Dice to the truth lost", size.side, _told_of(size.dice, "lost"), 0.005, False),
             Bar(
                 "times quicker than the obvious script",
                 size.side,
@@ -242,4 +277,7 @@ def bars(found: Found) -> list[Bar]:
         if size.side == 2048:
             peak = None if size.peak_bytes is None else size.peak_bytes / 1e9
             told.append(Bar("peak memory of a worker", size.side, peak, 1.0, False, "GB"))
+    if found.shown:
+        p95 = percentiles_of([frame.beyond_compute_ms for frame in found.shown])["p95_ms"]
+        told.append(Bar("in a browser beyond compute, p95", SIDE, p95, 300.0, False, "ms"))
     return told

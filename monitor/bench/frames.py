@@ -26,6 +26,8 @@ class Drawn:
     side: int
     paths: tuple[Path, ...]
     """MRC files of uint16."""
+    masks: tuple[Path, ...] = ()
+    """Of each of them: a PNG with its particles, numbered from 1."""
 
     def copy(self, number: int) -> bytes:
         """The bytes of a file like one of these, in which `number` is written into the first pixels.
@@ -53,8 +55,8 @@ def draw(side: int, count: int, folder: Path) -> Drawn:
     story, frames = folder / "story.json", folder / f"drawn-{side}"
     story.write_text(json.dumps({"density_per_nm2": round(DENSITY_PER_NM2, 6)}), encoding="utf-8")
     told = ("--story", story, "--size", side, "--frames", count, "--seed", 3, "--rate", 1000)
-    truth = ("--truth", folder / f"truth-{side}.jsonl")
-    command = myself("microscope", str(frames), *(str(each) for each in (*told, *truth)))
+    truth = folder / f"truth-{side}"
+    command = myself("microscope", str(frames), *(str(each) for each in (*told, "--truth", truth)))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             said, _ = process.communicate()
@@ -63,4 +65,5 @@ def draw(side: int, count: int, folder: Path) -> Drawn:
     if process.returncode:
         lines = said.strip().splitlines() or ["it gave no reason"]
         raise InputError(f"the virtual microscope failed: {lines[-1]}")
-    return Drawn(side, tuple(sorted(frames.glob("*.mrc"))))
+    paths = tuple(sorted(frames.glob("*.mrc")))
+    return Drawn(side, paths, tuple(truth / "masks" / f"{path.stem}.png" for path in paths))

@@ -13,6 +13,10 @@ PIXEL_NM = 0.025
 PARTICLES = 10
 """On 1024² pixels."""
 DENSITY_PER_NM2 = PARTICLES / (1024 * PIXEL_NM) ** 2
+COMPARED = 4
+"""Frames of each size on which the network in eight bits is compared with float32."""
+COMPARED_SIDE = 2048
+"""Of larger frames only those are compared that are timed [px]."""
 SCRIPT_ROUNDS = 2
 """What a user would write instead is measured in so many rounds at the most: it is slow."""
 
@@ -25,7 +29,7 @@ class Plan:
     rounds: int
     """Every stage is measured so often for each size; in a round all sizes take turns."""
     frames: int
-    """Different frames of each size."""
+    """Different frames of each size that are timed."""
     delays: int
     """Frames of each size that are given to a session one by one, from a directory and from a socket each."""
     burst: int
@@ -33,10 +37,14 @@ class Plan:
     browser: bool = False
     """Also how long it takes until the page in a browser shows a frame."""
 
+    def drawn(self, side: int) -> int:
+        """Frames of a size that are drawn."""
+        return max(self.frames, COMPARED) if side <= COMPARED_SIDE else self.frames
+
     @property
     def steps(self) -> int:
-        """Steps of the progress bar: frames drawn, rounds and sessions of every size."""
-        return len(self.sides) * (2 + self.rounds) + (1 if self.browser else 0)
+        """Steps of the progress bar: frames drawn and compared, rounds and sessions of every size."""
+        return len(self.sides) * (3 + self.rounds) + (1 if self.browser else 0)
 
 
 def plan_of(

@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from models.bundle import describe
-from monitor.bench import machine, scripts, stages
+from monitor.bench import eight_bits, machine, scripts, stages
 from monitor.bench.floors import floors
 from monitor.bench.found import Found, SizeFound
 from monitor.bench.frames import Drawn, draw
@@ -101,15 +101,19 @@ class Bench:
         drawn = {}
         for side in self.plan.sides:
             bar.set_description(f"drawing {side}²")
-            drawn[side] = draw(side, self.plan.frames, folder)
+            drawn[side] = draw(side, self.plan.drawn(side), folder)
             bar.update()
         with self._lanes(folder, bar) as lanes:
             for number in range(self.plan.rounds):
                 for size, (lane, commits) in zip(self.found.sizes, lanes[1:], strict=True):
                     bar.set_description(f"round {number + 1}, {size.side}²")
-                    paths = drawn[size.side].paths
+                    paths = drawn[size.side].paths[: self.plan.frames]
                     self._round(size, paths[number % len(paths)], number, lane, commits, lanes[0][0])
                     bar.update()
+            for size in self.found.sizes:
+                bar.set_description(f"eight bits, {size.side}²")
+                self._compare(size, drawn[size.side], lanes[0][0])
+                bar.update()
         for size in self.found.sizes:
             bar.set_description(f"session, {size.side}²")
             self._session(size, drawn[size.side], folder / f"session-{size.side}")
@@ -118,7 +122,7 @@ class Bench:
             from monitor.bench.browser import shown
 
             bar.set_description("browser")
-            self.found.browser_ms, self.found.browser = shown(folder, self._bundle, self.plan.delays)
+            self.found.shown, self.found.browser = shown(folder, self._bundle)
             bar.update()
 
     @contextmanager
@@ -163,6 +167,13 @@ class Bench:
             for part, ms in aside.call(scripts.obvious, path, self._bundle, self._clock).items():
                 if ms is not None:
                     size.instead_ms[part].append(ms)
+
+    def _compare(self, size: SizeFound, drawn: Drawn, aside: Lane) -> None:
+        threads = self.found.machine["threads"]
+        for path, mask in zip(drawn.paths, drawn.masks, strict=True):
+            found = aside.call(eight_bits.compared, path, mask, self._bundle, threads)
+            if found is not None:
+                size.eight_bits.append(found)
 
     def _session(self, size: SizeFound, drawn: Drawn, folder: Path) -> None:
         given = give(drawn, folder, self.plan.delays, self.plan.burst, self._bundle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monitor.bench.browser import SIDE
 from monitor.bench.scripts import PARTS
 
 NOT_INSTALLED = "not installed"
@@ -13,7 +14,7 @@ NOT_INSTALLED = "not installed"
 def _number(value: float | None, missing: str = "–") -> str:
     if value is None:
         return missing
-    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
+    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
     return f"{value:,.{digits}f}"
 
 
@@ -32,14 +33,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def as_text(told: Mapping[str, Any]) -> str:
     """What `Found.told` tells."""
     parts = [_head(told), *([_stages(told), _sessions(told), _instead(told)] if told["sizes"] else [])]
-    if told["browser"]["frames"]:
-        page = told["browser"]
-        parts.append(
-            f"file closed to pixels changed in a browser, 2 frames/s of 1024²: p50 {_number(page['p50_ms'])} ms, "
-            f"p95 {_number(page['p95_ms'])} ms of {page['frames']} frames"
-        )
-    else:
-        parts.append(f"in a browser: {told['browser']['why_not']}")
+    parts.append(_browser(told["browser"]))
     parts.append(_bars(told))
     if not told["complete"]:
         parts.append("It was ended before everything was measured: the figures are of what was.")
@@ -90,6 +84,13 @@ def _stages(told: Mapping[str, Any]) -> str:
         rows.append([name, *(_number(size[key]) for size in sizes)])
     memory = [size["peak_memory_bytes"] for size in sizes]
     rows.append(["peak memory [MB]", *(_number(None if m is None else m / 1e6) for m in memory)])
+    for name, key in (
+        ("eight bits, Dice to float32", "to_float32"),
+        ("eight bits, Dice to the truth", "to_truth"),
+        ("float32, Dice to the truth", "float32_to_truth"),
+    ):
+        figures = [size["eight_bits_dice"] for size in sizes]
+        rows.append([name, *("–" if told is None else f"{told[key]:.4f}" for told in figures)])
     rows.append(["samples", *(str(size["samples"]) for size in sizes)])
     return table(rows)
 
@@ -105,6 +106,19 @@ def _sessions(told: Mapping[str, Any]) -> str:
                 ]
             )
     rows.append(["session, frames/s", *(_number(size["session_frames_per_s"]) for size in told["sizes"])])
+    return table(rows)
+
+
+def _browser(page: Mapping[str, Any]) -> str:
+    if not page["frames"]:
+        return f"in a browser: {page['why_not']}"
+    rows = [[f"in a browser, {page['frames']} frames of {SIDE}² [ms]", "p50", "p95", "p99"]]
+    for name, key in (
+        ("file closed to pixels changed", "closed_to_changed"),
+        ("the same, beyond compute", "beyond_compute"),
+        ("of it the page: committed to pixels changed", "committed_to_changed"),
+    ):
+        rows.append([name, *(_number(page[key][each]) for each in ("p50_ms", "p95_ms", "p99_ms"))])
     return table(rows)
 
 

@@ -37,7 +37,8 @@ def to_picture(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ..
     if array.dtype.kind == "f":
         array, note = _finite(array)
         notes += [note] if note else []
-    if array.size and array.min() == array.max():
+    # Where the first row alone has two values, the others need not be looked at.
+    if array.size and (array[0] == array.flat[0]).all() and array.min() == array.max():
         raise UnreadableFrame(
             f"the frame is blank: every pixel has the value {array.flat[0]:g} (beam off or valve closed?)"
         )

@@ -22,6 +22,10 @@ SETTING = "setting"
 """The name of the command that changes a setting."""
 BUNDLE = "bundle"
 """The name of a change of who judges."""
+MATERIAL = "material"
+"""The name of that setting."""
+FIRST_MATERIAL = "first_material"
+"""Key in `meta`: the material that the session began with, kept when it begins; empty: all that are known are tried."""
 Order = tuple[float, int]
 
 #: Alarms that may close the quality gate. A frame that repeats another one, or is overexposed, never counts.
@@ -50,7 +54,7 @@ class Setting(BaseModel):
             raise ValueError("the goal is a half width from 0.01 to 0.5")
         if self.name == "not_counted" and not (isinstance(value, tuple) and set(value) <= set(GATE_KINDS)):
             raise ValueError(f"the quality gate knows {', '.join(GATE_KINDS)}")
-        if self.name == "material":
+        if self.name == MATERIAL:
             if not (value is None or isinstance(value, str)):
                 raise ValueError("a material has a name")
             from models.analysis import layer_frequencies  # takes a moment to import
@@ -105,6 +109,16 @@ def last_of(changes: Sequence[Change], name: str, usual: Any = None, order: Orde
     return usual
 
 
+def material_at(db: sqlite3.Connection, committed: float) -> str | None:
+    """The material by which a result was found that was committed at a time [s since 1970 UTC]; None: all known."""
+    known = dict(db.execute("SELECT key, value FROM meta WHERE key IN (?, ?)", (MATERIAL, FIRST_MATERIAL)))
+    changes = [change for change in read_changes(db) if change.name == MATERIAL]
+    if not changes:
+        return known.get(MATERIAL) or None
+    since = [change for change in changes if change.at <= committed]
+    return (since[-1].value if since else known.get(FIRST_MATERIAL)) or None
+
+
 def gate_kinds(changes: Sequence[Change], order: Order) -> frozenset[str]:
     """The alarms by which the frame at a place in the order of acquisition is not counted."""
     return frozenset(last_of(changes, "not_counted", GATE_USUAL, order))
@@ -118,7 +132,7 @@ def judged_since(db: sqlite3.Connection) -> float:
 def set_setting(db: sqlite3.Connection, told: Setting, at: float) -> tuple[bool, str]:
     """Carry out `setting`."""
     change = add_change(db, at, told.observer, told.name, told.value)
-    if told.name == "material":
+    if told.name == MATERIAL:
         db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('material', ?)", (told.value or "",))
     if told.name == "goal":
         return True, "kept; every viewer's goal is set to it"

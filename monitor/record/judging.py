@@ -24,7 +24,15 @@ from models.errors import BundleRefused
 from models.forest import Forest, as_rows, onnx_forest
 from models.results import CLASSES, sure
 from monitor.outcomes import FinishedFrame
-from monitor.record.changes import BUNDLE, Change, add_change, last_of, read_changes
+from monitor.record.changes import (
+    BUNDLE,
+    FIRST_MATERIAL,
+    MATERIAL,
+    Change,
+    add_change,
+    last_of,
+    read_changes,
+)
 
 PROMOTE = "promote"
 """The name of the command by which another bundle judges."""
@@ -261,14 +269,24 @@ class Bench:
         if now is not None and now["base"] != base:
             value = {"id": base, "path": str(path), "over": now["id"], "base": base}
             add_change(db, at, COMMAND_LINE, BUNDLE, value)
-        if self._given is not None and last_of(changes, "material", self._given) != self._given:
-            add_change(db, at, COMMAND_LINE, "material", self._given)
+        self._begin_material(db, changes, at)
         self.follow(db)
         values = (
             ("bundle", (self.judge or self._own).id),
             ("material", self.material or ""),
         )
         db.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", values)
+
+    def _begin_material(self, db: sqlite3.Connection, changes: list[Change], at: float) -> None:
+        """Keep which material the session began with, and that it is begun again with another one."""
+        changed = any(change.name == MATERIAL for change in changes)
+        row = db.execute("SELECT value FROM meta WHERE key = ?", (FIRST_MATERIAL,)).fetchone()
+        if row is None and not changed:  # else the record is older than this key, and nobody knows
+            db.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (FIRST_MATERIAL, self._given or ""))
+        first = self._given if row is None else row[0] or None
+        named = self._given is not None or not changed
+        if named and last_of(changes, MATERIAL, first) != self._given:
+            add_change(db, at, COMMAND_LINE, MATERIAL, self._given)
 
     def follow(self, db: sqlite3.Connection) -> None:
         """Follow what was changed."""
@@ -281,7 +299,7 @@ class Bench:
             row = db.execute("SELECT path, details FROM bundles WHERE id = ?", (now["id"],)).fetchone()
             self.judge = Judge(now["id"], Path(row[0]), json.loads(row[1]))
         self._limit = last_of(changes, "abstain_below")
-        self.material = last_of(changes, "material", self._given)
+        self.material = last_of(changes, MATERIAL, self._given)
 
     def settled(self, done: FinishedFrame) -> FinishedFrame:
         """A result as it is committed: one that was under way when the judge changed is judged again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ from typing import Any
 
 from models.results import CLASSES
 from monitor.record import totals
+from monitor.record.changes import material_at
 from monitor.record.database import open_for_reading
 from monitor.record.labels import Labelled, labelled_tracks, observers_agree
 from monitor.record.migrations import version_of
@@ -91,16 +92,16 @@ class RecordReader:
         counts = totals.of(self._db, "sightings")
         return {name: counts.get(name, 0) for name in CLASSES}
 
-    def tracks(self) -> Iterator[sqlite3.Row]:
-        """Every track with the file of its first frame, in order of the tracks' numbers; none before version 4."""
+    def tracks(self, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        """Columns of every track `t` with its first frame `f`, that one's result `r` and source `s`, in their order.
+
+        None before version 4.
+        """
         if not self.has_tracks:
             return
-        cursor = self._db.cursor()
-        cursor.row_factory = sqlite3.Row
-        yield from cursor.execute(
-            "SELECT t.*, f.path, f.item, s.address, ifnull(f.acquired, f.arrived) AS first_at, r.pixel_size_nm "
-            "FROM tracks t JOIN frames f ON f.id = t.first_frame JOIN results r ON r.frame_id = f.id "
-            "JOIN sources s ON s.id = f.source_id ORDER BY t.id"
+        yield from self._db.execute(
+            f"SELECT {', '.join(columns)} FROM tracks t JOIN frames f ON f.id = t.first_frame "
+            "JOIN results r ON r.frame_id = f.id JOIN sources s ON s.id = f.source_id ORDER BY t.id"
         )
 
     def sums(self) -> Sums:
@@ -219,7 +220,7 @@ class RecordReader:
         """What was found in one frame, None where it is not analysed (any more)."""
         with self.glance():
             result = self._db.execute(
-                "SELECT bundle, backend, height, width, pixel_size_nm FROM results WHERE frame_id = ?",
+                "SELECT bundle, backend, height, width, pixel_size_nm, committed FROM results WHERE frame_id = ?",
                 (frame_id,),
             ).fetchone()
             if result is None:
@@ -230,7 +231,8 @@ class RecordReader:
             particles = self._db.execute(
                 f"SELECT {PARTICLE_COLUMNS} FROM particles WHERE frame_id = ? ORDER BY label", (frame_id,)
             ).fetchall()
-        bundle, backend, height, width, pixel_size_nm = result
+            material = material_at(self._db, result[-1])
+        bundle, backend, height, width, pixel_size_nm, _ = result
         return Recorded(
             frame_row(frame, self.folder),
             bundle,
@@ -238,6 +240,7 @@ class RecordReader:
             (height, width),
             pixel_size_nm,
             tuple(particle_row(row) for row in particles),
+            material,
         )
 
     def bundle_path(self, bundle: str) -> Path | None:
@@ -245,13 +248,10 @@ class RecordReader:
         row = self._db.execute("SELECT path FROM bundles WHERE id = ?", (bundle,)).fetchone()
         return None if row is None else Path(row[0])
 
-    def particles(self) -> Iterator[sqlite3.Row]:
-        """Every sighting with its frame, in order of arrival; columns of four tables by their names."""
-        cursor = self._db.cursor()
-        cursor.row_factory = sqlite3.Row
-        yield from cursor.execute(
-            "SELECT p.*, f.path, f.item, f.revision, f.sender, f.sequence, f.acquired, f.arrived, s.address, "
-            "r.bundle, r.pixel_size_nm, r.height, r.width "
-            "FROM particles p JOIN frames f ON f.id = p.frame_id JOIN results r ON r.frame_id = p.frame_id "
-            "JOIN sources s ON s.id = f.source_id ORDER BY p.frame_id, p.label"
+    def particles(self, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        """Columns of every sighting `p` with its frame `f`, result `r` and source `s`, in order of arrival."""
+        yield from self._db.execute(
+            f"SELECT {', '.join(columns)} FROM particles p JOIN frames f ON f.id = p.frame_id "
+            "JOIN results r ON r.frame_id = p.frame_id JOIN sources s ON s.id = f.source_id "
+            "ORDER BY p.frame_id, p.label"
         )

@@ -83,6 +83,8 @@ class Recorded:
     """That was used."""
     particles: tuple[Particle, ...]
     """In the order of their labels."""
+    material: str | None
+    """By which it was judged, None: all that are known were tried."""
 
 
 ALARM_COLUMNS = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from models.results import Particle
@@ -54,6 +53,12 @@ def particle_values(frame_id: int, particle: Particle) -> tuple[Any, ...]:
         *particle.centroid,
         particle.diameter_nm,
         particle.area_nm2,
-        json.dumps([[round(r, 2), round(c, 2)] for r, c in particle.outline]),
+        _outline(particle),
         to_json(particle.features),
     )
+
+
+def _outline(particle: Particle) -> str:
+    """JSON, to .01 px; most corners are whole pixels."""
+    corners = ", ".join(f"[{r:.2f}, {c:.2f}]" for r, c in particle.outline)
+    return f"[{corners.replace('.00', '.0')}]"

@@ -15,6 +15,7 @@ from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
 from monitor.record import course
 from monitor.record.alarms import close_conditions, write_alarms
+from monitor.record.checkpoints import Checkpoints
 from monitor.record.database import open_for_writing
 from monitor.record.following import Following, Settled
 from monitor.record.identity import Taken, renamed, same_place, take_again, take_instead, take_renamed
@@ -22,15 +23,7 @@ from monitor.record.judging import Bench
 from monitor.record.lock import SessionLock
 from monitor.record.numbers import Numbers
 from monitor.record.place import Place
-from monitor.record.queries import (
-    FRAME_COLUMNS,
-    as_text,
-    frame_row,
-    ledger,
-    source_row,
-    stored_path,
-    to_json,
-)
+from monitor.record.queries import FRAME_COLUMNS, as_text, frame_row, ledger, source_row, stored_path, to_json
 from monitor.record.rows import FrameRow, SourceRow
 from monitor.record.values import knowledge, particle_values, waits, whole_since
 from monitor.statistics.alarm_kinds import Alarm
@@ -59,6 +52,7 @@ class RecordWriter:
         self._lock = SessionLock(self.folder)
         try:
             self._db = open_for_writing(self.folder)
+            self._checkpoints = Checkpoints(self.folder, self._db)
         except BaseException:
             self._lock.release()
             raise
@@ -67,6 +61,7 @@ class RecordWriter:
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let the next writer in."""
+        self._checkpoints.close()
         self._db.close()
         self._lock.release()
 
@@ -112,6 +107,7 @@ class RecordWriter:
                 self._lock = lock
             foreign = self._place.fill(copy)
             opened = open_for_writing(self.folder)
+            checkpoints = Checkpoints(self.folder, opened)
         except SessionLocked as error:
             raise SessionLocked(
                 f"{error.reason}; what this session had is kept in {copy.name}", path=self.folder
@@ -125,8 +121,9 @@ class RecordWriter:
             raise
         place = Place(self.folder)
         # SQLite sees that its file is not the one of this name any more, and leaves the log of that one alone.
+        self._checkpoints.close()
         self._db.close()
-        self._db, self._place = opened, place
+        self._db, self._checkpoints, self._place = opened, checkpoints, place
         return foreign
 
     # -- what the session is ---------------------------------------------------------------------------------
@@ -379,6 +376,7 @@ class RecordWriter:
         try:
             yield self._db
             self._db.execute("COMMIT")
+            self._checkpoints.committed()
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")

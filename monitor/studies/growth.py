@@ -6,8 +6,10 @@ it, row by row, in the record's own schema with all its rules.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from models.results import CLASSES, Analysis, Particle
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
 from monitor.read.jsonable import jsonable
-from monitor.record import RecordWriter
+from monitor.record import DATABASE, RecordWriter
 from monitor.record.settling import RunningStatistics
 from monitor.statistics.estimate_course import Estimator
 
@@ -141,17 +143,25 @@ class Grown:
         return committed, since(began)
 
 
-def grow(folder: Path, frames: int, seed: int = 1) -> Grown:
-    """A session of so many frames, a multiple of `BLOCK` or fewer, ready to go on."""
-    grown = _opened(folder, seed, 0)
-    for _ in range(min(frames, BLOCK)):
-        grown.one_more()
+def grow(folder: Path, frames: int, seed: int = 1, block: Path | None = None) -> Grown:
+    """A session of so many frames, a multiple of `BLOCK` or fewer, ready to go on.
+
+    Parameters
+    ----------
+    block
+        A session of `BLOCK` frames that is closed, to begin with a copy of it.
+    """
+    if frames > BLOCK and frames % BLOCK:
+        raise ValueError(f"a long session is a multiple of {BLOCK} frames")
+    if block is not None and frames >= BLOCK:
+        shutil.copytree(block, folder)
+    else:
+        grown = _opened(folder, seed, 0)
+        for _ in range(min(frames, BLOCK)):
+            grown.one_more()
+        grown.record.close()
     if frames > BLOCK:
-        if frames % BLOCK:
-            raise ValueError(f"a long session is a multiple of {BLOCK} frames")
-        for copy in range(1, frames // BLOCK):
-            _copy(grown.record._db, copy)
-    grown.record.close()
+        _lengthen(folder, frames // BLOCK)
     return _opened(folder, seed + 1, frames)
 
 
@@ -163,6 +173,21 @@ def _opened(folder: Path, seed: int, number: int) -> Grown:
     record.add_source("directory", "/frames", 0.0)
     running = RunningStatistics(record, Estimator(details()), time.monotonic)
     return Grown(record, running, Frames(seed), number, since(began))
+
+
+def _lengthen(folder: Path, blocks: int) -> None:
+    """Make a session of one block one of so many."""
+    with contextlib.closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as db:
+        # Nothing of it has to outlast a power cut while it is made, and every page is written once.
+        for setting in (
+            "journal_mode = OFF",
+            "synchronous = OFF",
+            "cache_size = -400000",
+            "foreign_keys = ON",
+        ):
+            db.execute(f"PRAGMA {setting}")
+        for number in range(1, blocks):
+            _copy(db, number)
 
 
 def _copy(db: sqlite3.Connection, number: int) -> None:

@@ -7,9 +7,10 @@ and nothing waits at a worker that dies.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future
 from typing import Any
 
 from distributed.scheduler import KilledWorker
@@ -29,6 +30,9 @@ _START_LIMIT_S = 180.0
 
 #: Before the first worker has joined, it is waited for so long [s]. Later a session waits for as long as it takes.
 PATIENCE_S = 60.0
+
+#: Files that travel to workers at a time: each is in memory as a whole.
+_SENT_AT_A_TIME = 2
 
 
 class _Slot:
@@ -95,7 +99,7 @@ class ClusterWorkers:
         self._first: Begun | None = None
         self.restarts = 0
         """Workers that were lost with a frame."""
-        self._senders = ThreadPoolExecutor(2, thread_name_prefix="send frames")
+        self._sending = threading.Semaphore(_SENT_AT_A_TIME)
         self._connection = Connection(scheduler, how, wake)
 
     @property
@@ -146,7 +150,6 @@ class ClusterWorkers:
             for future in (slot.future, slot.starting):
                 if future is not None:
                     future.cancel()
-        self._senders.shutdown(wait=False, cancel_futures=True)
         self._connection.close()
 
     # -- what the session's thread does ----------------------------------------------------------------------
@@ -280,7 +283,7 @@ class ClusterWorkers:
             reason = f"lost its result ({type(error).__name__}: {error})"
         else:
             if isinstance(found, Unseen):
-                found = self._senders.submit(self._send, slot, task)
+                found = self._aside(self._send, slot, task)
             if isinstance(found, Future):
                 slot.future = found
                 found.add_done_callback(lambda _: self._wake())
@@ -288,6 +291,21 @@ class ClusterWorkers:
             outcome = found
         slot.task, slot.future = None, None
         return [] if outcome is None and reason is None else [Finished(task, outcome, reason)]
+
+    def _aside(self, call: Callable[[_Slot, Task], Any], slot: _Slot, task: Task) -> Future[Any]:
+        """Do it in a thread that the program need not wait for at its end, as it would for an executor's."""
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            with self._sending:
+                if future.set_running_or_notify_cancel():
+                    try:
+                        future.set_result(call(slot, task))
+                    except BaseException as error:  # asyncio's cancellation is no `Exception`
+                        future.set_exception(error if isinstance(error, Exception) else CancelledError())
+
+        threading.Thread(target=run, name="send frames", daemon=True).start()
+        return future
 
     def _send(self, slot: _Slot, task: Task) -> Future[Any] | Outcome:
         """Send a file to the worker that does not see it, and have it analysed there."""

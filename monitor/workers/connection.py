@@ -24,6 +24,9 @@ _LOOK_S = 0.25
 #: Answers of the scheduler are waited for so long [s].
 _ANSWER_S = 10.0
 
+#: At the end of a session it is waited so long until workers need not load its bundle any more [s].
+_TIDY_S = 5.0
+
 
 @dataclass(frozen=True)
 class World:
@@ -95,12 +98,21 @@ class Connection:
         self._leave(tidy=True)
 
     def _greet(self, world: World) -> None:
-        """Have the bundle loaded by all workers. One that can't says so when it is to begin."""
+        """Have the bundle loaded by all workers, also by those that join later.
+
+        Dask waits until every worker has done so, for minutes where one hangs. The session does not: each worker loads
+        the bundle when it is to begin at the latest, and says then what is wrong with it.
+        """
         log.info("event=scheduler address=%s workers=%d", self._address, len(world.workers))
-        try:
-            world.client.register_plugin(remote.Preload(self._how))
-        except Exception as error:
-            log.error("event=preloading-failed address=%s reason=%r", self._address, _line(error))
+
+        def preload() -> None:
+            try:
+                world.client.register_plugin(remote.Preload(self._how))
+            except Exception as error:
+                if not self._closing.is_set():
+                    log.error("event=preloading-failed address=%s reason=%r", self._address, _line(error))
+
+        _within(0.0, preload)
 
     def _end(self, address: str) -> None:
         try:
@@ -112,9 +124,14 @@ class Connection:
         client, self._client = self._client, None
         if client is None:
             return
-        with contextlib.suppress(Exception):
-            if tidy and client.status == "running":
-                client.unregister_worker_plugin(remote.plugin_name(self._how))
+        if tidy and client.status == "running":
+            name = remote.plugin_name(self._how)
+
+            def tidy_up() -> None:
+                with contextlib.suppress(Exception):
+                    client.unregister_worker_plugin(name)
+
+            _within(_TIDY_S, tidy_up)  # the scheduler goes on with it alone, where a worker hangs
         with contextlib.suppress(Exception):
             client.close(timeout=2)
 
@@ -147,6 +164,13 @@ def _look(client: Any) -> World:
         raise OSError(f"the connection is {client.status}")
     told = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=_ANSWER_S)
     return World(client, told["id"], {address: worker["id"] for address, worker in told["workers"].items()})
+
+
+def _within(limit_s: float, call: Callable[[], None]) -> None:
+    """Call something, and wait for it so long at the most; it goes on where it is not done by then."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(limit_s)
 
 
 def _line(error: BaseException) -> str:

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin, get_worker
 
+from models.device.there import device_wanted
 from monitor.errors import InputError
 from monitor.outcomes import Outcome, RejectedFrame
 from monitor.workers import worker
+from monitor.workers.gpu.shared import SharedDevice
 from monitor.workers.worker import Ready, Start, Task
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ _FILES = 4
 LARGEST_SENT = 512 * 2**20
 
 #: Libraries on which the figures of a particle may depend, with Python itself.
-_LIBRARIES = ("distributed", "numpy", "scipy", "onnxruntime", "opencv-python-headless")
+_LIBRARIES = ("distributed", "numpy", "scipy", "onnxruntime", "opencv-python-headless", "torch")
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,11 @@ def bundle_of(how: Start) -> Bundle:
     """
     with _loading:
         if how not in _bundles:
-            _bundles[how] = worker.load(how)
+            if device_wanted(how.device):
+                shared = SharedDevice(how, code())
+                _bundles[how] = worker.load(replace(how, gpu=shared.contact), shared.begin)
+            else:
+                _bundles[how] = worker.load(how)
             while len(_bundles) > _BUNDLES:
                 _bundles.popitem(last=False)
         _bundles.move_to_end(how)

@@ -14,7 +14,7 @@ from monitor.errors import InputError
 from monitor.frames import MovieMode, content_hash
 from monitor.outcomes import FinishedFrame, Outcome, RejectedFrame
 from monitor.record import Recorded, RecordReader
-from monitor.workers.agreement import TOLERANCE, Agreement, compare, tolerance_of
+from monitor.workers.agreement import OVERLAP, TOLERANCE, Agreement, compare, tolerance_of
 from monitor.workers.worker import Ready, Start, Task, run, start
 
 #: What a shell reports of a program ended by Ctrl-C.
@@ -182,7 +182,7 @@ def as_text(findings: Findings) -> str:
         else:
             lines.append(
                 f"judged      {count} by {bundle} on {backend} then, {bundle_now} on {backend_now} now, to be "
-                f"the same within {TOLERANCE:g}"
+                f"the same within {TOLERANCE:g} of a probability, boxes with an overlap of {OVERLAP:g}"
             )
     for checked in findings.not_agreeing[:_TOLD]:
         where = _shown(checked.path) + (f" [{checked.index}]" if checked.index else "")
@@ -270,7 +270,6 @@ class _Judge:
         self._given = bundle
         self._device = device
         self._threads = threads
-        self._material = record.meta().get("material") or None
         settings = json.loads(record.meta().get("settings", "{}"))
         # As it was before there was a choice; what was not chosen is kept as null.
         self._movie: MovieMode = settings.get("movie", "frames") or "sum"
@@ -285,12 +284,12 @@ class _Judge:
         # By the pixel size that was used: with which options the session ran at that time does not matter.
         task = Task(
             recorded.frame.id, recorded.frame.revision, recorded.frame.ref,
-            None, recorded.pixel_size_nm, self._material, self._movie,
+            None, recorded.pixel_size_nm, recorded.material, self._movie,
         )  # fmt: skip
         return ready, run(task)
 
     def _start(self, bundle: Path | None) -> Ready:
-        return start(Start(bundle, self._device, self._threads, self._material))
+        return start(Start(bundle, self._device, self._threads))
 
     def _find(self, bundle: str) -> Path | None:
         """Where a bundle lies: where it did, or it is the one that is shipped (None)."""

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
@@ -102,8 +103,13 @@ def start(how: Start) -> Ready:
     return ready(_bundle)
 
 
-def load(how: Start) -> Bundle:
+def load(how: Start, begin_device: Callable[[], None] = lambda: None) -> Bundle:
     """Load a bundle for this process.
+
+    Parameters
+    ----------
+    begin_device
+        As `begin` of `monitor.workers.gpu.client.RemoteDevice`.
 
     Raises
     ------
@@ -126,7 +132,7 @@ def load(how: Start) -> Bundle:
     from monitor.workers.gpu.client import RemoteDevice
 
     bundle = load_bundle(how.bundle, "cpu", how.threads)
-    device = RemoteDevice(how.gpu, bundle.preprocessing.pixel_size_nm)
+    device = RemoteDevice(how.gpu, bundle.preprocessing.pixel_size_nm, begin_device)
     return replace(bundle, device=device if device.there else None)
 
 
@@ -243,16 +249,19 @@ def preview(pixels: npt.NDArray[Any]) -> bytes | None:
     import cv2
     import numpy as np
 
+    from monitor.reduced import reduced
+
     height, width = pixels.shape
-    sample = pixels[:: max(1, height // 256), :: max(1, width // 256)]
-    low, high = (float(value) for value in np.percentile(sample, (0.5, 99.5)))
+    sample = pixels[:: max(1, height // 256), :: max(1, width // 256)].flatten()
+    places = [round(share * (sample.size - 1)) for share in (0.005, 0.995)]
+    sample.partition(places)
+    low, high = (float(sample[place]) for place in places)
     scale = min(1.0, PREVIEW_SIDE / max(height, width))
-    small = pixels if pixels.dtype in (np.uint8, np.uint16, np.float32) else pixels.astype(np.float32)
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
-    stretched = (small.astype(np.float32) - low) * (255.0 / ((high - low) or 1.0))
-    grey = np.clip(stretched, 0, 255).astype(np.uint8)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(reduced(pixels, *size), size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small -= low
+    small *= 255.0 / ((high - low) or 1.0)
+    grey = np.clip(small, 0, 255, out=small).astype(np.uint8)
     done, encoded = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, 85])
     return encoded.tobytes() if done else None
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dashboard import running
-from dashboard.growth import _open, main
+from dashboard.growth import _open, main, table
 from dashboard.view import RecordView
 from monitor.record import RecordReader, strata
 from monitor.record.standing import standing
@@ -27,9 +27,28 @@ def test_a_row_for_everything_that_is_to_be_flat(
     assert main(["--frames", "8", "24", "--probes", "2", "--rounds", "1", "--folder", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "24 frames, 240 particles" in said
-    rows = re.findall(r"^\| (\w+), \w+ \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$", said, flags=re.MULTILINE)
-    assert rows == 2 * ["opening", "commit", "settle", "snapshot", "summary", "goal", "export"]
+    rows = re.findall(r"^\| (.+) \| [\d.]+ \| [\d.]+ \| [\d.]+ \| (.*) \|$", said, flags=re.MULTILINE)
+    each = [f"{name}, {of}" for name in ("commit", "settle", "snapshot") for of in ("median", "p95")]
+    once = ["summary, median", "goal, median", "export, of a frame"]
+    assert [name for name, _ in rows] == 2 * ["opening, median", *each, *once]
+    assert {verdict for _, verdict in rows} <= {"", "met", "**not met**"}
     assert not list(tmp_path.iterdir())
+
+
+def test_a_figure_is_flat_up_to_the_bar() -> None:
+    short = {name: [(0.010, 0.010)] for name in ("opening", "commit", "summary", "export")}
+    long = {
+        "opening": [(1.0, 1.0)],
+        "commit": [(0.0119, 0.02)],
+        "summary": [(0.0121, 0.01)],
+        "export": [(0.01, 0.01)],
+    }
+    verdicts = [
+        [line.split(" | ")[-1].rstrip(" |") for line in table([short, long], [10, 100], kind)[2:]]
+        for kind in (0, 1)
+    ]
+    assert verdicts[0] == ["", "met", "met", "**not met**", "met"]
+    assert verdicts[1] == ["", "**not met**", "**not met**", "met", "met"]
 
 
 class Steps:

@@ -6,7 +6,9 @@ import pytest
 from bokeh.document import Document
 
 from dashboard.page import (
+    LOOK_MS,
     TABS,
+    TICK_MS,
     SessionPage,
     Views,
     find_session,
@@ -171,3 +173,47 @@ def test_an_empty_folder_says_so(tmp_path, clock) -> None:
     sessions = SessionList(tmp_path / "nowhere")
     sessions.update(clock())
     assert "no session in this folder" in sessions.root.text
+
+
+def test_a_frame_after_a_pause_is_shown_at_once_and_quick_ones_at_the_page_s_pace(session, clock) -> None:
+    steady = type(clock)(0.0)
+    view = RecordView(session.directory)
+    page = SessionPage(view, clock=clock, steady=steady)
+    first = session.analysed("yes")
+    page.look()
+    assert page.frame.shown is None  # it was brought up to date just now
+    steady.now += TICK_MS / 1e3
+    page.look()
+    assert page.frame.shown.id == first
+    steady.now += 3 * TICK_MS / 1e3
+    page.look()  # nothing is new
+    second = session.analysed("no")
+    steady.now += LOOK_MS / 1e3
+    page.look()
+    assert page.frame.shown.id == second
+    third = session.analysed("null")
+    for _ in range(TICK_MS // LOOK_MS - 2):
+        steady.now += LOOK_MS / 1e3
+        page.look()
+        assert page.frame.shown.id == second
+    steady.now += 2 * LOOK_MS / 1e3
+    page.look()
+    assert page.frame.shown.id == third
+    view.close()
+
+
+def test_two_pages_of_one_record_both_show_a_frame_at_once(session, clock) -> None:
+    """Whoever looks first reads it for both."""
+    steady = type(clock)(0.0)
+    session.analysed("yes")
+    view = RecordView(session.directory)
+    pages = [SessionPage(view, clock=clock, steady=steady) for _ in range(2)]
+    steady.now += 2.5 * TICK_MS / 1e3
+    for page in pages:
+        page.look()
+    second = session.analysed("no")
+    steady.now += LOOK_MS / 1e3
+    for page in pages:
+        page.look()
+        assert page.frame.shown.id == second
+    view.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,15 @@ import tifffile
 from models.bundle import SHIPPED, describe
 from models.training.derive import derive
 from models.training.forest_file import new_forest, save_forest
-from monitor.frames import FrameRef
-from monitor.record import RecordWriter
+from monitor.frames import FrameRef, content_hash
+from monitor.record import RecordReader, RecordWriter
+from monitor.record.changes import material_at
 from monitor.record.commands import ask
+from monitor.record.judging import Bench
 from monitor.session import Session
 from monitor.settings import WatchSettings
 from monitor.sources.listed import ListSource
+from monitor.workers.verify import verify
 from monitor.workers.worker import Task
 
 OLD, DETAILS = describe(SHIPPED)
@@ -79,10 +84,13 @@ def run(tmp_path: Path, frames: list[FrameRef]) -> Iterator[Callable[..., sqlite
     def runs(*asked: tuple[int, str, dict[str, Any]], **settings: Any) -> sqlite3.Connection:
         folder = tmp_path / f"session-{len(dbs)}"
 
+        left = list(asked)
+
         def before(frame: int) -> None:
-            for at, name, arguments in asked:
-                if at == frame:
-                    ask(folder, name, {"observer": "Ada", **arguments}, time.time())
+            for each in [each for each in left if each[0] == frame]:
+                left.remove(each)  # a frame may be analysed again
+                _, name, arguments = each
+                ask(folder, name, {"observer": "Ada", **arguments}, time.time())
 
         with RecordWriter(folder) as record:
             session = Session(
@@ -128,5 +136,46 @@ def test_settings_are_followed_from_the_next_frame_on(run: Callable[..., sqlite3
     marked = db.execute("SELECT frame_id, min(abstained) FROM particles GROUP BY frame_id").fetchall()
     assert dict(marked)[5] == 1
     assert db.execute("SELECT value FROM meta WHERE key = 'material'").fetchone() == ("Au",)
+    assert db.execute("SELECT value FROM meta WHERE key = 'first_material'").fetchone() == ("",)
     answers = [answer for (answer,) in db.execute("SELECT answer FROM commands ORDER BY id")]
     assert all("in force from the " in answer for answer in answers)
+
+
+def test_verify_judges_every_frame_by_the_material_that_held(
+    run: Callable[..., sqlite3.Connection], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also a frame that was under way at the change: it is analysed again, and its result is the only one."""
+    db = run((3, "setting", {"name": "material", "value": "Au"}), material="CdSe")
+    (folder,) = {Path(path).parent for _, _, path in db.execute("PRAGMA database_list")}
+    (change,) = json.loads(db.execute("SELECT value FROM meta WHERE key = 'changes'").fetchone()[0])
+    since = {
+        frame for (frame,) in db.execute("SELECT frame_id FROM results WHERE committed >= ?", (change["at"],))
+    }
+    assert {1, 2, 3, 4, 5} > since >= {4, 5}
+    with RecordReader(folder) as reader:
+        held = {number: reader.recorded(number).material for number in reader.analysed()}
+    assert held == {number: "Au" if number in since else "CdSe" for number in range(1, 6)}
+    for number, path in db.execute("SELECT id, path FROM frames").fetchall():  # which file it was
+        db.execute("UPDATE frames SET content = ? WHERE id = ?", (content_hash(Path(path)), number))
+    db.commit()
+    assert verify(folder, device="cpu") == 0
+    assert "5 agree, 0 differ" in capsys.readouterr().out
+    # What the material decides differs between the two: by the last one alone, frames would not be the same.
+    change_to_au = json.dumps([{**change, "at": 0.0}])
+    db.execute("UPDATE meta SET value = ? WHERE key = 'changes'", (change_to_au,))
+    db.commit()
+    assert verify(folder, device="cpu") == 1
+
+
+def test_a_session_that_is_begun_again_with_another_material_keeps_when(tmp_path: Path) -> None:
+    with RecordWriter(tmp_path) as record:
+        about = ("bundle", tmp_path, {})
+        record.begin(Bench("CdSe"), *about, 10.0)
+        record.begin(Bench("Au"), *about, 20.0)
+        record.begin(Bench(None), *about, 30.0)  # goes on with what it was told last
+        record.begin(Bench(None), *about, 40.0)
+    with closing(sqlite3.connect(tmp_path / "session.sqlite")) as db:
+        held = [material_at(db, at) for at in (15.0, 20.0, 35.0)]
+        assert held == ["CdSe", "Au", "Au"]
+        db.execute("DELETE FROM meta WHERE key IN ('changes', 'first_material')")  # as in an older record
+        assert material_at(db, 15.0) == "Au"

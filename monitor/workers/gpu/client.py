@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Client, Connection
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ _PATIENCE_S = 150.0
 _AGAIN_S = 0.1
 _FIGURES = 1 << 21
 """Room for the averaged spectra [bytes]."""
+_Told = TypeVar("_Told")
 
 
 class DeviceLost(ConnectionError):
@@ -40,12 +42,16 @@ class DeviceLost(ConnectionError):
 class RemoteDevice:
     """A `models.device.sight.Device` in another process. A process that died is waited for, and asked again."""
 
-    def __init__(self, contact: Contact, canonical_nm: float) -> None:
+    def __init__(
+        self, contact: Contact, canonical_nm: float, begin: Callable[[], None] = lambda: None
+    ) -> None:
         """
         Parameters
         ----------
         canonical_nm
             Pixel size of standardised frames, from which the room for them follows [nm].
+        begin
+            Called again and again while nobody answers; begins the device's process where nobody else looks after it.
 
         Raises
         ------
@@ -54,11 +60,10 @@ class RemoteDevice:
         DeviceLost
             It is not there.
         """
-        self._contact, self._canonical_nm = contact, canonical_nm
+        self._contact, self._canonical_nm, self._begin = contact, canonical_nm, begin
         self._frames, self._regions = Arena(), Arena()
-        self._look: Look | None = None
+        self._frame: tuple[npt.NDArray[Any], float] | None = None
         self._needed = 0
-        self._renewed = False
         self._connection, hello = self._connected()
         self.there = hello.backend is not None
         """Whether there is a device at all; where there is none the CPU does everything."""
@@ -66,18 +71,47 @@ class RemoteDevice:
 
     def see(self, image: npt.NDArray[Any], pixel_size_nm: float) -> Sight | None:
         """As `models.device.sight.Device` has it."""
-        if self._renewed:  # the other side may have removed the arenas of the connection that broke
-            self._frames.close()
-            self._regions.close()
-            self._renewed = False
+        self._frame = image, pixel_size_nm
+        return self._twice(lambda _: self._see(image, pixel_size_nm))
+
+    def numbers(self, crops: Crops) -> Numbers | None:
+        """As `models.device.sight.Device` has it."""
+
+        def ask(again: bool) -> Numbers | None:
+            if again and self._frame is not None:  # the new process has not seen the frame
+                self._see(*self._frame)
+            return self._numbers(crops)
+
+        return self._twice(ask)
+
+    def close(self) -> None:
+        """Leave the device's process, and give the memory back."""
+        self._connection.close()
+        self._frames.close()
+        self._regions.close()
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _twice(self, ask: Callable[[bool], _Told | None]) -> _Told | None:
+        """What is asked for; where the process dies over it, what the one after it says, and then none."""
+        for again in (False, True):
+            try:
+                return ask(again)
+            except (EOFError, OSError):
+                self._connection.close()
+                self._frames.close()  # the other side may have removed the arenas of the connection that broke
+                self._regions.close()
+                self._connection, _ = self._connected()
+        return None  # twice over the same frame: the CPU is to judge it
+
+    def _see(self, image: npt.NDArray[Any], pixel_size_nm: float) -> Sight | None:
         frame = Place(0, image.shape, image.dtype.name)
         h, w = (round(n * pixel_size_nm / self._canonical_nm) + 2 for n in image.shape)
         needed = max(frame.end + _FIGURES + 3 * h * w * 4, self._needed)
         while True:
             memory = self._frames.of(needed)
             frame.in_(memory)[:] = image
-            self._look = Look(memory.name, frame, pixel_size_nm, memory.size)
-            answer = self._asked(self._look)
+            answer = self._asked(Look(memory.name, frame, pixel_size_nm, memory.size))
             if not isinstance(answer, Larger):
                 break
             needed = self._needed = answer.needed
@@ -88,8 +122,7 @@ class RemoteDevice:
         first, second = (place.in_(memory) for place in answer.powers)
         return sight_of(prepared, maps, answer.figures, (first, second))
 
-    def numbers(self, crops: Crops) -> Numbers | None:
-        """As `models.device.sight.Device` has it."""
+    def _numbers(self, crops: Crops) -> Numbers | None:
         labels = Place(0, crops.labels.shape, "int32")
         memory = self._regions.of(labels.end)
         labels.in_(memory)[:] = crops.labels
@@ -97,35 +130,10 @@ class RemoteDevice:
         answer = self._asked(Count(memory.name, labels, told))
         return Numbers(*answer.numbers) if isinstance(answer, Counted) else None
 
-    def close(self) -> None:
-        """Leave the device's process, and give the memory back."""
-        self._connection.close()
-        self._frames.close()
-        self._regions.close()
-
-    # -- inside ----------------------------------------------------------------------------------------------
-
     def _asked(self, request: Look | Count) -> Looked | Counted | Failed | Larger:
-        """The answer to a request; where the process dies over it, that of the one after it."""
-        for again in (True, False):
-            try:
-                self._connection.send(request)
-                answer: Looked | Counted | Failed | Larger = self._connection.recv()
-                return answer
-            except (EOFError, OSError):
-                if not again:
-                    break
-                self._connection.close()
-                self._connection, _ = self._connected()
-                self._renewed = True
-                if isinstance(request, Count) and self._look is not None:
-                    # The new process has not seen the frame, which still lies in the arena.
-                    self._connection.send(self._look)
-                    self._connection.recv()
-        # Twice over the same frame: the CPU is to judge it. The connection is made anew for the next.
-        self._connection, _ = self._connected()
-        self._renewed = True
-        return Failed("the process that owns the device died over it")
+        self._connection.send(request)
+        answer: Looked | Counted | Failed | Larger = self._connection.recv()
+        return answer
 
     def _connected(self) -> tuple[Connection, Hello]:
         deadline = time.monotonic() + _PATIENCE_S
@@ -137,6 +145,7 @@ class RemoteDevice:
             except (EOFError, OSError) as error:
                 if time.monotonic() > deadline:
                     raise DeviceLost("the process that owns the device does not come back") from error
+                self._begin()
                 time.sleep(_AGAIN_S)
         if hello.refused is not None:
             raise BundleRefused(hello.refused)

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from models.device.there import TORCH_CPU
+from models.device.there import torch_device
 from monitor.workers.gpu.server import serve
 from monitor.workers.worker import Contact, Start
 
@@ -23,6 +23,11 @@ _LONGEST_PAUSE_S = 30.0
 _ENDING_S = 5.0
 
 
+def address_of(folder: Path, name: str) -> str:
+    """Where workers of this computer reach a process that owns a device: a socket in a folder, or a named pipe."""
+    return rf"\\.\pipe\{name}" if sys.platform == "win32" else str(folder / "device")
+
+
 class DeviceProcess:
     """The process that owns the device, for as long as the session lives."""
 
@@ -30,9 +35,7 @@ class DeviceProcess:
         self._how = how
         self._folder = Path(tempfile.mkdtemp(prefix="faultwatch-"))
         name = f"faultwatch-{os.getpid()}-{secrets.token_hex(4)}"
-        on_windows = sys.platform == "win32"
-        address = rf"\\.\pipe\{name}" if on_windows else str(self._folder / "device")
-        self.contact = Contact(address, secrets.token_bytes(32))
+        self.contact = Contact(address_of(self._folder, name), secrets.token_bytes(32))
         self.restarts = 0
         self._not_before = 0.0
         self._begin()
@@ -62,7 +65,7 @@ class DeviceProcess:
     def _begin(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             Path(self.contact.address).unlink()
-        device = "cpu" if self._how.device == TORCH_CPU else self._how.device
+        device = torch_device(self._how.device)
         context = multiprocessing.get_context("spawn")
         told = (self._how, device, self.contact.address, self.contact.key)
         self._process = context.Process(target=serve, args=told, daemon=True, name="device")

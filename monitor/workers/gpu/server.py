@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Listener
 from multiprocessing.shared_memory import SharedMemory
@@ -268,7 +269,17 @@ def serve(how: Start, device: str, address: str, key: bytes) -> None:
     follow_session()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    listener = Listener(address, authkey=key)
+    answer(how, device, Listener(address, authkey=key), lambda _: stop.wait(1.0))
+
+
+def answer(how: Start, device: str, listener: Listener, ended: Callable[[int], bool]) -> None:
+    """Load the bundle and answer workers, until it is ended.
+
+    Parameters
+    ----------
+    ended
+        Whether this is the end, which it may wait for a moment; told how many workers are connected.
+    """
     loaded: list[tuple[Server | None, Hello]] = []
     done = threading.Event()
 
@@ -289,9 +300,10 @@ def serve(how: Start, device: str, address: str, key: bytes) -> None:
     threading.Thread(target=accept, daemon=True).start()
     loaded.append(_load(how, device))
     done.set()
-    while not stop.wait(1.0):
+    server = loaded[0][0]
+    while not ended(0 if server is None else server.attending):
         pass
-    server, until = loaded[0][0], time.monotonic() + _LEAVING_S
+    until = time.monotonic() + _LEAVING_S
     while server is not None and server.attending and time.monotonic() < until:
         time.sleep(0.02)
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 
 from models.device import regions
 from models.device.chain import Chain
 from models.device.sight import Crops, Numbers, crops_of, measured
 from models.features.measure import measure
+from models.features.regions import boxes_of
 from tests.models.device.conftest import Known
 
 
@@ -16,7 +16,7 @@ def regions_upside_down(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarr
     """Another frame of the same size, with another number of regions."""
     turned = np.ascontiguousarray(image[::-1])
     fewer = np.ascontiguousarray(np.where(labels <= 2, labels, 0)[::-1])
-    return turned, crops_of(turned, fewer, ndimage.find_objects(fewer), 0.05, None)
+    return turned, crops_of(turned, fewer, boxes_of(fewer), 0.05, None)
 
 
 @pytest.mark.parametrize("chunk", [1, regions.CHUNK_PIXELS])
@@ -29,7 +29,7 @@ def test_features_are_those_of_the_cpu(
     labels[:40, :30] = labels.max() + 1  # one at the corner of the frame
     expected = measure(image, labels, step)
     assert len(expected) >= 3
-    boxes = ndimage.find_objects(labels)
+    boxes = boxes_of(labels)
     crops = crops_of(image, labels, boxes, step, None)
     other = regions_upside_down(image, labels)
     images = [torch.from_numpy(each) for each in (other[0], image)]

@@ -13,7 +13,10 @@ from models.examples import augment
 from models.examples.augment import (
     BORDERS,
     BOX,
+    LARGE_PX,
     NEGATIVES,
+    PATCHES,
+    Border,
     empty_image,
     half_dark_frame,
     stamp,
@@ -208,6 +211,34 @@ def test_a_step_has_the_border_that_was_asked_for(name: str) -> None:
     steepest = [np.hypot(*np.gradient(f)).max() / max(f.max() - f.min(), 1e-6) for f in plain]
     # A logistic step changes by a quarter over its width.
     assert max(steepest) < 0.07 if border.soft else min(steepest) > 0.05
+
+
+def radius_of(field: np.ndarray) -> float:
+    """Of the circle through the pixels where a field crosses the middle of its two levels [px]; least squares."""
+    above = field > (field.max() + field.min()) / 2
+    r, c = (n.astype(float) for n in np.nonzero(above[:, 1:] != above[:, :-1]))
+    columns = np.stack([r, c, np.ones(len(r))], 1)
+    (a, b, d), *_ = np.linalg.lstsq(columns, r**2 + c**2, rcond=None)
+    return float(np.sqrt(d + (a / 2) ** 2 + (b / 2) ** 2))
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_curved_steps_are_larger_than_any_particle(size: int) -> None:
+    curved = Border(curved=True, soft=False, fringe=False)
+    fields = [step_field(size, np.random.default_rng([2, n]), curved) for n in range(24)]
+    radii = [radius_of(field) for field in fields if np.ptp(field) > 0.1]
+    assert min(radii) > 0.95 * max(LARGE_PX, size)
+    small = [step_field(size, np.random.default_rng([2, n]), curved, patch=True) for n in range(24)]
+    assert min(radius_of(field) for field in small if np.ptp(field) > 0.1) < LARGE_PX / 2
+
+
+@pytest.mark.parametrize("kind", PATCHES)
+def test_patches_are_drawn_for_studies_alone(kind: str) -> None:
+    made = [
+        [make[kind](96, np.random.default_rng([5, n])) for n in range(6)] for make in (NEGATIVES, PATCHES)
+    ]
+    assert not all(np.array_equal(one, other) for one, other in zip(*made, strict=True))
+    assert all(np.isfinite(image).all() and image.shape == (96, 96) for image in made[1])
 
 
 def test_half_dark_frames_of_every_border_have_two_levels() -> None:

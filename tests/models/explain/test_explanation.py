@@ -13,6 +13,7 @@ from models.bundle import Bundle, load_bundle
 from models.errors import ModelError
 from models.explain.explanation import Explainer, contributions, spots_of, stack_of
 from models.explain.picture import as_png, picture
+from models.features.axes import MOST
 from models.features.crystals import CRYSTALS, candidates, lines, of_material
 from models.features.layers import LATERAL_RATIO
 from models.features.measure import feature_names, measure
@@ -185,7 +186,7 @@ def test_a_picture_is_drawn_of_everything(bundle: Bundle, with_stack: bool) -> N
     assert measured is not None
     assert measured.seen is not None
     if not with_stack:  # as of a particle with fewer than five layers
-        stacks = replace(measured.stacks, axes=np.zeros((0, 2)))
+        stacks = replace(measured.stacks, counted=[], tried=MOST)
         measured = replace(measured, stacks=stacks, seen=replace(measured.seen, readings=()))
         particle = replace(particle, measured=measured)
     explanation = Explainer(bundle).explain(particle, 1)

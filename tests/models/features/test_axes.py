@@ -1,5 +1,7 @@
 """The template of a close packing finds the stacking axis, and carbon's speckle has none."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -11,7 +13,6 @@ from models.features.axes import (
     MOST,
     OTHER_ZONES,
     ROW_COUNTS,
-    Axis,
     other_zones,
     refine,
     smoothed,
@@ -19,11 +20,21 @@ from models.features.axes import (
     templates,
 )
 from models.features.layers import LATERAL_RATIO
-from models.features.spectrum import TRANSFORM, Spectrum, bins
+from models.features.spectrum import TRANSFORM, Spectrum, bins, by_bins
 
 PIXEL = 0.05
 STEP, REACH = 1 / (TRANSFORM * PIXEL), bins(PIXEL).reach
 CDSE, GOLD = 2.85, 4.247
+
+
+class Axis(NamedTuple):
+    """As `stacking_axes` has it."""
+
+    row: float
+    col: float
+    score: float
+    layers: float
+    top: float
 
 
 def spectrum(points: list[tuple[float, float]], seed: int = 0) -> np.ndarray:
@@ -38,11 +49,13 @@ def spectrum(points: list[tuple[float, float]], seed: int = 0) -> np.ndarray:
 
 
 def axes_in(smooth: np.ndarray, frequencies: tuple[float, ...]) -> list[Axis]:
-    return stacking_axes(smooth, templates(frequencies, STEP, REACH))
+    (found,) = stacking_axes(by_bins(smooth[None]), templates(frequencies, STEP, REACH)).tolist()
+    return [Axis(*axis) for axis in found]
 
 
-def zones_in(smooth: np.ndarray) -> dict[str, float]:
-    return other_zones(smooth, templates((CDSE,), STEP, REACH))
+def zones_in(smooth: np.ndarray, frequencies: tuple[float, ...] = (CDSE,)) -> dict[str, float]:
+    (found,) = other_zones(by_bins(smooth[None]), templates(frequencies, STEP, REACH)).tolist()
+    return dict(zip(OTHER_ZONES, found, strict=True))
 
 
 def stack_of(layer: float, angle_deg: float, heights: tuple[float, ...]) -> list[tuple[float, float]]:
@@ -128,13 +141,13 @@ def test_templates_are_read_as_they_are_defined() -> None:
     cols = f * (along * np.sin(angle) + across * np.cos(angle))
     power = read_at(smooth, rows, cols)
     score = (power[..., 0] + ROW_COUNTS * power[..., 1:].mean(axis=-1)) / (1 + ROW_COUNTS)
-    first = stacking_axes(smooth, known)[0]
+    first = axes_in(smooth, (CDSE, GOLD))[0]
     i, j = np.unravel_index(score.argmax(), score.shape)
     assert first.score == pytest.approx(score.max(), rel=1e-5)
     assert (first.row, first.col) == pytest.approx((rows[i, j, 0], cols[i, j, 0]))
     assert first.layers == pytest.approx(power[i, j, 0], rel=1e-5)
     assert first.top == pytest.approx(np.sort(power[i, j, 1:])[-3:].mean(), rel=1e-5)
-    for name, found in other_zones(smooth, known).items():
+    for name, found in zones_in(smooth, (CDSE, GOLD)).items():
         spots = np.array(OTHER_ZONES[name])
         turned = angle + np.radians(spots[:, 1])
         here = read_at(smooth, f * spots[:, 0] * np.cos(turned), f * spots[:, 0] * np.sin(turned))
@@ -149,3 +162,17 @@ def test_a_reflection_is_placed_between_the_bins() -> None:
     found = refine(picture, PIXEL, np.round(true / STEP) * STEP)
     np.testing.assert_allclose(found, true, atol=0.01)
     assert refine(picture, PIXEL, np.zeros((0, 2))).shape == (0, 2)
+
+
+def test_regions_are_looked_at_alike_alone_and_together() -> None:
+    """Axes, zones and refined places of several regions in one call are those of each alone."""
+    planes = np.stack([spectrum(stack_of(CDSE, angle, (0, 0.5, -0.5)), seed=int(angle)) for angle in (9, 80)])
+    known = templates((CDSE, GOLD), STEP, REACH)
+    pictures = np.random.default_rng(0).standard_normal((2, 60, 72)).astype(np.float32)
+    axes = stacking_axes(by_bins(planes), known)
+    zones, places = other_zones(by_bins(planes), known), refine(pictures, PIXEL, axes[:, :, :2])
+    for i in range(2):
+        alone = by_bins(planes[i : i + 1])
+        np.testing.assert_allclose(axes[i], stacking_axes(alone, known)[0], rtol=1e-5)
+        np.testing.assert_allclose(zones[i], other_zones(alone, known)[0], rtol=1e-5)
+        np.testing.assert_allclose(places[i], refine(pictures[i], PIXEL, axes[i, :, :2]), rtol=1e-5)

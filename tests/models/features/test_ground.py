@@ -3,11 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from models.features import edges
 from models.features.ground import SLOW_NM, ground_of
-from models.features.regions import region_of
+from models.features.regions import boxes_of, region_of
 
 PIXEL = 0.05
 
@@ -20,7 +19,7 @@ def test_the_slow_variation_of_a_crop_is_that_of_the_whole_frame() -> None:
     labels[:40, :60], labels[120:190, 100:160], labels[250:, 220:] = 1, 2, 3
     whole = cv2.GaussianBlur(image, (0, 0), SLOW_NM / PIXEL)
     ground = ground_of(image, labels, PIXEL, [2.85])
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+    for label, box in enumerate(boxes_of(labels), start=1):
         region = region_of(labels, label, box, PIXEL)
         np.testing.assert_allclose(ground.slow(region), whole[region.here], atol=1e-5)
 

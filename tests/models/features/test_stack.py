@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.features.fits import RAMPS, fit_words
 from models.features.layers import LATERAL_RATIO
 from models.features.measure import measure
-from models.features.stack import RAMPS, fit_words, read_stacks
+from models.features.readings import COUNTED, read_further
+from models.features.stack import read_stacks
 from models.features.words import words
 from models.preprocess import Preprocessing, standardise
 
@@ -152,8 +154,14 @@ def test_every_word_is_fitted_by_least_squares(layers: int) -> None:
     pixels = rng.integers(20, 200, (layers, 2)).astype(float)
     samples = rng.standard_normal((layers, 2)) + 1j * rng.standard_normal((layers, 2))
     candidates = words(layers)
-    share = fit_words(samples, pixels, candidates).share
+    fits = fit_words(samples, pixels, candidates)
+    share = fits.share
     assert share.shape == (len(RAMPS), len(candidates.kind))
+    assert (fits.explained == share.max(axis=0)).all()
+    assert fits.ramps(fits.faulted) == RAMPS[share[:, fits.faulted].argmax()]
+    together = fit_words(np.stack([samples[::-1], samples]), np.stack([pixels[::-1], pixels]), candidates)
+    np.testing.assert_allclose(together.share[1], share, rtol=1e-5)
+    assert together.faulted[1] == fits.faulted
     for word in range(0, len(candidates.kind), 7):
         told = np.concatenate([[0], candidates.phases[word], [0]])
         design = np.zeros((layers, 2, 5), complex)
@@ -178,3 +186,20 @@ def test_features_are_those_that_the_shipped_forest_learnt(stack: str, angle: fl
     assert list(found) == list(kept)
     for name, value in kept.items():
         assert found[name] == pytest.approx(value, rel=2e-3, abs=2e-3), name
+
+
+def test_several_regions_are_read_further_together_as_they_would_be_one_by_one() -> None:
+    stacks = [("ABCABCABCABC", 0.0), ("ABABABABCBCB", 30.0), ("ABABABABABAB", 70.0)]
+    drawn = [lattice(stack, angle, seed=n) for n, (stack, angle) in enumerate(stacks)]
+    image = standardise(np.hstack([image for image, _ in drawn]), Preprocessing())
+    labels = np.hstack([(n + 1) * mask for n, (_, mask) in enumerate(drawn)]).astype(np.int32)
+    alone, together = ([one.stacks for one in measure(image, labels, STEP)] for _ in range(2))
+    read_further(together)
+    assert len(together) == 3
+    for one, other in zip(alone, together, strict=True):
+        assert other.tried == COUNTED
+        assert "readings" in vars(other)
+        assert len(one.readings) == len(other.readings) > COUNTED
+        for expected, found in zip(one.readings, other.readings, strict=True):
+            assert (found.word, found.axis_rc) == (expected.word, expected.axis_rc)
+            assert found.significance == pytest.approx(expected.significance, rel=1e-5, abs=1e-6)

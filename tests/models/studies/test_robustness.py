@@ -88,6 +88,13 @@ def test_the_study_has_every_table_and_says_which_bars_are_met(bundle: Bundle, d
     result = study(bundle, data, images=2, frames=1, seed=0)
     json.dumps(result, allow_nan=False)
     text = "\n".join(table.as_text() for table in tables_of(result))
-    for expected in ("median of 3 × 3", "curved, soft, fringe", "preset bare", "NOT met", " met"):
+    for expected in (
+        "median of 3 × 3",
+        "curved, soft, fringe",
+        "half-dark, curved, sharp",
+        "preset bare",
+        "NOT met",
+        " met",
+    ):
         assert expected in text
     assert len(picture(result).axes) == 3

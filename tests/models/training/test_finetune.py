@@ -20,7 +20,8 @@ from models.preprocess import Preprocessing
 from models.segment import Segmentation
 from models.training.derive import write_manifest
 from models.training.export import export_unet
-from models.training.finetune import finetune, freeze_statistics, train_on, verdict_of
+from models.training.finetune import finetune, train_on, verdict_of
+from models.training.keeping import freeze_statistics
 from models.training.own_frames import TILE, OwnFrame, as_examples, instances_of, split_frames, tiles_of
 from models.training.unet import Settings, train
 from models.unet import Architecture, UNet

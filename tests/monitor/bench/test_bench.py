@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.bundle import describe
+from models.bundle import INT8, SHIPPED, describe
+from monitor.bench.browser import Shown
+from monitor.bench.eight_bits import Compared, Overlap, compared, dice
 from monitor.bench.floors import Floor, Peaks, floors, network_operations
 from monitor.bench.found import Found, SizeFound, bars
 from monitor.bench.frames import Drawn
-from monitor.bench.plan import plan_of
+from monitor.bench.plan import COMPARED, plan_of
 from monitor.bench.scripts import PARTS, obvious
 from monitor.bench.stages import STAGES
 from monitor.bench.text import as_text
@@ -58,6 +61,11 @@ def test_every_stage_is_told_beside_its_floor(ran: tuple[dict[str, Any], Path]) 
         assert 0 < delay["compute_ms"] < delay["p99_ms"]
         assert 0 < delay["p50_ms"] <= delay["p95_ms"] <= delay["p99_ms"]
     assert size["session_frames_per_s"] > 0
+    eight = size["eight_bits_dice"]
+    assert eight["frames"] == COMPARED
+    assert 0.9 < eight["to_float32"] < 1  # two networks, not one compared with itself
+    assert 0.5 < eight["to_truth"] < 1
+    assert eight["lost"] == pytest.approx(eight["float32_to_truth"] - eight["to_truth"])
     assert told["bars"] == []  # none is meant for frames of this size
 
 
@@ -120,6 +128,7 @@ def found_of(chain_ms: float, network_ms: float) -> Found:
         size.stages_ms[stage] = [network_ms if stage == "network" else 1.0] * 2
     size.chain_ms = size.wall_ms = [chain_ms] * 2
     size.bare_ms, size.particles = [network_ms] * 2, [10, 10]
+    size.eight_bits = [Compared(Overlap(998, 2000), Overlap(900, 2000), Overlap(906, 2000))]
     size.delays_ms = {"directory": [100.0, 110.0], "socket": []}
     size.compute_ms = {"directory": [chain_ms] * 2, "socket": []}
     found = Found(
@@ -142,16 +151,50 @@ def test_bars_are_met_not_met_or_not_measured() -> None:
     assert met["measuring and classifying a particle"] is True
     assert met["delay from a directory, p95, of the compute"] is True
     assert met["delay from a socket, p95, of the compute"] is None
+    assert met["eight bits: Dice to float32"] is True
+    assert met["eight bits: Dice to the truth lost"] is False
     assert met["times quicker than the obvious script"] is None  # nothing else was installed
     slow = {bar.what: bar for bar in bars(found_of(chain_ms=70.0, network_ms=8.0))}
     assert slow["chain, of the bare network's frames a second"].met is False
     assert slow["regions, labels and outlines, of the network's time"].value == pytest.approx(0.25)
     assert slow["delay from a directory, p95, of the compute"].value == pytest.approx(109.5 / 70)
+    assert slow["eight bits: Dice to the truth lost"].value == pytest.approx(0.006)
     text = as_text(found_of(chain_ms=70.0, network_ms=8.0).told())
     assert "NOT met" in text
     assert "not measured" in text
     assert "not installed" in text
     assert "ended before" in text
+
+
+def test_the_page_s_share_is_told_apart_from_the_rest() -> None:
+    """Five frames from file closed over committed to shown, of which the worker took 300 ms each."""
+    found = found_of(chain_ms=80.0, network_ms=70.0)
+    assert "in a browser: not asked for" in as_text(found.told())
+    found.shown = [Shown(10.0, 10.4, 10.5 + 0.1 * n, 300.0) for n in range(5)]
+    told = found.told()["browser"]
+    assert told["frames"] == 5
+    assert told["closed_to_changed"]["p50_ms"] == pytest.approx(700)
+    assert told["beyond_compute"]["p50_ms"] == pytest.approx(400)
+    assert told["committed_to_changed"]["p95_ms"] == pytest.approx(480)
+    (bar,) = (bar for bar in bars(found) if bar.what.startswith("in a browser"))
+    assert bar.value == pytest.approx(580)
+    assert bar.met is False
+    assert "of it the page: committed to pixels changed" in as_text(found.told())
+
+
+def test_dice_is_of_all_frames_together() -> None:
+    assert dice([Overlap(10, 20), Overlap(0, 20)]) == pytest.approx(0.5)
+    assert dice([Overlap(0, 0)]) is None
+
+
+def test_a_bundle_without_eight_bits_is_not_compared(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(SHIPPED, folder)
+    (folder / INT8).unlink()
+    details = json.loads((folder / "bundle.json").read_text())
+    del details["sha256"][INT8], details["preferred_backend"]
+    (folder / "bundle.json").write_text(json.dumps(details))
+    assert compared(tmp_path / "a.mrc", tmp_path / "a.png", folder, 1) is None
 
 
 def test_no_two_copies_are_the_same_frame(tmp_path: Path) -> None:

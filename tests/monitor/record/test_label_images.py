@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from skimage.draw import polygon
 
 import faultwatch
 from monitor.errors import InputError
@@ -25,6 +26,17 @@ def test_outlines_are_filled_with_their_numbers() -> None:
 def test_corners_beyond_the_frame_do_not_matter() -> None:
     labels = label_image((20, 20), [(1, [(-5, -5), (-5, 9), (9, 9), (9, -5)])])
     assert (labels == 1).sum() == 100
+
+
+def test_every_pixel_is_as_the_rule_for_points_in_polygons_has_it() -> None:
+    """Also of outlines that cross themselves or leave the frame, with corners between the pixels."""
+    rng = np.random.default_rng(3)
+    for digits in (0, 2, 15):
+        for _ in range(60):
+            corners = rng.uniform(-20, 90, (rng.integers(3, 12), 2)).round(digits)
+            expected = np.zeros((64, 80), np.int32)
+            expected[polygon(*corners.T, expected.shape)] = 5
+            assert np.array_equal(label_image((64, 80), [(5, corners.tolist())]), expected)
 
 
 def test_a_session_becomes_a_zip(record, finished, tmp_path) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -26,6 +24,7 @@ from monitor.workers import connection, remote
 from monitor.workers.cluster import ClusterWorkers
 from monitor.workers.pool import WorkerFailed
 from monitor.workers.worker import Start, Task
+from tests.monitor.workers.clusters import ROOT, Cluster
 
 WriteFrame = Callable[..., Path]
 
@@ -34,52 +33,8 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing stops a process on Windows"),
 ]
 
-ROOT = Path(__file__).parents[3]
-
-
-class Cluster:
-    """A scheduler and its workers, each a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self.scheduler = self.start_scheduler()
-
-    def start_scheduler(self) -> subprocess.Popen[bytes]:
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port))
-        return self.scheduler
-
-    def add(self, *options: str, root: Path = ROOT) -> subprocess.Popen[bytes]:
-        """Start a worker; it works in an empty folder."""
-        usual = () if options else ("--no-nanny",)
-        local = ("--local-directory", str(self.folder / "local"))
-        process = self._start("worker", self.address, "--nthreads", "1", *local, *usual, *options, root=root)
-        self.workers.append(process)
-        return process
-
-    def at_least(self, count: int) -> None:
-        """Have so many workers that live."""
-        self.workers = [worker for worker in self.workers if worker.poll() is None]
-        for _ in range(count - len(self.workers)):
-            self.add()
-
-    def stop(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait()
-
-    def _start(self, kind: str, *arguments: str, root: Path = ROOT) -> subprocess.Popen[bytes]:
-        empty = self.folder / "empty"
-        empty.mkdir(exist_ok=True)
-        with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments, "--no-dashboard"],
-                cwd=empty, env={**os.environ, "PYTHONPATH": str(root)}, stdout=log, stderr=log,
-            )  # fmt: skip
+LONGEST_S = 200
+"""A session that takes longer has lost a frame or a worker: less than the limit of a test, so that it can say which."""
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +60,20 @@ def run(
     **settings: Any,
 ) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
     """Run a session to its end; its ledger, and what it found in order of acquisition."""
+    deadline = time.monotonic() + LONGEST_S
+
+    def ticked(session: Session) -> None:
+        if (
+            time.monotonic() > deadline
+        ):  # a session that has begun waits for its workers for as long as it takes
+            tasks = [] if session._workers is None else session._workers.tasks
+            raise AssertionError(f"not done in {LONGEST_S} s: {session.record.ledger()}, under way: {tasks}")
+        tick(session)
+
     with RecordWriter(folder) as record:
         session = Session(
             record, [ListSource(refs)], WatchSettings(**settings), clock=time.time, steady=time.monotonic,
-            threads=1, executor=Here, on_tick=lambda: tick(session),
+            threads=1, executor=Here, on_tick=lambda: ticked(session),
         )  # fmt: skip
         session.run()
     with RecordReader(folder) as reader:
@@ -195,6 +160,16 @@ def test_a_slow_worker_keeps_no_other_frame_waiting(
     assert not steps.left
 
 
+def test_a_worker_that_hangs_from_the_start_keeps_no_session_waiting(
+    cluster: Cluster, refs: list[FrameRef], alone: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    cluster.at_least(2)
+    cluster.workers[0].send_signal(signal.SIGSTOP)
+    ledger, found = run(tmp_path / "s", refs, scheduler=cluster.address)  # Dask would wait for five minutes
+    assert ledger["analysed"] == 16
+    assert found == alone
+
+
 def test_a_worker_that_hangs_is_ended_by_its_nanny(
     cluster: Cluster,
     refs: list[FrameRef],
@@ -205,6 +180,7 @@ def test_a_worker_that_hangs_is_ended_by_its_nanny(
     """The time limit ends the worker, and the frame is given to another one."""
     cluster.at_least(1)
     nanny = cluster.add("--nanny")
+    cluster.at_least(2)
     client = connection.connect(cluster.address)
     try:
         client.wait_for_workers(len(cluster.workers), timeout=60)
@@ -219,7 +195,11 @@ def test_a_worker_that_hangs_is_ended_by_its_nanny(
     assert found == alone
     assert "was not done within 3 s" in caplog.text
     nanny.terminate()
-    nanny.wait()
+    try:
+        nanny.wait(60)
+    except subprocess.TimeoutExpired:  # it still waits for a worker that is stopped
+        nanny.kill()
+        nanny.wait(30)
 
 
 def test_the_scheduler_is_started_again(
@@ -229,12 +209,13 @@ def test_the_scheduler_is_started_again(
 
     def again() -> None:
         cluster.scheduler.kill()
-        cluster.scheduler.wait()
+        cluster.scheduler.wait(30)
         cluster.start_scheduler()
         for worker in cluster.workers:  # as what runs a cluster would: they end without a scheduler
             worker.kill()
-            worker.wait()
-        cluster.at_least(2)
+            worker.wait(30)
+        for _ in range(2):
+            cluster.add()
 
     steps = Steps((lambda s: analysed(s) >= 3, again))
     ledger, found = run(tmp_path / "s", refs, steps, scheduler=cluster.address)

@@ -227,6 +227,10 @@ def test_a_device_is_compared_within_the_tolerance_with_itself_too(session: Path
     assert said["judged"][0]["now"]["backend"] == "torch-cpu"
     assert said["judged"][0]["exactly"] is False
     assert (said["particles"], 0 < said["largest_difference"] <= TOLERANCE) == (6, True)
+    out = io.StringIO()
+    assert verify(session, device=TORCH_CPU, out=out, err=io.StringIO()) == 0
+    assert "then, " in out.getvalue()
+    assert "on torch-cpu now, to be the same within 0.2 of a probability" in out.getvalue()
     same = ("shipped-1", "torch-cuda")
     assert tolerance_of(same, same) == TOLERANCE
 
