@@ -274,8 +274,8 @@ def _train_streaming(options: argparse.Namespace, settings: Any, how: dict[str, 
     option("--seed", from_zero, "S", "everything follows from it", 1),
     option("--unet", Path, "DIR", "the trained net's folder"),
     option("--corrections", Path, "SESSION", "refit with what was corrected in this session"),
-    option("--from", Path, "BUNDLE", "whose forest is refitted (the bundle that comes with the program), or, with "
-           "--data, grown anew on its own network's regions", dest="start_from"),
+    option("--from", Path, "BUNDLE", "whose forest is refitted (the bundle that comes with the program) or grown anew "
+           "on the regions of its own network", dest="start_from"),
     option("--name", str, "NAME", "of the bundle (that of its folder)"),
     option("--trees", positive, "N", "in the forest", 100),
     option("--keep", Path, "DIR", "keep what is measured on the data set, so that an interrupted run goes on"),
@@ -285,8 +285,9 @@ def train_forest(options: argparse.Namespace) -> int:
     """Train the random forest that names the class of a particle.
 
     It uses a trained U-Net and a simulated data set, and puts the bundle together. With --from in place of --unet it
-    takes the network of a bundle as it is, with its calibration and outlines. With --corrections it refits the
-    forest of a bundle (--from) with what an operator corrected in a session, and compares the two.
+    takes the network of a bundle as it is, with its calibration and outlines; without --data the forest then learns
+    from the rows that the bundle's training kept beside it, and from frames that hold nothing. With --corrections it
+    refits the forest of a bundle (--from) with what an operator corrected in a session, and compares the two.
     """
     from monitor.errors import InputError
 
@@ -305,9 +306,9 @@ def train_forest(options: argparse.Namespace) -> int:
         )
         print(made.verdict)
         return 0
-    if options.data is None or (options.unet is None) == (options.start_from is None):
+    if (options.unet is None) == (options.start_from is None) or (options.unet and options.data is None):
         raise InputError(
-            "a forest is trained from --data and either --unet or --from, or refitted with --corrections"
+            "a forest is trained from --data and --unet, grown anew with --from, or refitted with --corrections"
         )
     from models.training.forest import regrow, train
 

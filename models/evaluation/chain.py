@@ -101,21 +101,24 @@ class Chain:
         self._rows.append(self.bundle.forest(rows))
         self._seen += [told for _, told in scored]
 
+    def judged(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.str_]]:
+        """True classes (R,), probabilities (R, 4) and specimens (R,) of all regions so far."""
+        truths = np.array([one.true_class for one in self._seen], dtype=np.int64)
+        p = np.concatenate([np.zeros((0, len(CLASSES)), np.float32), *self._rows])
+        return truths, p, np.array([one.specimen for one in self._seen], dtype=np.str_)
+
     def scores(self) -> dict[str, Any]:
         """Figures of everything, `range` those of `models.examples.strata.in_conditions`, `strata`
         (`models.evaluation.class_scores.by_stratum`), and `null`: what becomes of `null` particles
         (`models.evaluation.null_scores`)."""
-        truths = np.array([one.true_class for one in self._seen], dtype=np.int64)
+        truths, p, specimens = self.judged()
         within = np.array([one.within for one in self._seen], dtype=bool)
-        p = np.concatenate([np.zeros((0, len(CLASSES)), np.float32), *self._rows])
         strata = {what: by_stratum(truths, p, [getattr(one, what) for one in self._seen]) for what in STRATA}
         return {
             **scored_with_misses(truths, p, self._missed),
             "range": scored_with_misses(truths[within], p[within], self._missed_within),
             "strata": strata,
-            "null": null_scores(
-                truths, p, [one.zone for one in self._seen], [one.specimen for one in self._seen]
-            ),
+            "null": null_scores(truths, p, [one.zone for one in self._seen], specimens.tolist()),
         }
 
 

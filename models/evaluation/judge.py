@@ -227,11 +227,11 @@ def false_areas(
     each: int = 40,
     seed: int = 4242,
     size: int = 256,
-    look: Callable[[Image, Labels], None] | None = None,
+    look: Callable[[str, Image, Labels], None] | None = None,
 ) -> dict[str, float]:
     """Share of the area that is marked on frames that hold nothing, by kind; the seed is not training's.
 
-    `look` is called with every standardised frame (H, W) and the regions (H, W) found on it.
+    `look` is called with the kind, every standardised frame (H, W) and the regions (H, W) found on it.
     """
     shares = {}
     for number, (kind, make) in enumerate(NEGATIVES.items()):
@@ -241,6 +241,6 @@ def false_areas(
             found = by.regions_of(probabilities(logits))
             marked.append((found > 0).mean())
             if look is not None:
-                look(image, found)
+                look(kind, image, found)
         shares[kind] = float(np.mean(marked))
     return shares

@@ -81,8 +81,7 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
                 yield _particles(f"particle's {name}", rows)
         yield _calibration(segmentation["pixel_calibration"])
     if "false_area" in result:
-        rows = tuple((kind, f"{share:.3%}") for kind, share in result["false_area"].items())
-        yield Table("frames that hold nothing", ("marked",), rows)
+        yield _empty(result["false_area"], result.get("false_area_left", {}))
     for where, figures in result.get("real", {}).items():
         yield _real(where, figures)
     for where, figures in result.get("blank", {}).items():
@@ -108,6 +107,12 @@ def _bars(bars: dict[str, dict[str, Any]]) -> Table:
         (name, shown(bar["figure"], ".4f"), f"{bar['bar']:g}", said[bar["met"]]) for name, bar in bars.items()
     )
     return Table("bar", ("figure", "bar", ""), rows)
+
+
+def _empty(marked: dict[str, float], left: dict[str, float]) -> Table:
+    """What the network marks, and what of it the forest does not call `empty`."""
+    rows = tuple((kind, f"{share:.3%}", shown(left.get(kind), ".3%")) for kind, share in marked.items())
+    return Table("frames that hold nothing", ("marked by the network", "not called `empty`"), rows)
 
 
 def _condition(title: str, rows: dict[str, dict[str, Any]]) -> Table:

@@ -23,8 +23,16 @@ import numpy.typing as npt
 from models.bundle import file_hash
 from models.confusion import UNSCORED
 from models.errors import ModelError
-from models.examples.augment import NEGATIVES
-from models.examples.rows import COLUMNS, Finder, Rows, background_patch, joined, truth_of_regions
+from models.examples.augment import BORDERS, NEGATIVES, half_dark_frame
+from models.examples.rows import (
+    COLUMNS,
+    NEGATIVE,
+    Finder,
+    Rows,
+    background_patch,
+    joined,
+    truth_of_regions,
+)
 from models.examples.shards import open_shard, shards_of
 from models.features.measure import feature_names, measure
 from models.forest import as_rows
@@ -38,6 +46,13 @@ CROP_STEP = 0.05
 """Of a crop's values, which are those of the standardised frame."""
 PATCHES = 0.25
 """Share of the training's images that give a patch of background too."""
+OFTEN_MARKED = ("fringes", "edge", "contamination", "half-dark")
+"""Kinds of `NEGATIVES` on which networks mark regions: the forest is taught what these look like."""
+MORE = 10
+"""Of these kinds the training sees so many times as many frames as of the others: few hold a region at all."""
+LARGE_PX = 512
+"""Side of every fourth of those frames [px]; of the others it is `NEGATIVE_PX`. Flattening reaches further there."""
+NEGATIVE_PX = 256
 VERSION = 1
 """Of the files that are kept; another one makes them anew."""
 
@@ -46,7 +61,8 @@ VERSION = 1
 class Source:
     """From where rows come and how."""
 
-    data: Path
+    data: Path | None
+    """`None`: frames that hold nothing alone."""
     finder: Finder
     draws: int = 8
     """Images of each specimen."""
@@ -164,22 +180,36 @@ def _of_shard(path: Path, source: Source) -> _Collected:
     return collected
 
 
-def _of_negatives(source: Source) -> _Collected:
-    """False regions on frames that hold nothing, of every split; `DOUBTFUL` ones for the training."""
+def _negative(kind: str, number: int, more: bool, rng: np.random.Generator) -> Image:
+    """A frame that holds nothing; of those there are `more` of, some are large, and steps are of every kind in turn."""
+    size = LARGE_PX if more and number % 4 == 0 else NEGATIVE_PX
+    if more and kind == "half-dark":
+        return half_dark_frame(size, rng, list(BORDERS.values())[number // 4 % len(BORDERS)])
+    return NEGATIVES[kind](size, rng)
+
+
+def _of_negatives(kind: str, source: Source) -> _Collected:
+    """False regions on frames of a kind that hold nothing, of every split; `DOUBTFUL` ones for the training.
+
+    What comes of the frames that there are more of only teaches, so that it does not outnumber what is judged.
+    """
     finder, collected = source.finder, _Collected([], [])
     network, step = finder.network(), finder.preprocessing.pixel_size_nm
+    number = list(NEGATIVES).index(kind)
     for learnt in (True, False):
-        for number, (kind, make) in enumerate(NEGATIVES.items()):
-            for n in range(source.negatives):
-                seed = source.seed + (not learnt)
-                image = standardise(make(256, np.random.default_rng([seed, n, number])), finder.preprocessing)
-                off = np.zeros((256, 256), np.uint8) if learnt else None
-                found, marked = finder.regions(image, network, off)
-                name = f"negative-{kind}-{seed}-{n}"
-                scored = [(r, "empty", f"{name}/{r - 1}") for r in range(1, int(found.max(initial=0)) + 1)]
-                if scored:
-                    split = "train" if learnt else ("validation", "test")[n % 2]
-                    _add(collected, image, found, scored, step, (name, 0.0, "none", split), marked)
+        often = MORE if learnt and kind in OFTEN_MARKED else 1
+        for n in range(source.negatives * often):
+            seed, more = source.seed + (not learnt), n >= source.negatives
+            frame = _negative(kind, n, more, np.random.default_rng([seed, n, number]))
+            image = standardise(frame, finder.preprocessing)
+            off = np.zeros(image.shape, np.uint8) if learnt else None
+            found, marked = finder.regions(image, network, off)
+            name = f"{NEGATIVE}{kind}-{seed}-{n}"
+            scored = [(r, "empty", f"{name}/{r - 1}") for r in range(1, int(found.max(initial=0)) + 1)]
+            if scored:
+                split = "train" if learnt else ("validation", "test")[n % 2]
+                told = (name, 0.0, "none", split)
+                _add(collected, image, found, scored, step, told, 0 if more else marked)
     return collected
 
 
@@ -206,17 +236,18 @@ def read_kept(folder: Path) -> tuple[Rows, npt.NDArray[np.int8]]:
     return joined(rows), np.concatenate(crops)
 
 
-def _part(task: tuple[Path | None, Source, list[str]]) -> Rows:
-    """The rows of one shard, or of the frames that hold nothing where the path is `None`."""
+def _part(task: tuple[Path | str, Source, list[str]]) -> Rows:
+    """The rows of one shard, or of the frames of one kind that hold nothing."""
     cv2.setNumThreads(1)
-    path, source, names = task
-    file = (
-        source.kept(f"negatives-{source.negatives}") if path is None else source.kept(path.stem, shard=path)
-    )
+    what, source, names = task
+    if isinstance(what, Path):
+        file = source.kept(what.stem, shard=what)
+    else:
+        file = source.kept(f"negatives-{what}-{source.negatives}-{MORE}")
     if file is not None and file.is_file():
         with np.load(file, allow_pickle=False) as kept:
             return _rows(kept)
-    collected = _of_negatives(source) if path is None else _of_shard(path, source)
+    collected = _of_shard(what, source) if isinstance(what, Path) else _of_negatives(what, source)
     arrays: dict[str, Any] = collected.arrays(names)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -231,8 +262,11 @@ def collect(source: Source, *, processes: int = 1) -> Rows:
     from tqdm import tqdm
 
     names = list(feature_names())
-    tasks = [(path, source, names) for path in [None, *shards_of(source.data)]]
-    with tqdm(total=len(tasks), unit="shard", desc="features", disable=None) as bar:
+    shards = [] if source.data is None else shards_of(source.data)
+    tasks: list[tuple[Path | str, Source, list[str]]] = [
+        (what, source, names) for what in (*NEGATIVES, *shards)
+    ]
+    with tqdm(total=len(tasks), unit="part", desc="features", disable=None) as bar:
         parts = []
         for part in _mapped(tasks, processes):
             parts.append(part)
@@ -240,7 +274,7 @@ def collect(source: Source, *, processes: int = 1) -> Rows:
     return joined(parts)
 
 
-def _mapped(tasks: list[tuple[Path | None, Source, list[str]]], processes: int) -> Iterator[Rows]:
+def _mapped(tasks: list[tuple[Path | str, Source, list[str]]], processes: int) -> Iterator[Rows]:
     if processes <= 1:
         yield from map(_part, tasks)
         return

@@ -29,6 +29,9 @@ DOUBTFUL = 0.6
 """Regions that the network would mark with this share of what it asks for, where nothing is, are learnt as `empty` too:
 the false regions that it does mark are few, and look like these."""
 
+NEGATIVE = "negative-"
+"""What the `specimen` of a frame that holds nothing begins with."""
+
 
 @dataclass(frozen=True)
 class Finder:
@@ -84,7 +87,8 @@ class Rows:
     split: npt.NDArray[np.str_]
     """(R,) `train`, `validation` or `test`."""
     marked: npt.NDArray[np.bool_]
-    """(R,) whether the network marks it: no `DOUBTFUL` region and no patch of background, which only teach."""
+    """(R,) whether it is judged by: the network marks it. `DOUBTFUL` regions, patches of background, and what lies on
+    the many frames that are made to teach what `empty` is, only teach."""
     names: list[str]
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> Rows:

@@ -1,6 +1,7 @@
 """Which classifier, and what keeps `null` from leaking: `python -m models.studies.classifiers KEPT --help`.
 
-`KEPT` is the folder in which `train forest --keep` left what it measured: features and crops of the same regions.
+`KEPT` is the folder in which `train forest --keep` left what it measured, features and crops of the same regions; or a
+bundle, beside which lie the rows of its training, without crops.
 Everything learns from the training specimens. What is chosen is chosen on the validation specimens, and the test
 specimens are looked at once, for what was chosen. Intervals are of a bootstrap over specimens; differences are of the
 same resamples.
@@ -26,6 +27,7 @@ from models.examples.collecting import CROP_STEP, read_kept
 from models.examples.rows import UNSCORED, Rows
 from models.forest import sharpened
 from models.results import CLASSES
+from models.training.forest import rows_beside
 from models.training.forest_file import NULL_WEIGHS, new_forest
 
 Classes = npt.NDArray[np.int64]
@@ -38,6 +40,8 @@ FOLDS = 3
 RESAMPLED = 400
 THRESHOLDS = tuple(np.arange(0.05, 0.5, 0.05).round(2).tolist())
 """From such a probability of `null` a region may be called `null`, whatever else is likelier."""
+AT_RECALL = 0.95
+"""Classifiers that recall different shares of `null` are compared at this one: the bar."""
 MAY_LOSE = 0.01
 """Of the ways to lower the leak those stay that lose no more macro-F1 than this on validation."""
 
@@ -108,16 +112,34 @@ def probabilities(way: Way, judged: Probabilities) -> Probabilities:
     return called
 
 
+def at_equal_recall(truth: Classes, judged: Probabilities) -> Probabilities:
+    """The probabilities with that of `null` times a number, for all regions alike, with which `AT_RECALL` of the `null`
+    are called so; as they are where there is none."""
+    null = truth == NULL
+    if not null.any():
+        return judged
+    others = np.delete(judged, NULL, axis=1).max(axis=1)
+    needed = others[null] / np.maximum(judged[null, NULL], 1e-9)
+    scaled = judged.copy()
+    scaled[:, NULL] *= np.quantile(needed, AT_RECALL, method="higher") * (1 + 1e-9)
+    return scaled
+
+
 def figures(truth: Classes, judged: Probabilities) -> dict[str, float]:
-    """Macro-F1, recall of `null`, the share of `null` that leaks, recall of `yes` and `no`, calibration error."""
+    """Macro-F1, recall of `null`, the share of `null` that leaks, recall of `yes` and `no`, calibration error; and leak
+    and macro-F1 at equal recall of `null`."""
     found, called = scores(truth, judged), judged.argmax(axis=1)
+    equal = at_equal_recall(truth, judged)
+    nulls = max(1, (truth == NULL).sum())
     return {
         "macro_f1": found["macro_f1"],
         "null_recall": found["recall"]["null"],
-        "null_leaks": float(leaked(truth, called).sum() / max(1, (truth == NULL).sum())),
+        "null_leaks": float(leaked(truth, called).sum() / nulls),
         "yes_recall": found["recall"]["yes"],
         "no_recall": found["recall"]["no"],
         "calibration_error": found["calibration_error"],
+        "leaks_at_recall": float(leaked(truth, equal.argmax(axis=1)).sum() / nulls),
+        "f1_at_recall": scores(truth, equal)["macro_f1"],
     }
 
 
@@ -207,7 +229,16 @@ def _interval(values: list[float]) -> list[float]:
     return [float(low), float(high)]
 
 
-HEADINGS = ("macro-F1", "null recalled", "null leaks", "yes recalled", "no recalled", "calibration error")
+HEADINGS = (
+    "macro-F1",
+    "null recalled",
+    "null leaks",
+    "yes recalled",
+    "no recalled",
+    "calibration error",
+    f"null leaks at {AT_RECALL:g} recall",
+    f"macro-F1 at {AT_RECALL:g} recall",
+)
 
 
 def tables_of(result: dict[str, Any]) -> list[Table]:
@@ -232,7 +263,9 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m models.studies.classifiers",
         description="The forest, boosting, and ways to keep null from being called yes or no.",
     )
-    parser.add_argument("kept", type=Path, metavar="KEPT", help="folder of what train forest --keep measured")
+    parser.add_argument(
+        "kept", type=Path, metavar="KEPT", help="folder of what train forest --keep measured, or a bundle"
+    )
     parser.add_argument("--trees", type=int, default=100)
     parser.add_argument(
         "--null-weighs", type=float, default=NULL_WEIGHS, metavar="W", help="against other regions"
@@ -245,12 +278,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
     options = parser.parse_args(arguments)
     try:
-        rows, crops = read_kept(options.kept)
+        if (options.kept / "bundle.json").is_file():
+            rows, crops = rows_beside(options.kept), None
+        else:
+            rows, crops = read_kept(options.kept)
     except ModelError as error:
         parser.exit(1, f"{error}\n")
     scored, learnt = rows.classes != UNSCORED, rows.split == "train"
     others = {}
-    if options.epochs:
+    if options.epochs and crops is None:
+        parser.exit(1, f"there are no crops beside {options.kept}; give the folder of train forest --keep\n")
+    if options.epochs and crops is not None:
         from models.studies.baselines import cnn_probabilities
 
         images = [

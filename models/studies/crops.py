@@ -138,7 +138,7 @@ def collect(data: Path, *, draws: int, seed: int = 0, hard: bool = False) -> Cro
     from models.studies.baselines import published_features
 
     preprocessing = Preprocessing()
-    bare = _bare_frames(data) if hard else []
+    bare = bare_frames(data) if hard else []
     rows: list[dict[str, float]] = []
     crops, boxes, classes, specimens, told = [], [], [], [], []
     for path in tqdm(shards_of(data), unit="shard", disable=None):
@@ -194,7 +194,8 @@ def _frames(path: Path, draws: int) -> Iterator[tuple[int, Image, npt.NDArray[np
                 yield number, shard["images"][number].astype(np.float32), shard["labels"][number], about
 
 
-def _bare_frames(data: Path, most: int = 60) -> list[Image]:
+def bare_frames(data: Path, most: int = 60) -> list[Image]:
+    """The cleanest frames (H, W) of bare film in a data set; even ones where it has none."""
     frames: list[Image] = []
     for path in shards_of(data):
         with open_shard(path) as shard:

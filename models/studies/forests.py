@@ -23,18 +23,8 @@ from models.evaluation.tables import Table, shown
 from models.examples.collecting import Source, collect
 from models.examples.rows import UNSCORED, Rows
 from models.results import CLASSES
-from models.studies.classifiers import figures, leaked, resampled
+from models.studies.classifiers import HEADINGS, figures, leaked, resampled
 from models.training.forest import finder_of
-
-HEADINGS = (
-    "macro-F1",
-    "null recalled",
-    "null leaks",
-    "yes recalled",
-    "no recalled",
-    "calibration error",
-    "by chance alone",
-)
 
 
 @dataclass(frozen=True)
@@ -126,7 +116,7 @@ def tables_of(name: str, result: dict[str, Any], bundles: list[str]) -> list[Tab
     )
     means = ("calibration error", "by chance", "null leaks", "macro-F1")
     return [
-        Table(title, HEADINGS, rows),
+        Table(title, (*HEADINGS, "calibration error by chance alone"), rows),
         Table(f"{name}: specimens with {ENOUGH} or more null regions", heads, null),
         Table(
             f"{name}, by stratum",

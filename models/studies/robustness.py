@@ -18,14 +18,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.bundle import describe, load_bundle, torch_network
+from models.bundle import Bundle, describe, load_bundle, torch_network
 from models.errors import ModelError
 from models.evaluation.evaluate import judge_of
-from models.evaluation.judge import Judge, choose, false_areas, pooled, verdict
+from models.evaluation.false_area import Areas, areas_of, empty_areas
+from models.evaluation.judge import Judge, choose, pooled, verdict
 from models.evaluation.scores import match, pieces
 from models.examples.augment import BORDERS, NEGATIVES, PATCHES, half_dark_frame
 from models.examples.shards import Examples, examples_by_split
-from models.examples.strata import EMPTY_PRESETS, NEAR_80, in_range, preset_of
+from models.examples.strata import NEAR_80, in_range, preset_of
 from models.preprocess import canonical
 from models.runtime import one_opencv_thread
 from models.segment import Calibration, calibrated, probability_maps
@@ -252,8 +253,8 @@ def changed_figures(by: Judge, data: Examples, chosen: Iterable[int]) -> dict[st
     return result
 
 
-def half_dark_areas(by: Judge, each: int, seed: int, patch: bool = False) -> dict[str, float]:
-    """Share of the area that is marked on half-dark frames, by the kind of their step.
+def half_dark_areas(bundle: Bundle, each: int, seed: int, patch: bool = False) -> dict[str, Areas]:
+    """`models.evaluation.false_area.areas_of` half-dark frames, by the kind of their step.
 
     Parameters
     ----------
@@ -263,31 +264,35 @@ def half_dark_areas(by: Judge, each: int, seed: int, patch: bool = False) -> dic
     for number, (name, border) in enumerate(BORDERS.items()):
         if patch and not border.curved:
             continue
-        marked = []
-        for n in range(each):
-            rng = np.random.default_rng([9191 + seed, number, n])
-            frame = half_dark_frame(HALF_DARK_PX[n % len(HALF_DARK_PX)], rng, border, patch)
-            marked.append((by.regions(frame) > 0).mean())
-        shares[name] = float(np.mean(marked))
+        drawn = (
+            half_dark_frame(
+                HALF_DARK_PX[n % len(HALF_DARK_PX)],
+                np.random.default_rng([9191 + seed, number, n]),
+                border,
+                patch,
+            )
+            for n in range(each)
+        )
+        shares[name] = areas_of(bundle, drawn)
     return shares
 
 
-def patch_areas(by: Judge, each: int, seed: int) -> dict[str, float]:
-    """Share of the area that is marked on frames of `PATCHES`, and on half-dark ones by the kind of their step.
+def patch_areas(bundle: Bundle, each: int, seed: int) -> dict[str, Areas]:
+    """The same of frames of `PATCHES`, and of half-dark ones by the kind of their step.
 
     Nothing is taught by these, and no bar holds for them. Steps and edges were drawn so up to bundle `cdse-au-6`.
     """
     shares = {}
     for kind, make in PATCHES.items():
         number = list(NEGATIVES).index(kind)
-        frames = (make(256, np.random.default_rng([4242 + seed, number, n])) for n in range(each))
-        shares[kind] = float(np.mean([(by.regions(frame) > 0).mean() for frame in frames]))
-    return shares | {
-        f"half-dark, {name}": share for name, share in half_dark_areas(by, each, seed, patch=True).items()
-    }
+        shares[kind] = areas_of(
+            bundle, (make(256, np.random.default_rng([4242 + seed, number, n])) for n in range(each))
+        )
+    half_dark = half_dark_areas(bundle, each, seed, patch=True)
+    return shares | {f"half-dark, {name}": share for name, share in half_dark.items()}
 
 
-def study(by: Judge, data: Examples, images: int, frames: int, seed: int) -> dict[str, Any]:
+def study(bundle: Bundle, data: Examples, images: int, frames: int, seed: int) -> dict[str, Any]:
     """Every figure of the study.
 
     Parameters
@@ -298,12 +303,10 @@ def study(by: Judge, data: Examples, images: int, frames: int, seed: int) -> dic
     from tqdm import tqdm
 
     with one_opencv_thread():
-        chosen = choose(data, images, seed)
+        chosen, by = choose(data, images, seed), judge_of(bundle)
         rows, seen = plain_figures(by, data, tqdm(chosen, unit="image", disable=None))
         within = [i for i in chosen if in_range(data.about[i])]
         changes = changed_figures(by, data, tqdm(within, unit="image", disable=None))
-        empty = false_areas(by, frames, 4242 + seed)
-        empty |= {f"preset {name}": rows[name]["false_area"] for name in EMPTY_PRESETS if name in rows}
         return {
             "images": len(chosen),
             "in_range": len(within),
@@ -313,25 +316,24 @@ def study(by: Judge, data: Examples, images: int, frames: int, seed: int) -> dic
             "figures": rows,
             "changes": changes,
             "recall": recalls(seen),
-            "false_area": empty,
-            "half_dark": half_dark_areas(by, frames, seed),
-            "patches": patch_areas(by, frames, seed),
+            "false_area": empty_areas(bundle, data, chosen, frames, 4242 + seed),
+            "half_dark": half_dark_areas(bundle, frames, seed),
+            "patches": patch_areas(bundle, frames, seed),
         }
 
 
-def judge_with_weights(bundle: Path, weights: Path | None, validation: Examples, images: int) -> Judge:
+def with_weights(bundle: Bundle, weights: Path | None, validation: Examples, images: int) -> Bundle:
     """The bundle; or with other weights of its architecture, calibrated anew on the validation split, in torch."""
-    loaded = load_bundle(bundle, "cpu")
     if weights is None:
-        return judge_of(loaded)
-    network = torch_network(weights, architecture_of(loaded.details["unet"]), "cpu")
-    raw = Judge(network, loaded.preprocessing, loaded.segmentation, Calibration())
+        return bundle
+    network = torch_network(weights, architecture_of(bundle.details["unet"]), "cpu")
+    raw = Judge(network, bundle.preprocessing, bundle.segmentation, Calibration())
     with one_opencv_thread():
         found = fit(raw, validation, choose(validation, images, 0))
     return replace(
-        raw,
+        bundle,
         network=calibrated(network, found.calibration),
-        segmentation=replace(loaded.segmentation, threshold=found.threshold),
+        segmentation=replace(bundle.segmentation, threshold=found.threshold),
         calibration=found.calibration,
     )
 
@@ -357,8 +359,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         data = examples_by_split(options.data, [options.split])
         validation = examples_by_split(options.data, ["validation"]) if options.weights else data
-        by = judge_with_weights(options.bundle, options.weights, validation, options.images)
-        result = study(by, data, options.images, options.frames, options.seed)
+        bundle = with_weights(load_bundle(options.bundle, "cpu"), options.weights, validation, options.images)
+        result = study(bundle, data, options.images, options.frames, options.seed)
     except ModelError as error:
         parser.exit(1, f"{error}\n")
     result |= {"bundle": describe(options.bundle)[0], "split": options.split}

@@ -14,6 +14,8 @@ EMPTY_BAR = 0.002
 SOOT_BAR = 0.005
 BORDER_BAR = 0.03
 """So much less may be found of particles that are cut by the border than of others."""
+WAYS = ("marked", "named", "analysed")
+"""Of `models.evaluation.false_area.Areas`."""
 #: Least recall of particles, by the row of the table.
 RECALL_BARS = {"CdSe, 2 to 3 nm": 0.80, "1.6 to 2 nm": 0.55}
 #: (row, figure, least value) of images as they are.
@@ -40,11 +42,7 @@ def tables_of(result: dict[str, Any]) -> Iterator[Table]:
     yield _recalls(result["recall"])
     yield _empty("frames that hold nothing", result["false_area"])
     yield _empty("half-dark frames, by the kind of the step", result["half_dark"])
-    yield Table(
-        "frames whose edges may leave a patch of a particle's size",
-        ("marked",),
-        tuple((kind, f"{share:.3%}") for kind, share in result["patches"].items()),
-    )
+    yield _patches("frames whose edges may leave a patch of a particle's size", result["patches"])
 
 
 def _plain(figures: dict[str, dict[str, Any]]) -> Table:
@@ -104,16 +102,24 @@ def _recalls(recalls: dict[str, dict[str, Any]]) -> Table:
     return Table("particles, range of the bars", ("particles", "found", "bar", ""), rows)
 
 
-def _empty(title: str, areas: dict[str, float]) -> Table:
-    rows = tuple(
-        (kind, f"{share:.3%}", *_percent(share, SOOT_BAR if kind == "preset soot" else EMPTY_BAR))
-        for kind, share in areas.items()
-    )
-    return Table(title, ("marked", "bar", ""), rows)
+def _empty(title: str, areas: dict[str, dict[str, float]]) -> Table:
+    """What the network marks, what the forest leaves of it, and what is left in a session: this has the bar."""
+    rows = []
+    for kind, share in areas.items():
+        bar = SOOT_BAR if kind == "preset soot" else EMPTY_BAR
+        met = (said(share[way], bar, least=False)[1] for way in WAYS)
+        told = (
+            cell for pair in zip((f"{share[way]:.3%}" for way in WAYS), met, strict=True) for cell in pair
+        )
+        rows.append((kind, f"≤ {bar:.1%}", *told))
+    headings = ("bar", "marked by the network", "", "not called `empty`", "", "in the result", "")
+    return Table(title, headings, tuple(rows))
 
 
-def _percent(share: float, bar: float) -> tuple[str, str]:
-    return f"≤ {bar:.1%}", said(share, bar, least=False)[1]
+def _patches(title: str, areas: dict[str, dict[str, float]]) -> Table:
+    """The same where no bar holds."""
+    rows = tuple((kind, *(f"{share[way]:.3%}" for way in WAYS)) for kind, share in areas.items())
+    return Table(title, ("marked by the network", "not called `empty`", "in the result"), rows)
 
 
 def picture(result: dict[str, Any]) -> Figure:
@@ -137,9 +143,11 @@ def picture(result: dict[str, Any]) -> Figure:
     areas = result["false_area"] | {
         f"half-dark: {name}": share for name, share in result["half_dark"].items()
     }
-    _bars(empty, {name: 100 * share for name, share in areas.items()})
+    _bars(empty, {name: 100 * share["marked"] for name, share in areas.items()})
+    for place, share in enumerate(areas.values()):
+        empty.plot(100 * share["analysed"], place, "k.", ms=6)
     empty.axvline(100 * EMPTY_BAR, color="0.3", lw=1)
-    empty.set_xlabel("area marked where nothing is [%]")
+    empty.set_xlabel("area marked where nothing is [%] (dots: in the result)")
     figure.suptitle(f"{result['images']} images of {result['specimens']} specimens; lines: bars", fontsize=9)
     return figure
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.bundle import INT8, describe, load_bundle, onnx_network
-from models.errors import ModelError
+from models.bundle import INT8, describe, file_hash, load_bundle, onnx_network
+from models.errors import BundleRefused, ModelError
 from models.evaluation.class_scores import (
     ABSTAIN_BELOW,
     abstention,
@@ -27,7 +27,7 @@ from models.evaluation.class_scores import (
     strata_of,
 )
 from models.examples.collecting import Source, collect
-from models.examples.rows import UNSCORED, Finder, Rows, rows_file, save_rows
+from models.examples.rows import NEGATIVE, UNSCORED, Finder, Rows, joined, load_rows, rows_file, save_rows
 from models.examples.shards import shards_of
 from models.forest import sharpened
 from models.preprocess import Preprocessing
@@ -35,7 +35,8 @@ from models.results import CLASSES
 from models.segment import Calibration, Segmentation
 from models.training.derive import derive, write_manifest
 from models.training.export import export_unet
-from models.training.forest_file import NULL_WEIGHS, new_forest, save_forest
+from models.training.forest_file import EMPTY_WEIGHS, NULL_WEIGHS, new_forest, save_forest
+from models.training.refit import CORRECTED
 from models.unet import architecture_of
 
 REFITS = 5
@@ -44,8 +45,12 @@ NULL_WEIGHTS = (2.0, 3.0, 4.0, 6.0, 8.0)
 """What a `null` region may weigh."""
 MAY_LEAK = 0.03
 """Share of the validation's `null` regions that may be called `yes` or `no`."""
-TREES_OF_A_TRIAL = 60
-"""Trees of the forests by which the weight of `null` is chosen."""
+EMPTY_WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""What an `empty` region may weigh."""
+MAY_LOSE = 0.003
+"""So much more of the validation's particles may be called `empty` for what frames of nothing teach."""
+TREES_OF_A_TRIAL = 40
+"""Trees of the forests by which these weights are chosen."""
 
 
 def fold_macro_f1(rows: Rows, probabilities: npt.NDArray[np.floating], seed: int) -> list[float]:
@@ -65,12 +70,17 @@ def _folds(rows: Rows, seed: int) -> list[tuple[npt.NDArray[np.int64], npt.NDArr
 
 
 def cross_validate(
-    rows: Rows, trees: int, seed: int, null_weighs: float = NULL_WEIGHS
+    rows: Rows,
+    trees: int,
+    seed: int,
+    null_weighs: float = NULL_WEIGHS,
+    empty_weighs: float = EMPTY_WEIGHS,
 ) -> npt.NDArray[np.float64]:
     """Out-of-fold probabilities (R, 4); no specimen stands on both sides of a fold."""
     out = np.zeros((len(rows.classes), len(CLASSES)))
     for learn, check in _folds(rows, seed):
-        forest = new_forest(trees, seed, null_weighs).fit(rows.features[learn], rows.classes[learn])
+        forest = new_forest(trees, seed, null_weighs, empty_weighs)
+        forest.fit(rows.features[learn], rows.classes[learn])
         out[np.ix_(check, forest.classes_)] = forest.predict_proba(rows.features[check])
     return out
 
@@ -125,7 +135,7 @@ def train(
 
 def regrow(
     bundle: Path,
-    data: Path,
+    data: Path | None,
     out: Path,
     *,
     name: str,
@@ -142,27 +152,57 @@ def regrow(
 
     Parameters
     ----------
-    bundle, data, out, name, keep, negatives : as in `train`.
+    data : as in `train`; `None`: the rows that the bundle's training kept beside it. They hold no unscored particles,
+        so that the confusion matrix has none. Frames that hold nothing are made anew in either case.
+    bundle, out, name, keep, negatives : as in `train`.
 
     Raises
     ------
     BundleRefused, ModelError
-        No such bundle, something is at `out` already, or the data set lacks an example of a class.
+        No such bundle, something is at `out` already, no rows or those of an operator's corrections beside it, or the
+        data set lacks an example of a class.
     """
     parent, details = describe(bundle)
+    if out.exists():
+        raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
+    kept = None if data is not None else rows_beside(bundle)
     rows = collect(Source(data, finder_of(bundle), draws, seed, keep, negatives), processes=processes)
+    if kept is not None:
+        rows = joined([kept.of(~np.char.startswith(kept.specimen, NEGATIVE)), rows])
     with TemporaryDirectory() as working:
         figures = grow(rows, Path(working), trees=trees, seed=seed)
         figures["metrics"]["backends"] = details["metrics"].get("backends", {})
-        shards = [path.name.rsplit("-", 1)[0] for path in shards_of(data)]
-        told = {
-            "made_by": "growing the forest anew",
-            "parent": parent,
-            "shards": {preset: shards.count(preset) for preset in sorted(set(shards))},
-        }
+        told = {"made_by": "growing the forest anew", "parent": parent, **_made_of(bundle, data)}
         derive(bundle, out, forest=Path(working), figures=figures, provenance=told, name=name)
     keep_rows(rows, out)
     return describe(out)[1]
+
+
+def rows_beside(bundle: Path) -> Rows:
+    """The rows that a bundle's training kept beside it, of all splits.
+
+    Raises
+    ------
+    BundleRefused
+        There are none, or some are an operator's corrections, which weigh more than others.
+    """
+    path = rows_file(bundle)
+    if not path.is_file():
+        raise BundleRefused(
+            f"{path} is not there; give the data set on whose regions the forest shall be grown"
+        )
+    rows = joined(load_rows(path))
+    if np.char.startswith(rows.specimen, CORRECTED).any():
+        raise BundleRefused(f"{path} holds corrections: refit {bundle.name} with them (--corrections)")
+    return rows
+
+
+def _made_of(bundle: Path, data: Path | None) -> dict[str, Any]:
+    """What a manifest says of the rows that a forest learnt from: shards by preset, or the hash of the kept ones."""
+    if data is None:
+        return {"rows": file_hash(rows_file(bundle))}
+    shards = [path.name.rsplit("-", 1)[0] for path in shards_of(data)]
+    return {"shards": {preset: shards.count(preset) for preset in sorted(set(shards))}}
 
 
 def finder_of(bundle: Path) -> Finder:
@@ -212,8 +252,9 @@ def _training_of(unet: Path) -> dict[str, Any]:
 def grow(rows: Rows, out: Path, *, trees: int, seed: int) -> dict[str, Any]:
     """Grow the forest into `out` and score it; returns what a manifest says of it.
 
-    It learns from the training specimens. What a `null` region weighs is chosen on the validation specimens, the
-    sharpening on votes of forests without a region's specimen; the scores are of validation and test specimens.
+    It learns from the training specimens. What a `null` and an `empty` region weigh is chosen on the validation
+    specimens, the sharpening on votes of forests without a region's specimen; the scores are of validation and test
+    specimens.
 
     Parameters
     ----------
@@ -229,17 +270,16 @@ def grow(rows: Rows, out: Path, *, trees: int, seed: int) -> dict[str, Any]:
     missing = [name for i, name in enumerate(CLASSES) if not (learn.classes == i).any()]
     if missing:
         raise ModelError(f"the data set has no example of {', '.join(missing)}; simulate more specimens")
-    weighs, leaks = null_weight(learn, rows.of(scored & (rows.split == "validation")), seed)
-    votes = cross_validate(learn, trees, seed, weighs)
-    sharpening = best_sharpening(learn.classes[learn.marked], votes[learn.marked])
+    validation = rows.of(scored & (rows.split == "validation"))
+    null_weighs, leaks = null_weight(learn, validation, seed)
+    empty_weighs, lost = empty_weight(learn, validation, seed, null_weighs)
+    votes = cross_validate(learn, trees, seed, null_weighs, empty_weighs)
+    sharpening = best_sharpening(learn.classes[learn.marked], votes[learn.marked], null_weighs)
     folds = sharpened(votes, sharpening)
-    forest = new_forest(trees, seed, weighs).fit(learn.features, learn.classes)
+    forest = new_forest(trees, seed, null_weighs, empty_weighs).fit(learn.features, learn.classes)
     save_forest(forest, out)
     probabilities = sharpened(forest.predict_proba(check.features), sharpening)
     importance = dict(zip(learn.names, forest.feature_importances_.tolist(), strict=True))
-    strata: dict[str, dict[str, Any]] = {}
-    for what, name, here in strata_of(check):
-        strata.setdefault(what, {})[name] = scores(check.classes[here], probabilities[here])
     return {
         "features": learn.names,
         "abstain_below": ABSTAIN_BELOW,
@@ -247,8 +287,10 @@ def grow(rows: Rows, out: Path, *, trees: int, seed: int) -> dict[str, Any]:
         "forest": {
             "trees": trees,
             "seed": seed,
-            "null_weighs": weighs,
+            "null_weighs": null_weighs,
             "null_leaks_on_validation": leaks,
+            "empty_weighs": empty_weighs,
+            "particles_lost_on_validation": lost,
             "regions": len(learn.classes),
             "importance": importance,
         },
@@ -260,9 +302,17 @@ def grow(rows: Rows, out: Path, *, trees: int, seed: int) -> dict[str, Any]:
             | {"fold_macro_f1": fold_macro_f1(learn, folds, seed)},
             "abstention": abstention(learn.classes, folds),
             "held_out": scores(check.classes, probabilities),
-            "held_out_by": strata,
+            "held_out_by": _scores_by(check, probabilities),
         },
     }
+
+
+def _scores_by(rows: Rows, probabilities: npt.NDArray[np.floating]) -> dict[str, dict[str, Any]]:
+    """{condition: {stratum: `scores`}} over `strata_of`."""
+    strata: dict[str, dict[str, Any]] = {}
+    for what, name, here in strata_of(rows):
+        strata.setdefault(what, {})[name] = scores(rows.classes[here], probabilities[here])
+    return strata
 
 
 def null_weight(learn: Rows, check: Rows, seed: int) -> tuple[float, dict[str, float]]:
@@ -282,3 +332,26 @@ def null_weight(learn: Rows, check: Rows, seed: int) -> tuple[float, dict[str, f
         if leaks[f"{weighs:g}"] <= MAY_LEAK:
             return weighs, leaks
     return NULL_WEIGHTS[-1], leaks
+
+
+def empty_weight(learn: Rows, check: Rows, seed: int, null_weighs: float) -> tuple[float, dict[str, float]]:
+    """What an `empty` region weighs, and the share of particles in `check` that is called `empty`, by what it weighs.
+
+    It is the largest of `EMPTY_WEIGHTS` with which that share is at most `MAY_LOSE` above that of a forest which has
+    learnt from no frames of nothing (`untaught`); where none is, the least.
+    """
+    here = check.of(check.classes != CLASSES.index("empty"))
+    if not len(here.classes):
+        return EMPTY_WEIGHS, {}
+
+    def lost(rows: Rows, weighs: float) -> float:
+        forest = new_forest(TREES_OF_A_TRIAL, seed, null_weighs, weighs).fit(rows.features, rows.classes)
+        return float((forest.predict(here.features) == CLASSES.index("empty")).mean())
+
+    untaught = learn.of(~np.char.startswith(learn.specimen, NEGATIVE))
+    shares = {"untaught": lost(untaught, EMPTY_WEIGHS)}
+    for weighs in sorted(EMPTY_WEIGHTS, reverse=True):
+        shares[f"{weighs:g}"] = lost(learn, weighs)
+        if shares[f"{weighs:g}"] <= shares["untaught"] + MAY_LOSE:
+            return weighs, shares
+    return min(EMPTY_WEIGHTS), shares

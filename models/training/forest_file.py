@@ -14,15 +14,20 @@ NULL_WEIGHS = 2.0
 """A `null` region weighs so much against one of another class, unless a bundle says otherwise: most particles of a
 session are `null`, so that each that is called `yes` or `no` costs the fraction more than a `yes` or `no` that is
 called `null`."""
+EMPTY_WEIGHS = 1.0
+"""The same of an `empty` region."""
 
 
-def new_forest(trees: int, seed: int, null_weighs: float = NULL_WEIGHS) -> RandomForestClassifier:
+def new_forest(
+    trees: int, seed: int, null_weighs: float = NULL_WEIGHS, empty_weighs: float = EMPTY_WEIGHS
+) -> RandomForestClassifier:
     """An untrained forest; its classes are indices into `models.results.CLASSES`."""
+    weighs = {"null": null_weighs, "empty": empty_weighs}
     return RandomForestClassifier(
         n_estimators=trees,
         min_samples_leaf=3,
         max_features=0.3,
-        class_weight={i: null_weighs if name == "null" else 1.0 for i, name in enumerate(CLASSES)},
+        class_weight={i: weighs.get(name, 1.0) for i, name in enumerate(CLASSES)},
         random_state=seed,
         n_jobs=1,
     )

@@ -28,7 +28,7 @@ from models.examples.rows import COLUMNS, Rows, joined, load_rows, rows_file, sa
 from models.forest import load_forest, sharpened
 from models.results import CLASSES
 from models.training.derive import derive
-from models.training.forest_file import NULL_WEIGHS, new_forest, save_forest
+from models.training.forest_file import EMPTY_WEIGHS, NULL_WEIGHS, new_forest, save_forest
 
 WEIGHT = 10.0
 """A corrected region counts as so many of the training's."""
@@ -92,13 +92,7 @@ def refit(
     parent, details = describe(bundle)
     learn, check = _kept_rows(bundle, details["features"])
     added = _as_rows(corrections, learn)
-    forests = Forests(
-        trees=int(details["forest"]["trees"]),
-        seed=int(details["forest"]["seed"]),
-        sharpening=float(details["sharpening"]),
-        null_weighs=float(details["forest"].get("null_weighs", NULL_WEIGHS)),
-        threads=threads,
-    )
+    forests = Forests.of(details, threads)
     step(1, STEPS, "growing the forest")
     together = joined([learn, added])
     old, new = load_forest(bundle / "forest.skops"), forests.grown(together)
@@ -128,17 +122,32 @@ def refit(
 
 @dataclass(frozen=True)
 class Forests:
-    """Grows forests alike: with the trees, the seed, the sharpening and the weight of `null` of one bundle."""
+    """Grows forests alike: with the trees, the seed, the sharpening and the weights of the classes of one bundle."""
 
     trees: int
     seed: int
     sharpening: float
     null_weighs: float
+    empty_weighs: float
     threads: int
+
+    @classmethod
+    def of(cls, details: dict[str, Any], threads: int) -> Forests:
+        """Those of a bundle's manifest; what an older one does not say weighs what it did then."""
+        told = details["forest"]
+        return cls(
+            trees=int(told["trees"]),
+            seed=int(told["seed"]),
+            sharpening=float(details["sharpening"]),
+            null_weighs=float(told.get("null_weighs", NULL_WEIGHS)),
+            empty_weighs=float(told.get("empty_weighs", EMPTY_WEIGHS)),
+            threads=threads,
+        )
 
     def grown(self, rows: Rows, trees: int | None = None) -> RandomForestClassifier:
         """A forest fitted to rows, corrected ones with their weight; `trees`: the bundle's if not given."""
-        forest = new_forest(trees or self.trees, self.seed, self.null_weighs).set_params(n_jobs=self.threads)
+        forest = new_forest(trees or self.trees, self.seed, self.null_weighs, self.empty_weighs)
+        forest.set_params(n_jobs=self.threads)
         return forest.fit(rows.features, rows.classes, _weights(rows)).set_params(n_jobs=1)
 
     def probabilities(self, forest: RandomForestClassifier, rows: Rows) -> npt.NDArray[np.float64]:
@@ -148,7 +157,12 @@ class Forests:
     def figures(self, forest: RandomForestClassifier, rows: Rows) -> dict[str, Any]:
         """What a bundle's manifest says of a forest that was fitted to rows."""
         importance = dict(zip(rows.names, forest.feature_importances_.tolist(), strict=True))
-        told = {"trees": self.trees, "seed": self.seed, "null_weighs": self.null_weighs}
+        told = {
+            "trees": self.trees,
+            "seed": self.seed,
+            "null_weighs": self.null_weighs,
+            "empty_weighs": self.empty_weighs,
+        }
         return {"forest": {**told, "regions": len(rows.classes), "importance": importance}}
 
 

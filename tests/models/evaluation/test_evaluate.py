@@ -59,11 +59,15 @@ def test_every_figure_is_there(result: dict) -> None:
         "all", "all uncalibrated", "range", "range uncalibrated",
     }  # fmt: skip
     assert set(result["false_area"]) == {*NEGATIVES, "preset bare"}
-    assert len(result["bars"]) == 12
+    assert len(result["bars"]) == 13
     faint = result["bars"]["Dice around 80 e/Å²"]
     assert faint["met"] is (faint["figure"] >= 0.88)
     areas = result["bars"]["largest false area on negatives"]
     assert areas["figure"] == max(result["false_area"].values())
+    left = result["bars"]["largest false area on negatives, not called empty"]
+    assert left["figure"] == max(result["false_area_left"].values())
+    assert set(result["false_area_left"]) == set(result["false_area"])
+    assert all(result["false_area_left"][kind] <= share for kind, share in result["false_area"].items())
     strata = result["classification"]["strata"]
     assert set(strata) == {"dose", "microscope", "diameter"}
     few = result["bars"][

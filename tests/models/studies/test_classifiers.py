@@ -14,6 +14,7 @@ from models.studies.classifiers import (
     BOOSTING,
     FOREST,
     Way,
+    at_equal_recall,
     chosen_way,
     compare,
     figures,
@@ -72,6 +73,24 @@ def test_the_leak_is_the_share_of_null_called_yes_or_no() -> None:
     assert found["null_leaks"] == 0.5
     assert found["null_recall"] == 0.25
     assert (found["yes_recall"], found["no_recall"]) == (0.0, 1.0)
+
+
+def test_leaks_are_compared_at_equal_recall() -> None:
+    """Of two that differ in nothing but how readily they say `null`, none is better."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 4, 4000)
+    judged = np.eye(4)[truth] + rng.exponential(0.7, (4000, 4))
+    eager = judged.copy()
+    eager[:, NULL] *= 1.7
+    plain, other = figures(truth, judged), figures(truth, eager)
+    assert other["null_leaks"] < 0.7 * plain["null_leaks"]
+    for name in ("leaks_at_recall", "f1_at_recall"):
+        assert other[name] == pytest.approx(plain[name], abs=1e-9)
+    equal = at_equal_recall(truth, judged)
+    assert (equal.argmax(axis=1) == NULL)[truth == NULL].mean() == pytest.approx(0.95, abs=0.002)
+    none = truth != NULL
+    assert at_equal_recall(truth[none], judged[none]) is not equal
+    np.testing.assert_array_equal(at_equal_recall(truth[none], judged[none]), judged[none])
 
 
 def test_the_choice_is_the_least_leak_that_costs_little() -> None:

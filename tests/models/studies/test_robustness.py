@@ -1,11 +1,14 @@
 """The study of poor pictures: that what is done to them is undone for the comparison, and that a figure can be bad."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from models.bundle import Bundle, load_bundle
+from models.evaluation.evaluate import judge_of
 from models.evaluation.judge import Judge
 from models.examples.shards import Examples, examples_by_split
 from models.preprocess import Preprocessing
@@ -20,8 +23,18 @@ def dark_ones(image: Image) -> Image:
 
 
 @pytest.fixture(scope="module")
-def by() -> Judge:
-    return Judge(dark_ones, Preprocessing(), Segmentation())
+def bundle() -> Bundle:
+    return replace(
+        load_bundle(None, "cpu"),
+        network=dark_ones,
+        preprocessing=Preprocessing(),
+        segmentation=Segmentation(),
+    )
+
+
+@pytest.fixture(scope="module")
+def by(bundle: Bundle) -> Judge:
+    return judge_of(bundle)
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +84,8 @@ def test_a_particle_at_the_border_is_told_from_one_that_is_whole() -> None:
     assert rows["1.6 to 2 nm"]["recall"] is None
 
 
-def test_the_study_has_every_table_and_says_which_bars_are_met(by: Judge, data: Examples) -> None:
-    result = study(by, data, images=2, frames=1, seed=0)
+def test_the_study_has_every_table_and_says_which_bars_are_met(bundle: Bundle, data: Examples) -> None:
+    result = study(bundle, data, images=2, frames=1, seed=0)
     json.dumps(result, allow_nan=False)
     text = "\n".join(table.as_text() for table in tables_of(result))
     for expected in (

@@ -32,7 +32,7 @@ from models.examples.shards import examples_by_split
 from models.examples.strata import preset_of
 from models.preprocess import Preprocessing
 from models.training.checkpoint import Run
-from models.training.forest import MAY_LEAK, NULL_WEIGHTS, finder_of, null_weight, regrow
+from models.training.forest import EMPTY_WEIGHTS, NULL_WEIGHTS, finder_of, regrow
 from models.training.forest import train as train_forest
 from models.training.progress import score
 from models.training.unet import Settings, learning_rate, loss_of, train
@@ -251,6 +251,7 @@ def test_a_forest_is_grown_anew_on_the_network_of_a_bundle(data: Path, tmp_path:
         assert details[told] == before[told]
     assert not {"version", "metrics_of"} & set(details)
     assert details["forest"]["null_weighs"] in NULL_WEIGHTS
+    assert details["forest"]["empty_weighs"] in EMPTY_WEIGHTS
     confusion = confusion_of(details)
     assert confusion is not None
     assert confusion.counts.sum() > 0
@@ -266,35 +267,6 @@ def test_a_forest_is_grown_anew_on_the_network_of_a_bundle(data: Path, tmp_path:
     part = next(path for path in kept.iterdir() if path.name.startswith("lattice"))
     with np.load(part) as stored:
         assert stored["crops"].shape == (len(stored["classes"]), 96, 96)
-
-
-def test_null_weighs_as_little_as_keeps_it_from_leaking() -> None:
-    """Where `null` and `yes` cannot be told apart a larger weight is needed than where they can."""
-    rng = np.random.default_rng(0)
-
-    def rows(apart: float, count: int = 400) -> Rows:
-        classes = np.arange(count) % 4
-        features = np.eye(4)[classes] * apart + rng.normal(0, 0.5, (count, 4))
-        name, number = np.full(count, "a"), np.full(count, 300.0)
-        return Rows(
-            features.astype(np.float32),
-            classes,
-            name,
-            name,
-            number,
-            name,
-            number,
-            name,
-            classes >= 0,
-            list("abcd"),
-        )
-
-    weight, leaks = null_weight(rows(4.0), rows(4.0), 0)
-    assert (weight, leaks) == (NULL_WEIGHTS[0], {"2": 0.0})
-    weight, leaks = null_weight(rows(0.6), rows(0.6), 0)
-    assert weight == float(list(leaks)[-1]) > NULL_WEIGHTS[0]
-    assert all(leak > MAY_LEAK for leak in list(leaks.values())[:-1])
-    assert null_weight(rows(4.0), rows(4.0).of(np.zeros(400, bool)), 0) == (NULL_WEIGHTS[-1], {})
 
 
 def test_regions_take_the_class_of_what_they_cover() -> None:
