@@ -263,9 +263,8 @@ def collect(source: Source, *, processes: int = 1) -> Rows:
 
     names = list(feature_names())
     shards = [] if source.data is None else shards_of(source.data)
-    tasks: list[tuple[Path | str, Source, list[str]]] = [
-        (what, source, names) for what in (*NEGATIVES, *shards)
-    ]
+    parts_of: list[Path | str] = [*NEGATIVES, *shards]
+    tasks = [(what, source, names) for what in parts_of]
     with tqdm(total=len(tasks), unit="part", desc="features", disable=None) as bar:
         parts = []
         for part in _mapped(tasks, processes):

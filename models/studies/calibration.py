@@ -165,8 +165,8 @@ def tables_of(result: dict[str, Any]) -> list[Table]:
         _spread(few["error"]),
         _spread(few["largest"]),
     )
-    heads = ("regions", "calibration error", "largest in a stratum")
-    return [*tables, Table("what a smaller set shows (5 to 95 %)", heads, (row,))]
+    columns = ("regions", "calibration error", "largest in a stratum")
+    return [*tables, Table("what a smaller set shows (5 to 95 %)", columns, (row,))]
 
 
 def _spread(quantiles: Sequence[float]) -> str:
