@@ -14,7 +14,7 @@ from monitor.tracking.signature import Real, Signature
 
 FARTHEST = 0.8
 """The largest shift that is looked for, as a share of the frame's side."""
-SPREAD_FROM_EVERY = 7
+SPREAD_FROM_EVERY = 23
 """The spread of the correlation is taken from every so many of its values."""
 TAPER = 0.08
 """Share of each side over which a frame is faded out, so that its border makes no line in the spectrum."""
@@ -41,11 +41,9 @@ class Correlation:
         self._step = max(first.step_nm, second.step_nm)
         a, b = (_size_at(given, self._step) for given in (first, second))
         self._shape = _padded(a[0] + b[0]), _padded(a[1] + b[1])
-        cross = _spectrum(first, self._step, self._shape) * np.conj(
-            _spectrum(second, self._step, self._shape)
-        )
-        modulus = np.abs(cross)
-        cross /= modulus + 1e-6 * max(float(modulus.max()), 1e-30)
+        # Each is divided by its moduli before, for it is compared with several.
+        cross = np.conj(_phases(second, self._step, self._shape))
+        cross *= _phases(first, self._step, self._shape)
         z = fft.irfft2(cross, self._shape, overwrite_x=True).astype(np.float32, copy=False)
         # The second frame's origin may lie from -FARTHEST of its own side to FARTHEST of the first one's.
         self._limits = tuple((-FARTHEST * n, FARTHEST * m) for m, n in zip(a, b, strict=True))
@@ -57,6 +55,8 @@ class Correlation:
         z /= np.float32(sigma)
         np.copyto(z, -np.inf, where=forbidden)
         self._z = z
+        self.highest = float(z.max())
+        """Of all shifts that are looked for [robust standard deviations]."""
 
     def peaks(self, count: int) -> list[Shift]:
         """The highest peaks, at least 0.8 nm from each other."""
@@ -95,6 +95,12 @@ class Correlation:
         return Shift(rows * self._step, cols * self._step, float(self._z[row, col]))
 
 
+@lru_cache(maxsize=8)
+def correlation(first: Signature, second: Signature) -> Correlation:
+    """Of two frames; the last ones are kept."""
+    return Correlation(first, second)
+
+
 def _padded(length: int) -> int:
     return int(fft.next_fast_len(length, real=True))
 
@@ -109,13 +115,15 @@ def _size_at(given: Signature, step_nm: float) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=24)
-def _spectrum(given: Signature, step_nm: float, shape: tuple[int, int]) -> npt.NDArray[np.complex64]:
-    """Of a signature at a pixel size, padded; a frame is compared with several others, one after the other."""
+def _phases(given: Signature, step_nm: float, shape: tuple[int, int]) -> npt.NDArray[np.complex64]:
+    """The spectrum of a signature at a pixel size, padded, every value divided by its modulus."""
     height, width = _size_at(given, step_nm)
     image = given.image
     if image.shape != (height, width):
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     spectrum: npt.NDArray[np.complex64] = fft.rfft2(_tapered(image), shape)
+    modulus = np.abs(spectrum)
+    spectrum /= modulus + np.float32(1e-6 * max(float(modulus.max()), 1e-30))
     return spectrum
 
 

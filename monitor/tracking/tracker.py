@@ -11,7 +11,7 @@ import numpy as np
 from monitor.tracking.constellation import pair_shifts
 from monitor.tracking.geometry import Outline
 from monitor.tracking.matching import Matching, match, unexplained
-from monitor.tracking.registration import Correlation, Shift
+from monitor.tracking.registration import Correlation, Shift, correlation
 from monitor.tracking.signature import Signature
 from monitor.tracking.tracks import Box, Sighting, Track
 
@@ -179,17 +179,28 @@ class Tracker:
     def _best(self, look: Look) -> _Candidate | None:
         """The likeliest place, None where none is likelier than chance."""
         best: _Candidate | None = None
-        for found in reversed(self._maps):
-            present = found is self._maps[-1]
-            for former, place in reversed(found.looks if present else found.looks[-1:]):
-                for candidate in self._candidates(found, former, place, look):
-                    if not present:
-                        candidate = replace(candidate, evidence=candidate.evidence - RETURNING)
-                    if best is None or candidate.evidence > best.evidence:
-                        best = candidate
-                if best is not None and best.evidence >= 2 * ACCEPTED:
-                    return best
+        for found, former, place in self._in_turn(look):
+            for candidate in self._candidates(found, former, place, look):
+                if found is not self._maps[-1]:
+                    candidate = replace(candidate, evidence=candidate.evidence - RETURNING)
+                if best is None or candidate.evidence > best.evidence:
+                    best = candidate
+            if best is not None and best.evidence >= 2 * ACCEPTED:
+                return best
         return best if best is not None and best.evidence >= ACCEPTED else None
+
+    def _in_turn(self, look: Look) -> Iterator[tuple[_Map, Look, Place]]:
+        """The former frames that one is compared with: the last, then those that the correlation alone tells, the rest.
+
+        So where the stage came back, places that single particles propose are not tried beside all the others.
+        """
+        views = [
+            (found, former, place)
+            for found in reversed(self._maps)
+            for former, place in reversed(found.looks if found is self._maps[-1] else found.looks[-1:])
+        ]
+        yield from views[:1]
+        yield from sorted(views[1:], key=lambda view: not _certain(_correlation(view[1], look)))
 
     def _candidates(self, found: _Map, former: Look, place: Place, look: Look) -> Iterator[_Candidate]:
         """Places at which a frame may lie beside a former one."""
@@ -203,13 +214,11 @@ class Tracker:
         if look.repeats and former is found.looks[-1][0]:
             yield at(Shift(0.0, 0.0, 100.0), BY_CHANCE, "correlation")
             return
-        correlation = None
-        if former.signature is not None and look.signature is not None:
-            correlation = Correlation(former.signature, look.signature)
-            peaks = correlation.peaks(2)
-            for shift in peaks:
+        correlated = _correlation(former, look)
+        if correlated is not None:
+            for shift in correlated.peaks(2):
                 yield at(shift, BY_CHANCE, "correlation")
-            if peaks and peaks[0].z > 2 * BY_CHANCE:
+            if _certain(correlated):
                 return
         known = []
         if len(found.looks) > 1 and former is found.looks[-1][0]:
@@ -217,9 +226,9 @@ class Tracker:
             before = found.looks[-2][1]
             drift = (place.row_nm - before.row_nm, place.col_nm - before.col_nm)
             known.append((drift, 1.0, 0.0, "drift"))
-        known += _by_particles(found, place, look, correlation)
+        known += _by_particles(found, place, look, correlated)
         for (rows, cols), reach, less, how in known:
-            seen = None if correlation is None else correlation.near(rows, cols, reach)
+            seen = None if correlated is None else correlated.near(rows, cols, reach)
             yield at(seen or Shift(rows, cols, 0.0), BY_CHANCE_NEAR[reach], how, less)
 
     def _overlap(self, found: _Map, look: Look, origin: tuple[float, float]) -> float:
@@ -317,6 +326,18 @@ def _on_map(sighting: Sighting, origin: tuple[float, float]) -> Outline | None:
 
 def _touch(box: Box, view: Box) -> bool:
     return box[0] < view[2] and box[2] > view[0] and box[1] < view[3] and box[3] > view[1]
+
+
+def _correlation(former: Look, look: Look) -> Correlation | None:
+    """None where one of them has no picture."""
+    if former.signature is None or look.signature is None:
+        return None
+    return correlation(former.signature, look.signature)
+
+
+def _certain(correlated: Correlation | None) -> bool:
+    """Whether a correlation is so high that there is no need to ask the particles for other shifts."""
+    return correlated is not None and correlated.highest > 2 * BY_CHANCE
 
 
 def _by_stage(former: Look, look: Look) -> float:
