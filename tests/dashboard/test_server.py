@@ -179,7 +179,7 @@ def test_viewers_come_and_go_and_no_document_is_left(session, serving) -> None:
     # By type, not isinstance: some objects of other libraries warn when they are asked for their class.
     before = {id(each) for each in gc.get_objects() if type(each) is Document}
     with serving(session.directory, unused_session_ms=100) as server:
-        for _ in range(20):
+        for _ in range(5):
             viewer = pull_session(url=server.url)
             assert viewer.document.get_model_by_name("frame_picture_source").data["url"]
             viewer.close()

@@ -27,8 +27,13 @@ from models.training.forest import (
 
 
 @pytest.mark.slow
-def test_a_forest_is_grown_anew_on_the_rows_beside_a_bundle(tmp_path: Path) -> None:
+def test_a_forest_is_grown_anew_on_the_rows_beside_a_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a data set: only the frames that hold nothing are looked at again."""
+    monkeypatch.setattr("models.training.forest.TREES_OF_A_TRIAL", 4)  # many of many trees take their time
+    for weights in ("NULL_WEIGHTS", "EMPTY_WEIGHTS"):
+        monkeypatch.setattr(f"models.training.forest.{weights}", (2.0,))
     out = tmp_path / "next"
     details = regrow(SHIPPED, None, out, name="next", trees=4, negatives=1)
     before, after = (joined(load_rows(rows_file(bundle))) for bundle in (SHIPPED, out))

@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from models.evaluation.class_scores import (
     rates_by_condition,
 )
 from models.evaluation.evaluate import as_text, evaluate
+from models.evaluation.judge import false_areas
 from models.examples.augment import NEGATIVES
 from models.examples.batches import Drawing, Pool, batches, targets
 from models.examples.collecting import Source, collect
@@ -219,7 +221,10 @@ def test_touching_particles_have_cores_apart() -> None:
     assert core[30, 20] == core[30, 41] == 1
 
 
-def test_a_forest_makes_a_bundle_that_loads_and_scores_itself(data: Path, tmp_path: Path) -> None:
+def test_a_forest_makes_a_bundle_that_loads_and_scores_itself(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.evaluation.evaluate.false_areas", partial(false_areas, each=2))
     out = tmp_path / "mine"
     details = train_forest(data, SHIPPED, out, name="mine", trees=8, negatives=2)
     assert details["metrics"]["cross_validation"]["regions"] > 0
