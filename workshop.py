@@ -277,7 +277,8 @@ def _train_streaming(options: argparse.Namespace, settings: Any, how: dict[str, 
     option("--from", Path, "BUNDLE", "whose forest is refitted (the bundle that comes with the program) or grown anew "
            "on the regions of its own network", dest="start_from"),
     option("--name", str, "NAME", "of the bundle (that of its folder)"),
-    option("--trees", positive, "N", "in the forest", 100),
+    option("--trees", positive, "N", "in the forest (100); rounds of boosting (150)"),
+    flag("--boosting", "gradient boosting in the forest's place"),
     option("--keep", Path, "DIR", "keep what is measured on the data set, so that an interrupted run goes on"),
     option("--processes", positive, "N", "at work at once", 1),
 )  # fmt: skip
@@ -288,6 +289,9 @@ def train_forest(options: argparse.Namespace) -> int:
     takes the network of a bundle as it is, with its calibration and outlines; without --data the forest then learns
     from the rows that the bundle's training kept beside it, and from frames that hold nothing. With --corrections it
     refits the forest of a bundle (--from) with what an operator corrected in a session, and compares the two.
+
+    With --boosting the classes are named by gradient boosting, which takes the forest's place in the bundle and in all
+    that is done with it; a refit grows what the bundle has.
     """
     from monitor.errors import InputError
 
@@ -311,10 +315,12 @@ def train_forest(options: argparse.Namespace) -> int:
             "a forest is trained from --data and --unet, grown anew with --from, or refitted with --corrections"
         )
     from models.training.forest import regrow, train
+    from models.training.forest_file import BOOSTING, FOREST, Grower
 
     how = {
         "name": options.name or options.out.resolve().name,
-        **given(options, "trees", "seed", "processes", "keep"),
+        "grower": Grower(BOOSTING if options.boosting else FOREST, options.trees, options.seed),
+        **given(options, "processes", "keep"),
     }
     if options.start_from is not None:
         regrow(options.start_from, options.data, options.out, **how)

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from models import boosting
 from models.errors import BundleRefused
 from models.results import CLASSES
 from models.runtime import open_session
 
 if TYPE_CHECKING:  # scikit-learn is imported only where a forest is refitted or explained
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
 #: What a skops file of ours may hold; nothing else is ever constructed.
-TRUSTED = ("numpy.dtype", "sklearn.tree._tree.Tree")
+TRUSTED = (
+    "numpy.dtype",
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+)
 
+Classifier: TypeAlias = "RandomForestClassifier | HistGradientBoostingClassifier"
+"""What names the classes, as scikit-learn has it."""
 Forest = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """(P, F) features → (P, 4) probabilities in the order of `CLASSES`."""
 
@@ -67,8 +74,14 @@ def as_rows(values: list[dict[str, float]], names: list[str]) -> npt.NDArray[np.
     return np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def load_forest(path: Path) -> RandomForestClassifier:
-    """The scikit-learn form, from a skops file that holds nothing but a forest.
+def importances(forest: Classifier) -> npt.NDArray[np.float64]:
+    """(F,) the weight of each feature, summing to 1: its share in all that the splits gain."""
+    own = getattr(forest, "feature_importances_", None)
+    return np.asarray(boosting.importances(forest) if own is None else own)
+
+
+def load_forest(path: Path) -> Classifier:
+    """The scikit-learn form, from a skops file that holds nothing but a forest, or the boosting in a forest's place.
 
     Raises
     ------
@@ -76,12 +89,12 @@ def load_forest(path: Path) -> RandomForestClassifier:
         It holds something else.
     """
     import skops.io
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
     unknown = set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED)
     if unknown:
         raise BundleRefused(f"{path} holds more than a forest: {', '.join(sorted(unknown))}")
     forest = skops.io.load(path, trusted=list(TRUSTED))
-    if not isinstance(forest, RandomForestClassifier):
+    if not isinstance(forest, RandomForestClassifier | HistGradientBoostingClassifier):
         raise BundleRefused(f"{path} holds a {type(forest).__name__}, not a forest")
     return forest

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models import boosting
 from models.bundle import Bundle
 from models.errors import ModelError
 from models.features.axes import WINDOW, refine
@@ -22,7 +23,7 @@ from models.features.measure import Seen
 from models.features.readings import PLAIN, most_faulted, most_trusted
 from models.features.spectrum import BLUR_BINS, STRONG, TRANSFORM, Spectrum
 from models.features.stack import Reading, layers_seen
-from models.forest import as_rows, load_forest
+from models.forest import as_rows, importances, load_forest
 from models.results import CLASSES, Particle
 
 TOLERANCE = 0.03
@@ -192,7 +193,7 @@ class Explainer:
         best = CLASSES.index(particle.particle_class)
         row = as_rows([particle.features], self._bundle.feature_names)[0]
         expected, parts = contributions(self._forest, row)
-        weights = self._forest.feature_importances_
+        weights = importances(self._forest)
         order = np.argsort(-np.abs(parts[:, best]), kind="stable")[:MOST]
         counted = tuple(
             Counted(
@@ -305,8 +306,11 @@ def contributions(
     votes.
 
     At each split on the row's way through a tree the share of votes changes from the node's to the child's; the
-    change is the split feature's, and the trees are averaged (Saabas 2014).
+    change is the split feature's, and the trees are averaged (Saabas 2014). Of boosting the votes are its probabilities
+    (`models.boosting.contributions`).
     """
+    if not hasattr(forest, "estimators_"):
+        return boosting.contributions(forest, row)
     parts = np.zeros((len(row), len(CLASSES)))
     expected = np.zeros(len(CLASSES))
     own = np.asarray(forest.classes_, dtype=int)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from models.examples.rows import Rows, load_rows, rows_file
 from models.forest import load_forest, sharpened
 from models.results import CLASSES
 from models.training.forest import cross_validate
-from models.training.forest_file import EMPTY_WEIGHS, NULL_WEIGHS
+from models.training.forest_file import EMPTY_WEIGHS, NULL_WEIGHS, Grower
 
 NULL = CLASSES.index("null")
 EXPONENTS = (1.0, 1.1, 1.2, 1.3, 1.5)
@@ -104,7 +105,7 @@ def study(bundle: Path, least: int = LEAST, seed: int = 1) -> dict[str, Any]:
     learn, check = load_rows(rows_file(bundle))
     told = details["forest"]
     weighs = (float(told.get("null_weighs", NULL_WEIGHS)), float(told.get("empty_weighs", EMPTY_WEIGHS)))
-    votes = cross_validate(learn, int(told["trees"]), seed, *weighs)[learn.marked]
+    votes = cross_validate(learn, replace(Grower.of(told), seed=seed), *weighs)[learn.marked]
     learn, check = learn.of(learn.marked), check.of(check.split == "validation")
     votes_of_check = np.zeros((len(check.classes), len(CLASSES)))
     forest = load_forest(bundle / "forest.skops")

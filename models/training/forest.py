@@ -29,28 +29,19 @@ from models.evaluation.class_scores import (
 from models.examples.collecting import Source, collect
 from models.examples.rows import NEGATIVE, UNSCORED, Finder, Rows, joined, load_rows, rows_file, save_rows
 from models.examples.shards import shards_of
-from models.forest import sharpened
+from models.forest import importances, sharpened
 from models.preprocess import Preprocessing
 from models.results import CLASSES
 from models.segment import Calibration, Segmentation
 from models.training.derive import derive, write_manifest
 from models.training.export import export_unet
-from models.training.forest_file import EMPTY_WEIGHS, NULL_WEIGHS, new_forest, save_forest
+from models.training.forest_file import A_FOREST, EMPTY_WEIGHS, NULL_WEIGHS, Grower, save_forest
 from models.training.refit import CORRECTED
+from models.training.weights import empty_weight, null_weight
 from models.unet import architecture_of
 
 REFITS = 5
 """Folds of the cross-validation."""
-NULL_WEIGHTS = (2.0, 3.0, 4.0, 6.0, 8.0)
-"""What a `null` region may weigh."""
-MAY_LEAK = 0.03
-"""Share of the validation's `null` regions that may be called `yes` or `no`."""
-EMPTY_WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""What an `empty` region may weigh."""
-MAY_LOSE = 0.003
-"""So much more of the validation's particles may be called `empty` for what frames of nothing teach."""
-TREES_OF_A_TRIAL = 40
-"""Trees of the forests by which these weights are chosen."""
 
 
 def fold_macro_f1(rows: Rows, probabilities: npt.NDArray[np.floating], seed: int) -> list[float]:
@@ -71,15 +62,14 @@ def _folds(rows: Rows, seed: int) -> list[tuple[npt.NDArray[np.int64], npt.NDArr
 
 def cross_validate(
     rows: Rows,
-    trees: int,
-    seed: int,
+    grower: Grower,
     null_weighs: float = NULL_WEIGHS,
     empty_weighs: float = EMPTY_WEIGHS,
 ) -> npt.NDArray[np.float64]:
     """Out-of-fold probabilities (R, 4); no specimen stands on both sides of a fold."""
     out = np.zeros((len(rows.classes), len(CLASSES)))
-    for learn, check in _folds(rows, seed):
-        forest = new_forest(trees, seed, null_weighs, empty_weighs)
+    for learn, check in _folds(rows, grower.seed):
+        forest = grower.new(null_weighs, empty_weighs)
         forest.fit(rows.features[learn], rows.classes[learn])
         out[np.ix_(check, forest.classes_)] = forest.predict_proba(rows.features[check])
     return out
@@ -91,8 +81,7 @@ def train(
     out: Path,
     *,
     name: str,
-    trees: int = 100,
-    seed: int = 1,
+    grower: Grower = A_FOREST,
     processes: int = 1,
     draws: int = 8,
     keep: Path | None = None,
@@ -119,14 +108,14 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     export_unet(unet / "unet.safetensors", architecture_of(training), out)
     finder = calibrated_finder(out / "unet.onnx", Preprocessing(**training["preprocessing"]), data)
-    rows = collect(Source(data, finder, draws, seed, keep, negatives), processes=processes)
+    rows = collect(Source(data, finder, draws, grower.seed, keep, negatives), processes=processes)
     details = {
         "licence": "GPL-3.0-or-later",
         "unet": {"architecture": architecture_of(training).as_dict(), "training": training},
         "preprocessing": finder.preprocessing.as_dict(),
         "calibration": finder.calibration.as_dict(),
         "segmentation": finder.segmentation.as_dict(),
-        **grow(rows, out, trees=trees, seed=seed),
+        **grow(rows, out, grower),
     }
     keep_rows(rows, out)
     write_manifest(out, name, details)
@@ -139,8 +128,7 @@ def regrow(
     out: Path,
     *,
     name: str,
-    trees: int = 100,
-    seed: int = 1,
+    grower: Grower = A_FOREST,
     processes: int = 1,
     draws: int = 8,
     keep: Path | None = None,
@@ -166,11 +154,11 @@ def regrow(
     if out.exists():
         raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
     kept = None if data is not None else rows_beside(bundle)
-    rows = collect(Source(data, finder_of(bundle), draws, seed, keep, negatives), processes=processes)
+    rows = collect(Source(data, finder_of(bundle), draws, grower.seed, keep, negatives), processes=processes)
     if kept is not None:
         rows = joined([kept.of(~np.char.startswith(kept.specimen, NEGATIVE)), rows])
     with TemporaryDirectory() as working:
-        figures = grow(rows, Path(working), trees=trees, seed=seed)
+        figures = grow(rows, Path(working), grower)
         figures["metrics"]["backends"] = details["metrics"].get("backends", {})
         told = {"made_by": "growing the forest anew", "parent": parent, **_made_of(bundle, data)}
         derive(bundle, out, forest=Path(working), figures=figures, provenance=told, name=name)
@@ -249,8 +237,8 @@ def _training_of(unet: Path) -> dict[str, Any]:
     raise ModelError(f"{unet} holds no trained network; make one with: faultwatch train unet --out {unet}")
 
 
-def grow(rows: Rows, out: Path, *, trees: int, seed: int) -> dict[str, Any]:
-    """Grow the forest into `out` and score it; returns what a manifest says of it.
+def grow(rows: Rows, out: Path, grower: Grower) -> dict[str, Any]:
+    """Grow the forest, or the boosting in its place, into `out` and score it; returns what a manifest says of it.
 
     It learns from the training specimens. What a `null` and an `empty` region weigh is chosen on the validation
     specimens, the sharpening on votes of forests without a region's specimen; the scores are of validation and test
@@ -271,22 +259,21 @@ def grow(rows: Rows, out: Path, *, trees: int, seed: int) -> dict[str, Any]:
     if missing:
         raise ModelError(f"the data set has no example of {', '.join(missing)}; simulate more specimens")
     validation = rows.of(scored & (rows.split == "validation"))
-    null_weighs, leaks = null_weight(learn, validation, seed)
-    empty_weighs, lost = empty_weight(learn, validation, seed, null_weighs)
-    votes = cross_validate(learn, trees, seed, null_weighs, empty_weighs)
+    null_weighs, leaks = null_weight(learn, validation, grower)
+    empty_weighs, lost = empty_weight(learn, validation, grower, null_weighs)
+    votes = cross_validate(learn, grower, null_weighs, empty_weighs)
     sharpening = best_sharpening(learn.classes[learn.marked], votes[learn.marked], null_weighs)
     folds = sharpened(votes, sharpening)
-    forest = new_forest(trees, seed, null_weighs, empty_weighs).fit(learn.features, learn.classes)
+    forest = grower.new(null_weighs, empty_weighs).fit(learn.features, learn.classes)
     save_forest(forest, out)
     probabilities = sharpened(forest.predict_proba(check.features), sharpening)
-    importance = dict(zip(learn.names, forest.feature_importances_.tolist(), strict=True))
+    importance = dict(zip(learn.names, importances(forest).tolist(), strict=True))
     return {
         "features": learn.names,
         "abstain_below": ABSTAIN_BELOW,
         "sharpening": sharpening,
         "forest": {
-            "trees": trees,
-            "seed": seed,
+            **grower.as_dict(),
             "null_weighs": null_weighs,
             "null_leaks_on_validation": leaks,
             "empty_weighs": empty_weighs,
@@ -299,7 +286,7 @@ def grow(rows: Rows, out: Path, *, trees: int, seed: int) -> dict[str, Any]:
         "rates_by_condition": rates_by_condition(check, probabilities),
         "metrics": {
             "cross_validation": scores(learn.classes, folds)
-            | {"fold_macro_f1": fold_macro_f1(learn, folds, seed)},
+            | {"fold_macro_f1": fold_macro_f1(learn, folds, grower.seed)},
             "abstention": abstention(learn.classes, folds),
             "held_out": scores(check.classes, probabilities),
             "held_out_by": _scores_by(check, probabilities),
@@ -313,45 +300,3 @@ def _scores_by(rows: Rows, probabilities: npt.NDArray[np.floating]) -> dict[str,
     for what, name, here in strata_of(rows):
         strata.setdefault(what, {})[name] = scores(rows.classes[here], probabilities[here])
     return strata
-
-
-def null_weight(learn: Rows, check: Rows, seed: int) -> tuple[float, dict[str, float]]:
-    """What a `null` region weighs, and the share of `null` regions that leaks by what it weighs.
-
-    It is the least of `NULL_WEIGHTS` with which at most `MAY_LEAK` of the `null` regions in `check` are called `yes` or
-    `no`; where none is enough, or there is nothing to judge by, the largest.
-    """
-    here = check.of(check.classes == CLASSES.index("null"))
-    leaks: dict[str, float] = {}
-    for weighs in NULL_WEIGHTS:
-        if not len(here.classes):
-            break
-        forest = new_forest(TREES_OF_A_TRIAL, seed, weighs).fit(learn.features, learn.classes)
-        called = forest.predict(here.features)
-        leaks[f"{weighs:g}"] = float((called >= CLASSES.index("no")).mean())
-        if leaks[f"{weighs:g}"] <= MAY_LEAK:
-            return weighs, leaks
-    return NULL_WEIGHTS[-1], leaks
-
-
-def empty_weight(learn: Rows, check: Rows, seed: int, null_weighs: float) -> tuple[float, dict[str, float]]:
-    """What an `empty` region weighs, and the share of particles in `check` that is called `empty`, by what it weighs.
-
-    It is the largest of `EMPTY_WEIGHTS` with which that share is at most `MAY_LOSE` above that of a forest which has
-    learnt from no frames of nothing (`untaught`); where none is, the least.
-    """
-    here = check.of(check.classes != CLASSES.index("empty"))
-    if not len(here.classes):
-        return EMPTY_WEIGHS, {}
-
-    def lost(rows: Rows, weighs: float) -> float:
-        forest = new_forest(TREES_OF_A_TRIAL, seed, null_weighs, weighs).fit(rows.features, rows.classes)
-        return float((forest.predict(here.features) == CLASSES.index("empty")).mean())
-
-    untaught = learn.of(~np.char.startswith(learn.specimen, NEGATIVE))
-    shares = {"untaught": lost(untaught, EMPTY_WEIGHS)}
-    for weighs in sorted(EMPTY_WEIGHTS, reverse=True):
-        shares[f"{weighs:g}"] = lost(learn, weighs)
-        if shares[f"{weighs:g}"] <= shares["untaught"] + MAY_LOSE:
-            return weighs, shares
-    return min(EMPTY_WEIGHTS), shares

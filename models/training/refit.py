@@ -14,21 +14,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import RandomForestClassifier
 
 from models.bundle import describe
 from models.errors import BundleRefused, ModelError
 from models.evaluation.class_scores import confusion, rates, rates_by_condition, scores
 from models.examples.corrections import Corrections
 from models.examples.rows import COLUMNS, Rows, joined, load_rows, rows_file, save_rows
-from models.forest import load_forest, sharpened
+from models.forest import importances, load_forest, sharpened
 from models.results import CLASSES
 from models.training.derive import derive
-from models.training.forest_file import EMPTY_WEIGHS, NULL_WEIGHS, new_forest, save_forest
+from models.training.forest_file import BOOSTING, EMPTY_WEIGHS, NULL_WEIGHS, Grower, save_forest
+
+if TYPE_CHECKING:
+    from models.forest import Classifier
 
 WEIGHT = 10.0
 """A corrected region counts as so many of the training's."""
@@ -122,10 +124,9 @@ def refit(
 
 @dataclass(frozen=True)
 class Forests:
-    """Grows forests alike: with the trees, the seed, the sharpening and the weights of the classes of one bundle."""
+    """Grows forests alike: of the kind, with the trees, the sharpening and the weights of the classes of one bundle."""
 
-    trees: int
-    seed: int
+    grower: Grower
     sharpening: float
     null_weighs: float
     empty_weighs: float
@@ -136,30 +137,30 @@ class Forests:
         """Those of a bundle's manifest; what an older one does not say weighs what it did then."""
         told = details["forest"]
         return cls(
-            trees=int(told["trees"]),
-            seed=int(told["seed"]),
+            grower=Grower.of(told),
             sharpening=float(details["sharpening"]),
             null_weighs=float(told.get("null_weighs", NULL_WEIGHS)),
             empty_weighs=float(told.get("empty_weighs", EMPTY_WEIGHS)),
             threads=threads,
         )
 
-    def grown(self, rows: Rows, trees: int | None = None) -> RandomForestClassifier:
+    def grown(self, rows: Rows, trees: int | None = None) -> Classifier:
         """A forest fitted to rows, corrected ones with their weight; `trees`: the bundle's if not given."""
-        forest = new_forest(trees or self.trees, self.seed, self.null_weighs, self.empty_weighs)
-        forest.set_params(n_jobs=self.threads)
-        return forest.fit(rows.features, rows.classes, _weights(rows)).set_params(n_jobs=1)
+        grower = self.grower if trees is None else self.grower.smaller(trees)
+        forest = grower.new(self.null_weighs, self.empty_weighs)
+        threads = {} if grower.kind == BOOSTING else {"n_jobs": self.threads}
+        forest.set_params(**threads).fit(rows.features, rows.classes, _weights(rows))
+        return forest.set_params(**dict.fromkeys(threads, 1))
 
-    def probabilities(self, forest: RandomForestClassifier, rows: Rows) -> npt.NDArray[np.float64]:
+    def probabilities(self, forest: Classifier, rows: Rows) -> npt.NDArray[np.float64]:
         """(R, 4) sharpened probabilities of a forest."""
         return sharpened(_votes(forest, rows.features), self.sharpening)
 
-    def figures(self, forest: RandomForestClassifier, rows: Rows) -> dict[str, Any]:
+    def figures(self, forest: Classifier, rows: Rows) -> dict[str, Any]:
         """What a bundle's manifest says of a forest that was fitted to rows."""
-        importance = dict(zip(rows.names, forest.feature_importances_.tolist(), strict=True))
+        importance = dict(zip(rows.names, importances(forest).tolist(), strict=True))
         told = {
-            "trees": self.trees,
-            "seed": self.seed,
+            **self.grower.as_dict(),
             "null_weighs": self.null_weighs,
             "empty_weighs": self.empty_weighs,
         }
@@ -189,7 +190,7 @@ def _errors(check: Rows, probabilities: npt.NDArray[np.float64]) -> dict[str, An
     }
 
 
-def _compare(old: RandomForestClassifier, forests: Forests, learn: Rows, added: Rows) -> dict[str, Any]:
+def _compare(old: Classifier, forests: Forests, learn: Rows, added: Rows) -> dict[str, Any]:
     """How many of the corrected regions the old forest calls rightly, and forests that did not learn from them."""
     after = np.zeros((len(added.classes), len(CLASSES)))
     parts = _parts(added.specimen)
@@ -266,7 +267,7 @@ def _parts(groups: npt.NDArray[np.str_]) -> list[npt.NDArray[np.bool_]]:
     return [np.isin(groups, part) for part in np.array_split(ordered, min(PARTS, len(ordered)))]
 
 
-def _votes(forest: RandomForestClassifier, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _votes(forest: Classifier, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """(R, 4) also of a forest that knows fewer classes."""
     votes = np.zeros((len(rows), len(CLASSES)))
     votes[:, forest.classes_] = forest.predict_proba(rows)

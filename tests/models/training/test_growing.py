@@ -14,15 +14,15 @@ from models.evaluation.class_scores import best_sharpening, calibration_error
 from models.examples.collecting import OFTEN_MARKED, Source, collect
 from models.examples.rows import NEGATIVE, Rows, joined, load_rows, rows_file
 from models.results import CLASSES
-from models.training.forest import (
+from models.training.forest import finder_of, regrow
+from models.training.forest_file import Grower
+from models.training.weights import (
     EMPTY_WEIGHTS,
     MAY_LEAK,
     MAY_LOSE,
     NULL_WEIGHTS,
     empty_weight,
-    finder_of,
     null_weight,
-    regrow,
 )
 
 
@@ -31,18 +31,17 @@ def test_a_forest_is_grown_anew_on_the_rows_beside_a_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a data set: only the frames that hold nothing are looked at again."""
-    monkeypatch.setattr("models.training.forest.TREES_OF_A_TRIAL", 4)  # many of many trees take their time
     for weights in ("NULL_WEIGHTS", "EMPTY_WEIGHTS"):
-        monkeypatch.setattr(f"models.training.forest.{weights}", (2.0,))
+        monkeypatch.setattr(f"models.training.weights.{weights}", (2.0,))
     out = tmp_path / "next"
-    details = regrow(SHIPPED, None, out, name="next", trees=4, negatives=1)
+    details = regrow(SHIPPED, None, out, name="next", grower=Grower(size=4), negatives=1)
     before, after = (joined(load_rows(rows_file(bundle))) for bundle in (SHIPPED, out))
     real = [~np.char.startswith(rows.specimen, NEGATIVE) for rows in (before, after)]
     assert np.array_equal(before.of(real[0]).features, after.of(real[1]).features)
     assert set(after.split[~real[1]]) <= {"train", "validation", "test"}
     assert details["provenance"]["rows"] == file_hash(rows_file(SHIPPED))
     with pytest.raises(BundleRefused, match="is there already"):
-        regrow(SHIPPED, None, out, name="next", trees=4, negatives=1)
+        regrow(SHIPPED, None, out, name="next", grower=Grower(size=4), negatives=1)
 
 
 @pytest.mark.slow
@@ -79,10 +78,10 @@ def test_empty_weighs_as_much_as_costs_no_particles() -> None:
         name[:16] = "a"
         return replace(learn, specimen=name)
 
-    weight, lost = empty_weight(with_empty(rows(6.0)), rows(6.0), 0, 2.0)
+    weight, lost = empty_weight(with_empty(rows(6.0)), rows(6.0), Grower(seed=0), 2.0)
     assert weight == max(EMPTY_WEIGHTS)
     assert lost == {"untaught": 0.0, "4": 0.0}
-    weight, lost = empty_weight(with_empty(rows(0.8)), rows(0.8), 0, 2.0)
+    weight, lost = empty_weight(with_empty(rows(0.8)), rows(0.8), Grower(seed=0), 2.0)
     assert weight < max(EMPTY_WEIGHTS)
     assert all(share > lost["untaught"] + MAY_LOSE for share in list(lost.values())[1:-1])
 
@@ -124,9 +123,9 @@ def test_null_weighs_as_little_as_keeps_it_from_leaking() -> None:
             list("abcd"),
         )
 
-    weight, leaks = null_weight(rows(4.0), rows(4.0), 0)
+    weight, leaks = null_weight(rows(4.0), rows(4.0), Grower(seed=0))
     assert (weight, leaks) == (NULL_WEIGHTS[0], {"2": 0.0})
-    weight, leaks = null_weight(rows(0.6), rows(0.6), 0)
+    weight, leaks = null_weight(rows(0.6), rows(0.6), Grower(seed=0))
     assert weight == float(list(leaks)[-1]) > NULL_WEIGHTS[0]
     assert all(leak > MAY_LEAK for leak in list(leaks.values())[:-1])
-    assert null_weight(rows(4.0), rows(4.0).of(np.zeros(400, bool)), 0) == (NULL_WEIGHTS[-1], {})
+    assert null_weight(rows(4.0), rows(4.0).of(np.zeros(400, bool)), Grower(seed=0)) == (NULL_WEIGHTS[-1], {})

@@ -34,10 +34,12 @@ from models.examples.shards import examples_by_split
 from models.examples.strata import preset_of
 from models.preprocess import Preprocessing
 from models.training.checkpoint import Run
-from models.training.forest import EMPTY_WEIGHTS, NULL_WEIGHTS, finder_of, regrow
+from models.training.forest import finder_of, regrow
 from models.training.forest import train as train_forest
+from models.training.forest_file import Grower
 from models.training.progress import score
 from models.training.unet import Settings, learning_rate, loss_of, train
+from models.training.weights import EMPTY_WEIGHTS, NULL_WEIGHTS
 from models.unet import Architecture, architecture_of
 from sim.dataset.make import simulate
 from sim.dataset.presets import Order
@@ -226,7 +228,7 @@ def test_a_forest_makes_a_bundle_that_loads_and_scores_itself(
 ) -> None:
     monkeypatch.setattr("models.evaluation.evaluate.false_areas", partial(false_areas, each=2))
     out = tmp_path / "mine"
-    details = train_forest(data, SHIPPED, out, name="mine", trees=8, negatives=2)
+    details = train_forest(data, SHIPPED, out, name="mine", grower=Grower(size=8), negatives=2)
     assert details["metrics"]["cross_validation"]["regions"] > 0
     bundle = load_bundle(out, "cpu")
     assert bundle.id.startswith("mine-")
@@ -245,7 +247,9 @@ def test_a_forest_makes_a_bundle_that_loads_and_scores_itself(
 def test_a_forest_is_grown_anew_on_the_network_of_a_bundle(data: Path, tmp_path: Path) -> None:
     """And what was collected is kept: a second forest needs none of the images, and is the same."""
     kept = tmp_path / "kept"
-    details = regrow(SHIPPED, data, tmp_path / "next", name="next", trees=8, keep=kept, negatives=2)
+    details = regrow(
+        SHIPPED, data, tmp_path / "next", name="next", grower=Grower(size=8), keep=kept, negatives=2
+    )
     before = describe(SHIPPED)[1]
     assert load_bundle(tmp_path / "next", "cpu").id.startswith("next-")
     assert details["parent"] == describe(SHIPPED)[0]
@@ -262,7 +266,9 @@ def test_a_forest_is_grown_anew_on_the_network_of_a_bundle(data: Path, tmp_path:
     assert confusion.counts.sum() > 0
 
     times = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
-    again = regrow(SHIPPED, data, tmp_path / "again", name="next", trees=8, keep=kept, negatives=2)
+    again = regrow(
+        SHIPPED, data, tmp_path / "again", name="next", grower=Grower(size=8), keep=kept, negatives=2
+    )
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == times
     assert again["sha256"]["forest.onnx"] == details["sha256"]["forest.onnx"]
     finder = finder_of(SHIPPED)
