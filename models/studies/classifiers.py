@@ -28,7 +28,7 @@ from models.examples.rows import UNSCORED, Rows
 from models.forest import sharpened
 from models.results import CLASSES
 from models.training.forest import rows_beside
-from models.training.forest_file import NULL_WEIGHS, new_forest
+from models.training.forest_file import BOOSTING, FOREST, NULL_WEIGHS, Grower
 
 Classes = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
@@ -56,25 +56,20 @@ class Way:
     """Probability from which a region is called `null`."""
 
 
-FOREST, BOOSTING = Way("forest"), Way("boosting", boosting=True)
+PLAIN, BOOSTED = Way("forest"), Way("boosting", boosting=True)
 WAYS = (
-    FOREST,
-    BOOSTING,
+    PLAIN,
+    BOOSTED,
     *(Way(f"forest, null from p = {t:g}", threshold=t) for t in THRESHOLDS),
 )
 
 
 def fitted(way: Way, learn: Rows, weights: Weights, *, trees: int, seed: int) -> Any:
     """A classifier that has learnt from weighted rows; it has scikit-learn's `predict_proba`."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    if way.boosting:
-        new: Any = HistGradientBoostingClassifier(
-            learning_rate=0.08, max_iter=150, max_leaf_nodes=15, l2_regularization=1.0, random_state=seed
-        )
-    else:
-        new = new_forest(trees, seed).set_params(class_weight=None)
-    return new.fit(learn.features, learn.classes, sample_weight=weights)
+    grower = Grower(BOOSTING, seed=seed) if way.boosting else Grower(FOREST, trees, seed)
+    return (
+        grower.new().set_params(class_weight=None).fit(learn.features, learn.classes, sample_weight=weights)
+    )
 
 
 def votes_of(classifier: Any, rows: Rows) -> Probabilities:
@@ -155,7 +150,7 @@ def resampled(rows: Rows, judged: list[Probabilities], seed: int) -> Iterator[li
 
 def chosen_way(on_validation: dict[str, dict[str, float]]) -> str:
     """The forest that leaks least, of those that lose at most `MAY_LOSE` of the plain forest's macro-F1."""
-    least = on_validation[FOREST.name]["macro_f1"] - MAY_LOSE
+    least = on_validation[PLAIN.name]["macro_f1"] - MAY_LOSE
     forests = [way.name for way in WAYS if not way.boosting]
     good = [name for name in forests if on_validation[name]["macro_f1"] >= least]
     return min(good, key=lambda name: (on_validation[name]["null_leaks"], -on_validation[name]["macro_f1"]))
@@ -194,7 +189,7 @@ def compare(
     on_validation = {name: figures(validation.classes, judge(validation)) for name, judge in judges.items()}
     on_validation |= {name: figures(validation.classes, p[on["validation"]]) for name, p in others.items()}
     chosen = chosen_way(on_validation)
-    reported = list(dict.fromkeys([FOREST.name, BOOSTING.name, chosen, *others]))
+    reported = list(dict.fromkeys([PLAIN.name, BOOSTED.name, chosen, *others]))
     judged = [others[name][on["test"]] if name in others else judges[name](test) for name in reported]
     again = list(resampled(test, judged, seed))
     on_test = {
@@ -207,7 +202,7 @@ def compare(
     more = {
         name: {
             figure: [
-                on_test[name][figure][0] - on_test[FOREST.name][figure][0],
+                on_test[name][figure][0] - on_test[PLAIN.name][figure][0],
                 *_interval([one[k][figure] - one[0][figure] for one in again]),
             ]
             for figure in on_test[name]

@@ -50,8 +50,9 @@ def new_boosting(
     """Untrained gradient boosting, with the forest's classes and weights."""
     return HistGradientBoostingClassifier(
         max_iter=rounds,
-        learning_rate=0.08,
+        learning_rate=0.05,
         max_leaf_nodes=15,
+        max_features=0.5,
         l2_regularization=1.0,
         early_stopping=False,
         class_weight=_weights(null_weighs, empty_weighs),

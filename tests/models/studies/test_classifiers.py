@@ -11,8 +11,8 @@ from models.examples.rows import COLUMNS, Rows
 from models.results import CLASSES
 from models.studies import classifiers
 from models.studies.classifiers import (
-    BOOSTING,
-    FOREST,
+    BOOSTED,
+    PLAIN,
     Way,
     at_equal_recall,
     chosen_way,
@@ -63,7 +63,7 @@ def test_a_threshold_turns_doubtful_calls_into_null() -> None:
     called = probabilities(Way("t", threshold=0.25), judged)
     assert called.argmax(axis=1).tolist() == [NULL, NO, CLASSES.index("empty"), NULL]
     np.testing.assert_array_equal(called[1:], judged[1:])
-    assert probabilities(FOREST, judged) is judged
+    assert probabilities(PLAIN, judged) is judged
 
 
 def test_the_leak_is_the_share_of_null_called_yes_or_no() -> None:
@@ -98,7 +98,7 @@ def test_the_choice_is_the_least_leak_that_costs_little() -> None:
     told = {way.name: plain for way in classifiers.WAYS}
     cautious, costly = "forest, null from p = 0.2", "forest, null from p = 0.05"
     told |= {cautious: {"macro_f1": 0.795, "null_leaks": 0.03}, costly: {"macro_f1": 0.5, "null_leaks": 0.0}}
-    told[BOOSTING.name] = {"macro_f1": 0.9, "null_leaks": 0.0}
+    told[BOOSTED.name] = {"macro_f1": 0.9, "null_leaks": 0.0}
     assert chosen_way(told) == cautious
 
 
@@ -112,11 +112,11 @@ def test_the_test_specimens_choose_nothing(learn: Rows, check: Rows) -> None:
     other = compare(learn, lied, trees=8, seed=0, null_weighs=2.0, tell=lambda _: None)
     assert other["validation"] == told["validation"]
     assert other["chosen"] == told["chosen"]
-    assert other["test"][FOREST.name]["macro_f1"][0] < told["test"][FOREST.name]["macro_f1"][0] - 0.2
-    value, low, high = told["test"][FOREST.name]["macro_f1"]
+    assert other["test"][PLAIN.name]["macro_f1"][0] < told["test"][PLAIN.name]["macro_f1"][0] - 0.2
+    value, low, high = told["test"][PLAIN.name]["macro_f1"]
     assert 0.7 < low <= value <= high <= 1
     assert told["regions"] == {"learnt": 96, "validation": 36, "test": 36}
-    assert BOOSTING.name in told["more_than_the_forest"]
+    assert BOOSTED.name in told["more_than_the_forest"]
 
 
 def test_the_command_prints_what_it_writes(
@@ -132,7 +132,7 @@ def test_the_command_prints_what_it_writes(
     told = json.loads((tmp_path / "told.json").read_text())
     printed = capsys.readouterr().out
     assert all(table.as_text() in printed for table in tables_of(told))
-    assert {FOREST.name, BOOSTING.name, "small CNN"} <= set(told["test"])
+    assert {PLAIN.name, BOOSTED.name, "small CNN"} <= set(told["test"])
     with pytest.raises(SystemExit) as left:
         main([str(tmp_path / "none")])
     assert left.value.code == 1
