@@ -11,6 +11,7 @@ from typing import Any
 from monitor.commandline import (
     JSON,
     Commands,
+    bundle,
     choice,
     flag,
     from_zero,
@@ -169,7 +170,7 @@ def simulate(options: argparse.Namespace) -> int:
     option("--batch", positive, "N", "images in a batch (8; with --stream on a GPU 96)"),
     option("--round-steps", positive, "N",
            "steps between two looks at the validation images (200; with --stream on a GPU 500)"),
-    option("--from", Path, "BUNDLE", "a bundle or the folder of another training, whose weights to begin with",
+    option("--from", bundle, "BUNDLE", "a bundle or the folder of another training, whose weights to begin with",
            dest="start_from"),
     option("--width", positive, "N", "channels of the first level", 24),
     option("--levels", positive, "N", "of sampling, each half the one before", 4),
@@ -274,8 +275,8 @@ def _train_streaming(options: argparse.Namespace, settings: Any, how: dict[str, 
     option("--seed", from_zero, "S", "everything follows from it", 1),
     option("--unet", Path, "DIR", "the trained net's folder"),
     option("--corrections", Path, "SESSION", "refit with what was corrected in this session"),
-    option("--from", Path, "BUNDLE", "whose forest is refitted (the bundle that comes with the program) or grown anew "
-           "on the regions of its own network", dest="start_from"),
+    option("--from", bundle, "BUNDLE", "whose forest is refitted (the bundle that comes with the program) or grown "
+           "anew on the regions of its own network", dest="start_from"),
     option("--name", str, "NAME", "of the bundle (that of its folder)"),
     option("--trees", positive, "N", "in the forest (100); rounds of boosting (150)"),
     flag("--boosting", "gradient boosting in the forest's place"),
@@ -332,7 +333,7 @@ def train_forest(options: argparse.Namespace) -> int:
 
 @command(
     "evaluate",
-    option("--bundle", Path, "DIR", "the model (the one that comes with the program)"),
+    option("--bundle", bundle, "DIR", "the model: a folder, or the name of one that comes with the program"),
     option("--data", Path, "DIR", "a simulated data set (the scores that the bundle carries)"),
     option("--images", positive, "N", "test images to judge at the most", 1000),
     option("--seed", from_zero, "S", "which images, blank frames and intervals", 0),

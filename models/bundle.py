@@ -94,6 +94,12 @@ class Bundle:
     """What prepares, segments and measures in place of the CPU; `None`: the CPU does, with `network`."""
 
 
+def by_name(path: Path) -> Path:
+    """A bundle that comes with the program may be given by its name alone; any other path is left as it is."""
+    shipped = BUNDLES / path.name
+    return shipped if path == Path(path.name) and not path.exists() and shipped.is_dir() else path
+
+
 def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

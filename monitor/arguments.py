@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from monitor.commandline import (
+    bundle,
     choice,
     flag,
     keep,
@@ -21,7 +22,7 @@ from monitor.commandline import (
 
 RECORDED = place("recorded", "SESSION", "the session's folder", type=Path)
 MODEL = (
-    option("--bundle", Path, "DIR", "the model (the one that comes with the program)"),
+    option("--bundle", bundle, "DIR", "the model: a folder, or the name of one that comes with the program"),
     choice("--device", ("auto", "cpu", "cuda"), "what judges frames (auto)"),
 )
 MOVIE = choice(

@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 Argument = Callable[[argparse.ArgumentParser], object]
@@ -147,6 +148,13 @@ def whole(text: str, low: int, high: float, meaning: str) -> int:
     if not low <= value <= high or value != int(value):
         _refuse(text, meaning)
     return int(value)
+
+
+def bundle(text: str) -> Path:
+    """The folder of a bundle, which may be named where it comes with the program."""
+    from models.bundle import by_name
+
+    return by_name(Path(text))
 
 
 def positive(text: str) -> int:

@@ -37,7 +37,7 @@ class WatchSettings(BaseSettings):
     session: Path | None = None
     """The session's folder; None: sessions/<date>-<time> under the working folder."""
     bundle: Path | None = None
-    """The model; None: the one that is shipped."""
+    """The model, or the name of one that comes with the program; None: the one that is shipped first."""
     pixel_size: PositiveFloat | None = None
     """For frames that do not say their own [nm/px]."""
     force_pixel_size: PositiveFloat | None = None
@@ -115,6 +115,13 @@ class WatchSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line over environment over TOML file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("bundle")
+    @classmethod
+    def _which_comes_with_the_program(cls, bundle: Path | None) -> Path | None:
+        from models.bundle import by_name
+
+        return None if bundle is None else by_name(bundle)
 
     @field_validator("spool_gb")
     @classmethod

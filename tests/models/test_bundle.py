@@ -14,6 +14,7 @@ from models.bundle import (
     FILES,
     INT8,
     SHIPPED,
+    by_name,
     describe,
     identity,
     load_bundle,
@@ -28,6 +29,7 @@ from models.preprocess import canonical
 from models.results import CLASSES
 from models.training.derive import derive
 from models.unet import architecture_of
+from monitor.settings import WatchSettings
 from sim.microscope.library import load_library
 from sim.microscope.play import Story, take_frames
 
@@ -55,6 +57,17 @@ def test_onnx_and_torch_agree() -> None:
     for shape in ((64, 64), (256, 320)):
         image = rng.normal(size=(1, 1, *shape)).astype(np.float32)
         np.testing.assert_allclose(onnx(image), torch(image), atol=1e-4)
+
+
+def test_what_comes_with_the_program_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = Path(SHIPPED.name)
+    assert by_name(name) == SHIPPED
+    assert WatchSettings(bundle=name).bundle == SHIPPED
+    for other in (Path("mine"), Path("folder") / name, tmp_path / name):
+        assert by_name(other) == other
+    name.mkdir()  # a folder of the user's own goes before
+    assert by_name(name) == name
 
 
 def test_both_forms_of_the_forest_agree(bundle) -> None:
