@@ -96,9 +96,9 @@ class Correlation:
 
 
 @lru_cache(maxsize=8)
-def correlation(first: Signature, second: Signature) -> Correlation:
-    """Of two frames; the last ones are kept."""
-    return Correlation(first, second)
+def correlation(first: Signature | None, second: Signature | None) -> Correlation | None:
+    """Of two frames; None where one has no picture. The last ones are kept."""
+    return None if first is None or second is None else Correlation(first, second)
 
 
 def _padded(length: int) -> int:

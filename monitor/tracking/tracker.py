@@ -200,7 +200,9 @@ class Tracker:
             for former, place in reversed(found.looks if found is self._maps[-1] else found.looks[-1:])
         ]
         yield from views[:1]
-        yield from sorted(views[1:], key=lambda view: not _certain(_correlation(view[1], look)))
+        yield from sorted(
+            views[1:], key=lambda view: not _certain(correlation(view[1].signature, look.signature))
+        )
 
     def _candidates(self, found: _Map, former: Look, place: Place, look: Look) -> Iterator[_Candidate]:
         """Places at which a frame may lie beside a former one."""
@@ -214,7 +216,7 @@ class Tracker:
         if look.repeats and former is found.looks[-1][0]:
             yield at(Shift(0.0, 0.0, 100.0), BY_CHANCE, "correlation")
             return
-        correlated = _correlation(former, look)
+        correlated = correlation(former.signature, look.signature)
         if correlated is not None:
             for shift in correlated.peaks(2):
                 yield at(shift, BY_CHANCE, "correlation")
@@ -326,13 +328,6 @@ def _on_map(sighting: Sighting, origin: tuple[float, float]) -> Outline | None:
 
 def _touch(box: Box, view: Box) -> bool:
     return box[0] < view[2] and box[2] > view[0] and box[1] < view[3] and box[3] > view[1]
-
-
-def _correlation(former: Look, look: Look) -> Correlation | None:
-    """None where one of them has no picture."""
-    if former.signature is None or look.signature is None:
-        return None
-    return correlation(former.signature, look.signature)
 
 
 def _certain(correlated: Correlation | None) -> bool:
