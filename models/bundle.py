@@ -67,7 +67,7 @@ _TOLD = (
     ),
     "metrics_of",
 )
-SHIPPED = BUNDLES / "cdse-au-6"
+SHIPPED = BUNDLES / "cdse-au-7"
 
 
 @dataclass(frozen=True)

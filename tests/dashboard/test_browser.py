@@ -112,7 +112,7 @@ def test_hovering_over_a_particle_tells_its_class_and_size(page, live, serving, 
         page.mouse.move(box["x"] + box["width"] / 2 + 4, box["y"] + box["height"] / 2)
         page.get_by_text("1: yes, fault seen").wait_for()
         page.get_by_text("9.00 nm").wait_for()
-        page.get_by_text("0.85").wait_for()
+        page.get_by_text("0.85", exact=True).wait_for()
 
 
 def test_by_time_and_by_frame(page, live, serving) -> None:

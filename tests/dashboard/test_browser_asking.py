@@ -19,7 +19,7 @@ from monitor.record import RecordWriter
 from monitor.record.settling import RunningStatistics
 from monitor.statistics.estimate_course import Estimator
 
-BUNDLE = BUNDLES / "cdse-au-6"
+BUNDLE = BUNDLES / "cdse-au-7"
 
 pytestmark = [
     pytest.mark.browser,

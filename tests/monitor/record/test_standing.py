@@ -19,7 +19,7 @@ from monitor.statistics.estimate import estimate
 from monitor.statistics.estimate_course import Estimator
 
 Finished = Callable[..., FinishedFrame]
-DETAILS = json.loads((BUNDLES / "cdse-au-6" / "bundle.json").read_text(encoding="utf-8"))
+DETAILS = json.loads((BUNDLES / "cdse-au-7" / "bundle.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
