@@ -158,11 +158,12 @@ def resample(image: npt.NDArray[Any], factor: float) -> tuple[Image, tuple[float
     rows, cols = (min(a, b) // 2 for a, b in zip(sizes_in, sizes_out, strict=True))
     # Of columns that are left out later only the first of both transforms is computed.
     spectrum = fft.fft(_rows_in(image, sizes_in, cols), axis=1, overwrite_x=True)
-    cut = spectrum[:, -2 * rows :]
-    cut[:, :rows] = spectrum[:, :rows]
     if sizes_out[0] > 2 * rows:
         cut = np.zeros((cols, sizes_out[0]), np.complex64)
-        cut[:, :rows], cut[:, -rows:] = spectrum[:, :rows], spectrum[:, -rows:]
+        cut[:, -rows:] = spectrum[:, -rows:]
+    else:
+        cut = spectrum[:, -2 * rows :]  # the same memory, of which the end stays where it is
+    cut[:, :rows] = spectrum[:, :rows]
     along = fft.ifft(cut, axis=1, norm="forward", overwrite_x=True)
     return _rows_out(along, sizes_out[1], kept, 1 / (sizes_in[0] * sizes_in[1])), exact
 

@@ -137,7 +137,9 @@ def test_an_overexposed_frame_and_a_white_picture_are_left_as_they_are() -> None
     assert fill_masked(picture.astype(np.float32)).dtype == np.float32
 
 
-@pytest.mark.parametrize(("side", "factor"), [(200, 0.5), (333, 0.83), (128, 1.4)])
+@pytest.mark.parametrize(
+    ("side", "factor"), [(200, 0.5), (333, 0.83), (128, 1.4), (205, 1.25), (205, 0.7), (1100, 1.2)]
+)
 def test_resampling_is_that_of_the_whole_transform(side: int, factor: float) -> None:
     """What is left out of the transforms is what the result has no room for."""
     image = noise(3, side)
