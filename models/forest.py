@@ -74,6 +74,13 @@ def as_rows(values: list[dict[str, float]], names: list[str]) -> npt.NDArray[np.
     return np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0)
 
 
+def votes_of(forest: Classifier, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """(R, 4) probabilities in the order of `CLASSES`, not sharpened, also of what knows fewer classes."""
+    votes = np.zeros((len(rows), len(CLASSES)))
+    votes[:, forest.classes_] = forest.predict_proba(rows)
+    return votes
+
+
 def importances(forest: Classifier) -> npt.NDArray[np.float64]:
     """(F,) the weight of each feature, summing to 1: its share in all that the splits gain."""
     own = getattr(forest, "feature_importances_", None)

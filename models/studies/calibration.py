@@ -9,7 +9,6 @@ forest that has not seen its specimen, and the validation's.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +22,9 @@ from models.errors import ModelError
 from models.evaluation.class_scores import calibration_error, calibration_error_by_chance, strata_of
 from models.evaluation.tables import Table
 from models.examples.rows import Rows, load_rows, rows_file
-from models.forest import load_forest, sharpened
+from models.forest import load_forest, sharpened, votes_of
 from models.results import CLASSES
+from models.studies.output import add_outputs, show, write
 from models.training.forest import cross_validate
 from models.training.forest_file import EMPTY_WEIGHS, NULL_WEIGHS, Grower
 
@@ -107,9 +107,7 @@ def study(bundle: Path, least: int = LEAST, seed: int = 1) -> dict[str, Any]:
     weighs = (float(told.get("null_weighs", NULL_WEIGHS)), float(told.get("empty_weighs", EMPTY_WEIGHS)))
     votes = cross_validate(learn, replace(Grower.of(told), seed=seed), *weighs)[learn.marked]
     learn, check = learn.of(learn.marked), check.of(check.split == "validation")
-    votes_of_check = np.zeros((len(check.classes), len(CLASSES)))
-    forest = load_forest(bundle / "forest.skops")
-    votes_of_check[:, forest.classes_] = forest.predict_proba(check.features)
+    votes_of_check = votes_of(load_forest(bundle / "forest.skops"), check.features)
     sharpening = float(details["sharpening"])
     exponents = sorted({*EXPONENTS, sharpening})
     sets = {"trained, out of fold": (learn, votes), "validation": (check, votes_of_check)}
@@ -184,17 +182,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--least", type=int, default=LEAST, help=f"regions of a stratum that counts ({LEAST})"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="gets all figures")
-    parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
+    add_outputs(parser)
     options = parser.parse_args(arguments)
     try:
         result = study(options.bundle, options.least)
     except ModelError as error:
         parser.exit(1, f"{error}\n")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1))
-    for table in tables_of(result):
-        print("\n" + (table.as_markdown() if options.markdown else table.as_text()))
+    write(result, options)
+    show(tables_of(result), options)
     return 0
 
 

@@ -10,7 +10,6 @@ same resamples.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -25,8 +24,9 @@ from models.evaluation.class_scores import best_sharpening, scores
 from models.evaluation.tables import Table
 from models.examples.collecting import CROP_STEP, read_kept
 from models.examples.rows import UNSCORED, Rows
-from models.forest import sharpened
+from models.forest import sharpened, votes_of
 from models.results import CLASSES
+from models.studies.output import add_outputs, show, write
 from models.training.forest import rows_beside
 from models.training.forest_file import BOOSTING, FOREST, NULL_WEIGHS, Grower
 
@@ -72,13 +72,6 @@ def fitted(way: Way, learn: Rows, weights: Weights, *, trees: int, seed: int) ->
     )
 
 
-def votes_of(classifier: Any, rows: Rows) -> Probabilities:
-    """(R, 4) probabilities in the order of `CLASSES`."""
-    votes = np.zeros((len(rows.classes), len(CLASSES)))
-    votes[:, classifier.classes_] = classifier.predict_proba(rows.features)
-    return votes
-
-
 def out_of_fold(way: Way, learn: Rows, weights: Weights, *, trees: int, seed: int) -> Probabilities:
     """(R, 4) votes for each row by a classifier that has not seen its specimen."""
     from sklearn.model_selection import GroupKFold
@@ -88,7 +81,7 @@ def out_of_fold(way: Way, learn: Rows, weights: Weights, *, trees: int, seed: in
     for some, rest in splitter.split(learn.features, groups=learn.specimen):
         chosen, left = (np.isin(np.arange(len(learn.classes)), part) for part in (some, rest))
         classifier = fitted(way, learn.of(chosen), weights[chosen], trees=trees, seed=seed)
-        votes[left] = votes_of(classifier, learn.of(left))
+        votes[left] = votes_of(classifier, learn.features[left])
     return votes
 
 
@@ -216,7 +209,7 @@ def compare(
 
 
 def _judged(way: Way, classifier: Any, sharpening: float, rows: Rows) -> Probabilities:
-    return probabilities(way, sharpened(votes_of(classifier, rows), sharpening))
+    return probabilities(way, sharpened(votes_of(classifier, rows.features), sharpening))
 
 
 def _interval(values: list[float]) -> list[float]:
@@ -269,8 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--epochs", type=int, default=0, help="of a small CNN on crops of the same regions (0: none)"
     )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="gets all figures")
-    parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
+    add_outputs(parser)
     options = parser.parse_args(arguments)
     try:
         if (options.kept / "bundle.json").is_file():
@@ -296,10 +288,8 @@ def main(arguments: list[str] | None = None) -> int:
         rows.of(scored & learnt), rows.of(scored & ~learnt), trees=options.trees, seed=options.seed,
         null_weighs=options.null_weighs, tell=print, others=others,
     )  # fmt: skip
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2))
-    for table in tables_of(result):
-        print("\n" + (table.as_markdown() if options.markdown else table.as_text()))
+    write(result, options)
+    show(tables_of(result), options)
     return 0
 
 

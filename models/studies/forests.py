@@ -7,7 +7,6 @@ or chosen by them. Intervals are 95 % of a bootstrap over specimens.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from models.examples.collecting import Source, collect
 from models.examples.rows import UNSCORED, Rows
 from models.results import CLASSES
 from models.studies.classifiers import HEADINGS, figures, leaked, resampled
+from models.studies.output import add_outputs, show, write
 from models.training.forest import finder_of
 
 
@@ -134,8 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE")
     parser.add_argument("--data", type=Path, action="append", required=True, metavar="DIR", help="several")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="what is measured is kept here")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="gets all figures")
-    parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
+    add_outputs(parser)
     options = parser.parse_args(arguments)
     try:
         loaded = [load_bundle(path, "cpu") for path in options.bundles]
@@ -148,12 +147,10 @@ def main(arguments: list[str] | None = None) -> int:
                 for one in loaded
             ]
             everything[name] = compare(rows, judged)
-            for table in tables_of(name, everything[name], [one.bundle for one in judged]):
-                print("\n" + (table.as_markdown() if options.markdown else table.as_text()))
+            show(tables_of(name, everything[name], [one.bundle for one in judged]), options)
     except ModelError as error:
         parser.exit(1, f"{error}\n")
-    if options.json:
-        options.json.write_text(json.dumps(everything, indent=1))
+    write(everything, options)
     return 0
 
 

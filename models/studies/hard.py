@@ -9,7 +9,6 @@ beside it.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from models.runtime import one_opencv_thread
 from models.studies.classifiers import leaked
 from models.studies.crops import HARD_DOSE, HARD_SEEN, Image, bare_frames, harder
 from models.studies.forest_report import figures
+from models.studies.output import add_outputs, show, write
 
 BAR = 0.80
 """Of macro-F1 on the hard set."""
@@ -161,17 +161,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", required=True, help="a simulated data set")
     parser.add_argument("--images", type=int, default=400, help="judged at the most (400)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="gets all figures")
-    parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
+    add_outputs(parser)
     options = parser.parse_args(arguments)
     try:
         result = study(load_bundle(options.bundle, "cpu"), options.data, options.images, options.seed)
     except ModelError as error:
         parser.exit(1, f"{error}\n")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1))
-    for table in tables_of(result):
-        print("\n" + (table.as_markdown() if options.markdown else table.as_text()))
+    write(result, options)
+    show(tables_of(result), options)
     return 0
 
 

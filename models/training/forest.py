@@ -29,7 +29,7 @@ from models.evaluation.class_scores import (
 from models.examples.collecting import Source, collect
 from models.examples.rows import NEGATIVE, UNSCORED, Finder, Rows, joined, load_rows, rows_file, save_rows
 from models.examples.shards import shards_of
-from models.forest import importances, sharpened
+from models.forest import importances, sharpened, votes_of
 from models.preprocess import Preprocessing
 from models.results import CLASSES
 from models.segment import Calibration, Segmentation
@@ -71,7 +71,7 @@ def cross_validate(
     for learn, check in _folds(rows, grower.seed):
         forest = grower.new(null_weighs, empty_weighs)
         forest.fit(rows.features[learn], rows.classes[learn])
-        out[np.ix_(check, forest.classes_)] = forest.predict_proba(rows.features[check])
+        out[check] = votes_of(forest, rows.features[check])
     return out
 
 

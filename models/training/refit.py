@@ -24,7 +24,7 @@ from models.errors import BundleRefused, ModelError
 from models.evaluation.class_scores import confusion, rates, rates_by_condition, scores
 from models.examples.corrections import Corrections
 from models.examples.rows import COLUMNS, Rows, joined, load_rows, rows_file, save_rows
-from models.forest import importances, load_forest, sharpened
+from models.forest import importances, load_forest, sharpened, votes_of
 from models.results import CLASSES
 from models.training.derive import derive
 from models.training.forest_file import BOOSTING, EMPTY_WEIGHS, NULL_WEIGHS, Grower, save_forest
@@ -154,7 +154,7 @@ class Forests:
 
     def probabilities(self, forest: Classifier, rows: Rows) -> npt.NDArray[np.float64]:
         """(R, 4) sharpened probabilities of a forest."""
-        return sharpened(_votes(forest, rows.features), self.sharpening)
+        return sharpened(votes_of(forest, rows.features), self.sharpening)
 
     def figures(self, forest: Classifier, rows: Rows) -> dict[str, Any]:
         """What a bundle's manifest says of a forest that was fitted to rows."""
@@ -196,8 +196,8 @@ def _compare(old: Classifier, forests: Forests, learn: Rows, added: Rows) -> dic
     parts = _parts(added.specimen)
     for part in parts:
         forest = forests.grown(joined([learn, added.of(~part)]), TREES_OF_A_PART)
-        after[part] = _votes(forest, added.features[part])
-    before = _votes(old, added.features).argmax(axis=1)
+        after[part] = votes_of(forest, added.features[part])
+    before = votes_of(old, added.features).argmax(axis=1)
     right = int((after.argmax(axis=1) == added.classes).sum()) if parts else None
     return {
         "old": {"corrected": int((before == added.classes).sum())},
@@ -265,13 +265,6 @@ def _parts(groups: npt.NDArray[np.str_]) -> list[npt.NDArray[np.bool_]]:
     if len(ordered) < 2:
         return []
     return [np.isin(groups, part) for part in np.array_split(ordered, min(PARTS, len(ordered)))]
-
-
-def _votes(forest: Classifier, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """(R, 4) also of a forest that knows fewer classes."""
-    votes = np.zeros((len(rows), len(CLASSES)))
-    votes[:, forest.classes_] = forest.predict_proba(rows)
-    return votes
 
 
 def verdict_of(comparison: dict[str, Any]) -> str:

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from models.examples.rows import Rows
 from models.results import CLASSES
 from models.studies.calibration import by_class, errors, smaller_sets, tables_of
+from tests.models.studies import made
 
 NULL, YES = CLASSES.index("null"), CLASSES.index("yes")
 
 
-def rows_of(classes: np.ndarray, specimen: np.ndarray) -> Rows:
-    count = len(classes)
-    return Rows(
-        np.zeros((count, 1), np.float32),
-        classes,
-        specimen,
-        specimen,
-        np.where(np.arange(count) % 2, 80.0, 500.0),
-        np.full(count, "corrected"),
-        np.full(count, 4.0),
-        np.full(count, "train"),
-        np.ones(count, bool),
-        ["a"],
-    )
+rows_of = partial(made.rows_of, split="train", doses=(500.0, 80.0))
 
 
 def votes(null: np.ndarray) -> np.ndarray:

@@ -4,27 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.examples.rows import Rows
 from models.results import CLASSES
 from models.studies.forests import Judged, compare, null_of_specimens, tables_of
+from tests.models.studies.made import rows_of
 
 NULL, NO, YES = (CLASSES.index(name) for name in ("null", "no", "yes"))
-
-
-def rows_of(classes: np.ndarray, specimen: np.ndarray) -> Rows:
-    count = len(classes)
-    return Rows(
-        np.zeros((count, 1), np.float32),
-        classes,
-        specimen,
-        specimen,
-        np.full(count, 80.0),
-        np.full(count, "corrected"),
-        np.full(count, 4.0),
-        np.full(count, "test"),
-        np.ones(count, bool),
-        ["a"],
-    )
 
 
 def test_specimens_that_leak_are_counted_where_they_have_enough_regions() -> None:

@@ -55,6 +55,7 @@ def test_it_learns_and_goes_on_after_an_interruption(out: Path) -> None:
         round_steps=20,
         learning_rate=3e-2,
         average=0.9,
+        seed=0,
         drawing=EASY,
     )
     steps = 0
@@ -88,7 +89,7 @@ def test_it_learns_and_goes_on_after_an_interruption(out: Path) -> None:
     share = torch.cat(last).mean((0, 2, 3))
     everywhere = torch.logit(share)[None, :, None, None].expand(4, 2, 256, 256)
     constant = np.mean([float(loss_of(everywhere, one)) for one in last])
-    assert float(curve[-1]["loss"]) < 0.8 * constant  # what knows the covered share alone
+    assert float(curve[-1]["loss"]) < 0.7 * constant  # what knows the covered share alone
     told = json.loads((out / "training.json").read_text())
     assert told["data"]["digest"] == stream(out).digest
     assert told["data"]["specimens"] > made["specimens"] >= SMALL.first
