@@ -270,7 +270,7 @@ def _train_streaming(options: argparse.Namespace, settings: Any, how: dict[str, 
 
 @command(
     "train forest",
-    option("--data", Path, "DIR", "the simulated data set"),
+    option("--data", Path, "DIR", "a simulated data set; several", action="append", default=[]),
     option("--out", Path, "DIR", "where the result is put", required=True),
     option("--seed", from_zero, "S", "everything follows from it", 1),
     option("--unet", Path, "DIR", "the trained net's folder"),
@@ -286,10 +286,11 @@ def _train_streaming(options: argparse.Namespace, settings: Any, how: dict[str, 
 def train_forest(options: argparse.Namespace) -> int:
     """Train the random forest that names the class of a particle.
 
-    It uses a trained U-Net and a simulated data set, and puts the bundle together. With --from in place of --unet it
-    takes the network of a bundle as it is, with its calibration and outlines; without --data the forest then learns
-    from the rows that the bundle's training kept beside it, and from frames that hold nothing. With --corrections it
-    refits the forest of a bundle (--from) with what an operator corrected in a session, and compares the two.
+    It uses a trained U-Net and simulated data sets, of which the first calibrates the net, and puts the bundle
+    together. With --from in place of --unet it takes the network of a bundle as it is, with its calibration and
+    outlines; without --data the forest then learns from the rows that the bundle's training kept beside it, and from
+    frames that hold nothing. With --corrections it refits the forest of a bundle (--from) with what an operator
+    corrected in a session, and compares the two.
 
     With --boosting the classes are named by gradient boosting, which takes the forest's place in the bundle and in all
     that is done with it; a refit grows what the bundle has.
@@ -311,7 +312,7 @@ def train_forest(options: argparse.Namespace) -> int:
         )
         print(made.verdict)
         return 0
-    if (options.unet is None) == (options.start_from is None) or (options.unet and options.data is None):
+    if (options.unet is None) == (options.start_from is None) or (options.unet and not options.data):
         raise InputError(
             "a forest is trained from --data and --unet, grown anew with --from, or refitted with --corrections"
         )

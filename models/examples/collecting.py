@@ -63,8 +63,8 @@ VERSION = 1
 class Source:
     """From where rows come and how."""
 
-    data: Path | None
-    """`None`: frames that hold nothing alone."""
+    data: tuple[Path, ...]
+    """Data sets; without any, frames that hold nothing alone."""
     finder: Finder
     draws: int = 8
     """Images of each specimen."""
@@ -268,7 +268,7 @@ def collect(source: Source, *, processes: int = 1) -> Rows:
     from tqdm import tqdm
 
     names = list(feature_names())
-    shards = [] if source.data is None else shards_of(source.data)
+    shards = [path for folder in source.data for path in shards_of(folder)]
     parts_of: list[Path | str] = [*NEGATIVES, *shards]
     tasks = [(what, source, names) for what in parts_of]
     with tqdm(total=len(tasks), unit="part", desc="features", disable=None) as bar:

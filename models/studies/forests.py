@@ -40,7 +40,7 @@ def regions_of(bundle: Path, data: list[Path], keep: Path | None) -> list[tuple[
     finder = finder_of(bundle)
     found = []
     for folder in data:
-        rows = collect(Source(folder, finder, keep=keep))
+        rows = collect(Source((folder,), finder, keep=keep))
         found.append((folder.name, rows.of((rows.split == "test") & (rows.classes != UNSCORED))))
     return found
 

@@ -6,6 +6,7 @@ Every split is by specimen.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,7 +77,7 @@ def cross_validate(
 
 
 def train(
-    data: Path,
+    data: Sequence[Path],
     unet: Path,
     out: Path,
     *,
@@ -93,7 +94,7 @@ def train(
 
     Parameters
     ----------
-    data : labelled data set with all three splits.
+    data : labelled data sets; the first has all three splits, and calibrates.
     unet : folder left by `models.training.unet.train`, or a bundle, whose network is kept.
     out : the bundle's folder; made anew.
     keep : folder for what is collected from each shard (`models.examples.collecting`).
@@ -107,8 +108,8 @@ def train(
     training = _training_of(unet)
     out.mkdir(parents=True, exist_ok=True)
     export_unet(unet / "unet.safetensors", architecture_of(training), out)
-    finder = calibrated_finder(out / "unet.onnx", Preprocessing(**training["preprocessing"]), data)
-    rows = collect(Source(data, finder, draws, grower.seed, keep, negatives), processes=processes)
+    finder = calibrated_finder(out / "unet.onnx", Preprocessing(**training["preprocessing"]), data[0])
+    rows = collect(Source(tuple(data), finder, draws, grower.seed, keep, negatives), processes=processes)
     details = {
         "licence": "GPL-3.0-or-later",
         "unet": {"architecture": architecture_of(training).as_dict(), "training": training},
@@ -124,7 +125,7 @@ def train(
 
 def regrow(
     bundle: Path,
-    data: Path | None,
+    data: Sequence[Path],
     out: Path,
     *,
     name: str,
@@ -140,8 +141,9 @@ def regrow(
 
     Parameters
     ----------
-    data : as in `train`; `None`: the rows that the bundle's training kept beside it. They hold no unscored particles,
-        so that the confusion matrix has none. Frames that hold nothing are made anew in either case.
+    data : labelled data sets with all three splits between them; none: the rows that the bundle's training kept
+        beside it. They hold no unscored particles, so that the confusion matrix has none. Frames that hold nothing are
+        made anew in either case.
     bundle, out, name, keep, negatives : as in `train`.
 
     Raises
@@ -153,8 +155,10 @@ def regrow(
     parent, details = describe(bundle)
     if out.exists():
         raise BundleRefused(f"{out} is there already; a bundle is never overwritten")
-    kept = None if data is not None else rows_beside(bundle)
-    rows = collect(Source(data, finder_of(bundle), draws, grower.seed, keep, negatives), processes=processes)
+    kept = None if data else rows_beside(bundle)
+    rows = collect(
+        Source(tuple(data), finder_of(bundle), draws, grower.seed, keep, negatives), processes=processes
+    )
     if kept is not None:
         rows = joined([kept.of(~np.char.startswith(kept.specimen, NEGATIVE)), rows])
     with TemporaryDirectory() as working:
@@ -185,11 +189,11 @@ def rows_beside(bundle: Path) -> Rows:
     return rows
 
 
-def _made_of(bundle: Path, data: Path | None) -> dict[str, Any]:
+def _made_of(bundle: Path, data: Sequence[Path]) -> dict[str, Any]:
     """What a manifest says of the rows that a forest learnt from: shards by preset, or the hash of the kept ones."""
-    if data is None:
+    if not data:
         return {"rows": file_hash(rows_file(bundle))}
-    shards = [path.name.rsplit("-", 1)[0] for path in shards_of(data)]
+    shards = [path.name.rsplit("-", 1)[0] for folder in data for path in shards_of(folder)]
     return {"shards": {preset: shards.count(preset) for preset in sorted(set(shards))}}
 
 

@@ -34,19 +34,19 @@ def test_a_forest_is_grown_anew_on_the_rows_beside_a_bundle(
     for weights in ("NULL_WEIGHTS", "EMPTY_WEIGHTS"):
         monkeypatch.setattr(f"models.training.weights.{weights}", (2.0,))
     out = tmp_path / "next"
-    details = regrow(SHIPPED, None, out, name="next", grower=Grower(size=4), negatives=1)
+    details = regrow(SHIPPED, [], out, name="next", grower=Grower(size=4), negatives=1)
     before, after = (joined(load_rows(rows_file(bundle))) for bundle in (SHIPPED, out))
     real = [~np.char.startswith(rows.specimen, NEGATIVE) for rows in (before, after)]
     assert np.array_equal(before.of(real[0]).features, after.of(real[1]).features)
     assert set(after.split[~real[1]]) <= {"train", "validation", "test"}
     assert details["provenance"]["rows"] == file_hash(rows_file(SHIPPED))
     with pytest.raises(BundleRefused, match="is there already"):
-        regrow(SHIPPED, None, out, name="next", grower=Grower(size=4), negatives=1)
+        regrow(SHIPPED, [], out, name="next", grower=Grower(size=4), negatives=1)
 
 
 @pytest.mark.slow
 def test_of_the_kinds_that_networks_mark_more_is_taught_and_no_more_is_judged() -> None:
-    source = Source(None, finder_of(SHIPPED), negatives=2)
+    source = Source((), finder_of(SHIPPED), negatives=2)
     rows = collect(source)
     number = np.array([int(name.rsplit("-", 1)[1]) for name in rows.specimen])
     kind = np.array([name.removeprefix(NEGATIVE).rsplit("-", 2)[0] for name in rows.specimen])

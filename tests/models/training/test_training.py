@@ -29,7 +29,7 @@ from models.evaluation.judge import false_areas
 from models.examples.augment import NEGATIVES
 from models.examples.batches import Drawing, Pool, batches, targets
 from models.examples.collecting import Source, collect
-from models.examples.rows import Rows, background_patch, load_rows, rows_file, truth_of_regions
+from models.examples.rows import NEGATIVE, Rows, background_patch, load_rows, rows_file, truth_of_regions
 from models.examples.shards import examples_by_split
 from models.examples.strata import preset_of
 from models.preprocess import Preprocessing
@@ -228,7 +228,7 @@ def test_a_forest_makes_a_bundle_that_loads_and_scores_itself(
 ) -> None:
     monkeypatch.setattr("models.evaluation.evaluate.false_areas", partial(false_areas, each=2))
     out = tmp_path / "mine"
-    details = train_forest(data, SHIPPED, out, name="mine", grower=Grower(size=8), negatives=2)
+    details = train_forest([data], SHIPPED, out, name="mine", grower=Grower(size=8), negatives=2)
     assert details["metrics"]["cross_validation"]["regions"] > 0
     bundle = load_bundle(out, "cpu")
     assert bundle.id.startswith("mine-")
@@ -241,14 +241,14 @@ def test_a_forest_makes_a_bundle_that_loads_and_scores_itself(
     assert measured["data"]["specimens"] == 1
     assert set(measured["false_area"]) == set(NEGATIVES)
     with pytest.raises(ModelError, match="holds no trained network"):
-        train_forest(data, tmp_path, out, name="mine")
+        train_forest([data], tmp_path, out, name="mine")
 
 
 def test_a_forest_is_grown_anew_on_the_network_of_a_bundle(data: Path, tmp_path: Path) -> None:
     """And what was collected is kept: a second forest needs none of the images, and is the same."""
     kept = tmp_path / "kept"
     details = regrow(
-        SHIPPED, data, tmp_path / "next", name="next", grower=Grower(size=8), keep=kept, negatives=2
+        SHIPPED, [data], tmp_path / "next", name="next", grower=Grower(size=8), keep=kept, negatives=2
     )
     before = describe(SHIPPED)[1]
     assert load_bundle(tmp_path / "next", "cpu").id.startswith("next-")
@@ -267,14 +267,17 @@ def test_a_forest_is_grown_anew_on_the_network_of_a_bundle(data: Path, tmp_path:
 
     times = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
     again = regrow(
-        SHIPPED, data, tmp_path / "again", name="next", grower=Grower(size=8), keep=kept, negatives=2
+        SHIPPED, [data], tmp_path / "again", name="next", grower=Grower(size=8), keep=kept, negatives=2
     )
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == times
     assert again["sha256"]["forest.onnx"] == details["sha256"]["forest.onnx"]
     finder = finder_of(SHIPPED)
-    rows = collect(Source(data, finder, keep=kept, negatives=2))
+    rows = collect(Source((data,), finder, keep=kept, negatives=2))
     assert set(rows.split) == {"train", "validation", "test"}
     assert rows.marked[rows.split != "train"].all()  # what only teaches is not judged by
+    of_two = collect(Source((data, data), finder, keep=kept, negatives=2))
+    simulated = [np.sum(~np.char.startswith(one.specimen, NEGATIVE)) for one in (rows, of_two)]
+    assert simulated[1] == 2 * simulated[0] > 0
     part = next(path for path in kept.iterdir() if path.name.startswith("lattice"))
     with np.load(part) as stored:
         assert stored["crops"].shape == (len(stored["classes"]), 96, 96)
