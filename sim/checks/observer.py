@@ -33,7 +33,7 @@ from models.examples.strata import DOSE_RANGE, MICROSCOPES, row_order
 from models.preprocess import canonical
 from models.runtime import one_opencv_thread
 from models.segment import probability_maps
-from sim.dataset.make import CANONICAL_NM, ENERGIES_KEV, GPTS, TILE, slab_for
+from sim.dataset.make import CANONICAL_NM, ENERGIES_KEV, GPTS, TILE, Truth, particle_truth, slab_for
 from sim.dataset.presets import PRESETS
 from sim.optics.conditions import Conditions, draw_conditions
 from sim.optics.imaging import exposure, record
@@ -126,6 +126,8 @@ class Exposed:
     """(256, 256)."""
     diameters: dict[int, float]
     conditions: Conditions
+    truth: list[Truth] = field(default_factory=list)
+    """Of each particle as the image was recorded (`sim.dataset.make.particle_truth`)."""
 
 
 def exposures(slabs: Path, seed: int, specimens: int, draws: int) -> Iterator[Exposed]:
@@ -156,6 +158,7 @@ def exposures(slabs: Path, seed: int, specimens: int, draws: int) -> Iterator[Ex
                 labels[:: GPTS // size, :: GPTS // size],
                 diameters,
                 conditions,
+                particle_truth(specimen, labels, clean, pixel, conditions),
             )
 
 
