@@ -198,7 +198,8 @@ def _shadows(pixels: Image, light: Light) -> Mask:
     middle = 0.5 * (float(np.median(level[blocks])) + float(np.median(level[~blocks])))
     blurred = cv2.blur(pixels, (5, 5))
     side_of = blurred < middle if np.median(level[blocks]) < middle else blurred > middle
-    coarse_noise = np.sqrt(cv2.blur(_rough(pixels), (9, 9)))
+    coarse = cv2.blur(_rough(pixels), (9, 9))  # by running sums: where it is 0, it may come out just below
+    coarse_noise = np.sqrt(np.maximum(coarse, 0, out=coarse))
     return np.asarray((within & ((coarse_noise < 0.8 * usual) | side_of)) | (area & side_of))
 
 

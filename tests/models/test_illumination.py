@@ -145,6 +145,17 @@ def test_a_frame_without_beam_is_no_shadow_of_itself() -> None:
     assert not unjudged(dark).any()
 
 
+def test_a_shadow_of_one_value_is_found_and_its_noise_is_none() -> None:
+    """In frames that are no counts running sums leave something just below 0 where there is no noise."""
+    for seed in range(3):
+        scaled = 0.37 * np.random.default_rng(seed).poisson(3000, (SIDE, SIDE)).astype(np.float32)
+        scaled[300:] = 1.1
+        with np.errstate(invalid="raise"):
+            found = unjudged(scaled)
+        assert found[300:].all()
+        assert not found[:300].any()
+
+
 def test_what_is_put_in_has_the_rest_s_level_and_spread(frame: Counts) -> None:
     changed, truth = CHANGES["dark band, two fifths"](frame)
     done = filled(changed, truth)
