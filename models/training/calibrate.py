@@ -3,6 +3,8 @@
 For each output a rising straight line of the logit (Platt 1999) is fitted on the validation split, by the least log
 loss over all pixels; the threshold from which a pixel is marked is the one with the largest pooled Dice there. Both
 need only how many pixels of each logit lay inside, so the images are seen once and nothing but counts is kept.
+
+With `--unet` the bundle takes the network of another training, or weights between that and its own.
 """
 
 from __future__ import annotations
@@ -11,17 +13,19 @@ import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.bundle import load_bundle
+from models.bundle import Bundle, load_bundle, torch_network
 from models.errors import ModelError
 from models.evaluation.judge import Judge, choose
 from models.examples.shards import Examples, examples_by_split
 from models.segment import Calibration, Image, Segmentation
-from models.training.derive import derive
+from models.training.derive import derive, training_of
+from models.unet import architecture_of
 
 REACH = 30.0
 """Logits beyond ± this are counted as this."""
@@ -147,13 +151,28 @@ def fit(by: Judge, data: Examples, chosen: Iterable[int]) -> Fit:
     )
 
 
-def calibrate(bundle: Path | None, data: Path, out: Path, most: int = 1000, seed: int = 0) -> Fit:
+def calibrate(
+    bundle: Path | None,
+    data: Path,
+    out: Path,
+    most: int = 1000,
+    seed: int = 0,
+    *,
+    unet: Path | None = None,
+    share: float = 1.0,
+) -> Fit:
     """Calibrate a bundle on the validation split of a data set, as a new version of it in `out`.
+
+    Parameters
+    ----------
+    unet : folder of a training that began with the bundle's network; its weights take that one's place. The forest is
+        the bundle's still, and is to be grown anew (`models.training.forest.regrow`).
+    share : of the way from the bundle's weights to those (`models.training.keeping.between`).
 
     Raises
     ------
     BundleRefused, ModelError
-        No such bundle or data set, or something is in the way at `out`.
+        No such bundle, network or data set, a network of another shape, or something is in the way at `out`.
     """
     from tqdm import tqdm
 
@@ -162,11 +181,36 @@ def calibrate(bundle: Path | None, data: Path, out: Path, most: int = 1000, seed
     loaded = load_bundle(bundle, "cpu")
     check = examples_by_split(data, ["validation"])
     chosen = choose(check, most, seed)
-    found = fit(judge_of(loaded), check, tqdm(chosen, unit="image", disable=None))
-    settings: Segmentation = replace(loaded.segmentation, threshold=found.threshold)
-    made_by = {"made_by": "calibration", "data": check.digest, "seed": seed, **found.as_dict()}
-    derive(loaded.path, out, provenance=made_by, calibration=found.calibration, segmentation=settings)
+    with TemporaryDirectory() as working:
+        by, changed = judge_of(loaded), dict[str, Any]()
+        if unet is not None:
+            by, changed = _with_network(loaded, unet, share, Path(working))
+        found = fit(by, check, tqdm(chosen, unit="image", disable=None))
+        settings: Segmentation = replace(loaded.segmentation, threshold=found.threshold)
+        made_by = {"made_by": "calibration", "data": check.digest, "seed": seed, **found.as_dict()}
+        derive(
+            loaded.path, out, provenance=made_by, calibration=found.calibration, segmentation=settings,
+            **changed,
+        )  # fmt: skip
     return found
+
+
+def _with_network(loaded: Bundle, unet: Path, share: float, working: Path) -> tuple[Judge, dict[str, Any]]:
+    """A judge with weights a share of the way to those of another training, and what `derive` is to change."""
+    from safetensors.torch import load_file, save_file
+
+    from models.training.keeping import between
+
+    training, told = training_of(unet), loaded.details["unet"]
+    architecture = architecture_of(told)
+    if architecture_of(training) != architecture:
+        raise ModelError(f"the network of {unet} has another shape than that of {loaded.id}")
+    weights = working / "unet.safetensors"
+    first, learnt = (load_file(folder / weights.name) for folder in (loaded.path, unet))
+    save_file(between(first, learnt, share), weights)
+    by = Judge(torch_network(working, architecture, "cpu"), loaded.preprocessing, loaded.segmentation)
+    training = {**training, "share_of_the_way": share, "before": told["training"]}
+    return by, {"unet_weights": weights, "figures": {"unet": {**told, "training": training}}}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -179,11 +223,29 @@ def main(arguments: list[str] | None = None) -> int:
         "--data", type=Path, metavar="DIR", required=True, help="its validation split is used"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="the new version")
+    parser.add_argument(
+        "--unet",
+        type=Path,
+        metavar="DIR",
+        help="folder of a training that began with its network, to take that from",
+    )
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="of the way from its weights to those of --unet (1)",
+    )
     parser.add_argument("--images", type=int, default=1000, help="look at so many at the most")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    if not 0 <= options.share <= 1:
+        parser.error("--share lies between 0 and 1")
     try:
-        found = calibrate(options.bundle, options.data, options.out, options.images, options.seed)
+        found = calibrate(
+            options.bundle, options.data, options.out, options.images, options.seed,
+            unet=options.unet, share=options.share,
+        )  # fmt: skip
     except ModelError as error:
         parser.exit(1, f"{error}\n")
     before, after = found.log_loss

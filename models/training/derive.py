@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.bundle import FILES, FORMAT, FORMS_OF_FOREST, INT8, describe, file_hash, identity, load_bundle
-from models.errors import BundleRefused
+from models.errors import BundleRefused, ModelError
 from models.results import CLASSES
 from models.segment import Calibration, Segmentation
 
@@ -83,6 +83,21 @@ def derive(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def training_of(unet: Path) -> dict[str, Any]:
+    """What is known of how the network in a folder, a training's or a bundle's, was trained.
+
+    Raises
+    ------
+    ModelError
+        There is none in it.
+    """
+    for name in ("training.json", "bundle.json"):
+        if (unet / name).is_file():
+            details: dict[str, Any] = json.loads((unet / name).read_text())
+            return details if name == "training.json" else details["unet"]["training"]
+    raise ModelError(f"{unet} holds no trained network; make one with: faultwatch train unet --out {unet}")
 
 
 def _identity_of_new(details: dict[str, Any], parent: str, name: str | None) -> tuple[dict[str, Any], str]:

@@ -5,7 +5,6 @@ Every split is by specimen.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +33,7 @@ from models.forest import importances, sharpened, votes_of
 from models.preprocess import Preprocessing
 from models.results import CLASSES
 from models.segment import Calibration, Segmentation
-from models.training.derive import derive, write_manifest
+from models.training.derive import derive, training_of, write_manifest
 from models.training.export import export_unet
 from models.training.forest_file import A_FOREST, EMPTY_WEIGHS, NULL_WEIGHS, Grower, save_forest
 from models.training.refit import CORRECTED
@@ -105,7 +104,7 @@ def train(
     ModelError
         No network in `unet`, no usable data set, or a class without any example in it.
     """
-    training = _training_of(unet)
+    training = training_of(unet)
     out.mkdir(parents=True, exist_ok=True)
     export_unet(unet / "unet.safetensors", architecture_of(training), out)
     finder = calibrated_finder(out / "unet.onnx", Preprocessing(**training["preprocessing"]), data[0])
@@ -230,15 +229,6 @@ def calibrated_finder(onnx: Path, preprocessing: Preprocessing, data: Path, most
     except ModelError:  # a data set too small, or a network too young, to tell
         return Finder(onnx, preprocessing, Calibration(), plain)
     return Finder(onnx, preprocessing, found.calibration, replace(plain, threshold=found.threshold))
-
-
-def _training_of(unet: Path) -> dict[str, Any]:
-    """What is known of how the network in a folder was trained."""
-    for name in ("training.json", "bundle.json"):
-        if (unet / name).is_file():
-            details: dict[str, Any] = json.loads((unet / name).read_text())
-            return details if name == "training.json" else details["unet"]["training"]
-    raise ModelError(f"{unet} holds no trained network; make one with: faultwatch train unet --out {unet}")
 
 
 def grow(rows: Rows, out: Path, grower: Grower) -> dict[str, Any]:

@@ -1,18 +1,20 @@
 """Calibration: a known distortion is found and undone, whatever it was, and the network's map rises."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
-from models.bundle import SHIPPED, load_bundle
+from models.bundle import SHIPPED, load_bundle, onnx_network
 from models.errors import BundleRefused, ModelError
-from models.evaluation.judge import Judge
+from models.evaluation.judge import Judge, choose
 from models.evaluation.scores import Reliability
 from models.examples.shards import examples_by_split
 from models.preprocess import Preprocessing
 from models.segment import Calibration, Segmentation, calibrated, logit_maps, probabilities, probability_maps
-from models.training.calibrate import Counts, calibrate, fit
+from models.training.calibrate import Counts, calibrate, fit, main
 
 
 def pixels_of(scale: float, bias: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -117,3 +119,35 @@ def test_a_calibrated_bundle_is_a_new_version(discs: Path, tmp_path: Path) -> No
     np.testing.assert_allclose(bundle.network(image), raw * scale + bias, rtol=1e-4, atol=1e-3)
     with pytest.raises(BundleRefused, match="never overwritten"):
         calibrate(None, discs, tmp_path / "new", most=4)
+
+
+def test_a_bundle_takes_the_network_of_another_training(discs: Path, tmp_path: Path) -> None:
+    """Or weights on the way there; what it was trained on stays told, and it is calibrated as the new network is."""
+    shipped = load_bundle(SHIPPED, "cpu")
+    before = load_file(SHIPPED / "unet.safetensors")
+    learnt = {n: t * 1.02 if t.is_floating_point() else t for n, t in before.items()}
+    unet = tmp_path / "training"
+    unet.mkdir()
+    save_file(learnt, unet / "unet.safetensors")
+    training = {k: shipped.details["unet"]["training"][k] for k in ("architecture", "preprocessing")}
+    (unet / "training.json").write_text(json.dumps({**training, "steps": 7}))
+    where = ["--data", str(discs), "--out", str(tmp_path / "new"), "--images", "4"]
+    assert main([*where, "--unet", str(unet), "--share", "0.5"]) == 0
+    made = load_bundle(tmp_path / "new", "cpu")
+    told = made.details["unet"]["training"]
+    assert (told["steps"], told["share_of_the_way"]) == (7, 0.5)
+    assert told["before"] == shipped.details["unet"]["training"]
+    weights = load_file(tmp_path / "new" / "unet.safetensors")
+    for name, value in before.items():
+        np.testing.assert_allclose(
+            weights[name], value * (1.01 if value.is_floating_point() else 1), rtol=1e-5
+        )
+    assert made.backend == "onnxruntime-cpu"
+    assert made.likeness is None
+    again = Judge(onnx_network(tmp_path / "new" / "unet.onnx"), made.preprocessing, made.segmentation)
+    check = examples_by_split(discs, ["validation"])
+    assert fit(again, check, choose(check, 4, 0)).calibration.scale == pytest.approx(made.calibration.scale, rel=1e-3)
+
+    (unet / "training.json").write_text(json.dumps(training | {"architecture": {"width": 8}}))
+    with pytest.raises(ModelError, match="another shape"):
+        calibrate(None, discs, tmp_path / "other", most=4, unet=unet)
