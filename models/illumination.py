@@ -40,6 +40,8 @@ _NARROWEST, _NARROWEST_PX = 0.01, 3
 _STRIPE_LEVEL, _STRIPE_SIGMAS = 0.25, 8.0
 #: Of a frame that is dark as a whole nothing is left to compare with.
 _LARGEST = 0.9
+#: The share of a neighbourhood that is judged at which its own mean and that of a wider one count alike.
+_FAR = 0.1
 #: A glance sees about so many pixels of each block, in two rows, and takes thresholds so many times wider: its figures
 #: are noisier.
 _GLANCE, _SLACK = 100, 1.3
@@ -147,12 +149,12 @@ def filled(image: npt.NDArray[Any], mask: Mask) -> npt.NDArray[Any]:
     pixels = np.ascontiguousarray(image, dtype=np.float32)
     known = (~mask).astype(np.float32)
     longer = max(image.shape)
-    level = float(pixels[~mask].mean())
-    ground = np.full(pixels.shape, level, np.float32)
+    ground = np.full(pixels.shape, pixels[~mask].mean(), np.float32)
     for width in (longer / 4, longer / 12):
         near = cv2.GaussianBlur(known, (0, 0), width)
-        total = cv2.GaussianBlur((pixels - level) * known, (0, 0), width)
-        ground = np.where(near > 0.1, level + total / np.maximum(near, 0.1), ground)
+        total = cv2.GaussianBlur(pixels * known, (0, 0), width)
+        # Where little is near, the wider mean counts: a seam between the two would look like a particle's outline.
+        ground = (total + _FAR * ground) / (near + _FAR)
     rest = (pixels - ground)[~mask]
     drawn = np.random.default_rng(0).choice(rest, int(mask.sum()))
     done = pixels.copy()

@@ -14,6 +14,7 @@ import pytest
 
 from models.analysis import analyse
 from models.bundle import load_bundle
+from models.examples.augment import NEGATIVES
 from models.illumination import _rough, filled, unjudged
 from models.results import Analysis, Particle
 from monitor.read.pictures import read_frame
@@ -143,6 +144,15 @@ def test_all_of_an_ordinary_frame_is_judged(kind: str, frame: Counts) -> None:
 def test_a_frame_without_beam_is_no_shadow_of_itself() -> None:
     dark = np.random.default_rng(0).normal(5, 2, (256, 256)).clip(0).astype(np.uint16)
     assert not unjudged(dark).any()
+
+
+@pytest.mark.parametrize("number", [20, 43, 50, 52])
+def test_nothing_is_found_beside_a_shadow_that_begins_slowly(number: int) -> None:
+    """The dark side of a spot of light is not judged, and what is put in there has no seams."""
+    kind = list(NEGATIVES).index("ramp")
+    spot = NEGATIVES["ramp"](256, np.random.default_rng([4242, kind, number]))
+    assert 0.1 < unjudged(spot).mean() < 0.6
+    assert {p.particle_class for p in analyse(spot, 0.05, load_bundle()).particles} <= {"empty"}
 
 
 def test_a_shadow_of_one_value_is_found_and_its_noise_is_none() -> None:

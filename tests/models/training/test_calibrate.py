@@ -146,7 +146,9 @@ def test_a_bundle_takes_the_network_of_another_training(discs: Path, tmp_path: P
     assert made.likeness is None
     again = Judge(onnx_network(tmp_path / "new" / "unet.onnx"), made.preprocessing, made.segmentation)
     check = examples_by_split(discs, ["validation"])
-    assert fit(again, check, choose(check, 4, 0)).calibration.scale == pytest.approx(made.calibration.scale, rel=1e-3)
+    assert fit(again, check, choose(check, 4, 0)).calibration.scale == pytest.approx(
+        made.calibration.scale, rel=1e-3
+    )
 
     (unet / "training.json").write_text(json.dumps(training | {"architecture": {"width": 8}}))
     with pytest.raises(ModelError, match="another shape"):
