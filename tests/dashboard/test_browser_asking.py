@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.bundle import BUNDLES
+from models.bundle import SHIPPED
 from models.results import Analysis, Particle
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
 from monitor.record import RecordWriter
 from monitor.record.settling import RunningStatistics
 from monitor.statistics.estimate_course import Estimator
-
-BUNDLE = BUNDLES / "cdse-au-7"
 
 pytestmark = [
     pytest.mark.browser,
@@ -186,9 +184,9 @@ def found(number: int) -> FinishedFrame:
 
 def test_labels_move_the_estimate_of_a_session(page, serving, tmp_path) -> None:
     folder = tmp_path / "tonight"
-    details = json.loads((BUNDLE / "bundle.json").read_text())
+    details = json.loads((SHIPPED / "bundle.json").read_text())
     with RecordWriter(folder) as record:
-        record.add_bundle("b", BUNDLE, details)
+        record.add_bundle("b", SHIPPED, details)
         record.add_source("list", "list", time.time())
         statistics = RunningStatistics(record, Estimator(details), time.monotonic)
         for number in range(1, 5):

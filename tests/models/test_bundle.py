@@ -186,7 +186,7 @@ def test_a_new_version_is_derived(tmp_path: Path) -> None:
         derive(SHIPPED, out, unet_weights=tmp_path / "mine.safetensors", provenance={"made_by": "me"}) == out
     )
     old, new = load_bundle(SHIPPED, "cpu"), load_bundle(out, "cpu")
-    assert new.id.startswith("cdse-au-7-v2-")
+    assert new.id.startswith(f"{SHIPPED.name}-v2-")
     assert new.details["parent"] == new.details["metrics_of"] == old.id
     assert new.details["provenance"] == {"made_by": "me"}
     assert new.details["rates"] == old.details["rates"]
@@ -198,7 +198,7 @@ def test_a_new_version_is_derived(tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="never overwritten"):
         derive(SHIPPED, out, provenance={})
     again = derive(out, tmp_path / "third", provenance={})
-    assert describe(again)[0].startswith("cdse-au-7-v3-")
+    assert describe(again)[0].startswith(f"{SHIPPED.name}-v3-")
     assert describe(again)[1]["metrics_of"] == old.id
     del state["head.bias"]
     save_file(state, tmp_path / "mine.safetensors")

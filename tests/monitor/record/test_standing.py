@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.bundle import BUNDLES
+from models.bundle import SHIPPED
 from monitor.frames import FrameRef
 from monitor.outcomes import FinishedFrame
 from monitor.record import RecordWriter
@@ -19,7 +19,7 @@ from monitor.statistics.estimate import estimate
 from monitor.statistics.estimate_course import Estimator
 
 Finished = Callable[..., FinishedFrame]
-DETAILS = json.loads((BUNDLES / "cdse-au-7" / "bundle.json").read_text(encoding="utf-8"))
+DETAILS = json.loads((SHIPPED / "bundle.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
