@@ -44,20 +44,18 @@ REPLAY_IMAGES = 300
 """Validation images of the replayed data set that old and new are compared on."""
 SAME_DICE = 0.005
 """Differences of Dice below this are called none."""
-GENTLE_RATE = 2.5e-4
+GENTLE_RATE = 1.5e-4
 """Largest learning rate of a gentle training."""
 FORGOTTEN = 0.02
 """A loss of Dice on simulated images from which the new network has forgotten something."""
 
 GENTLE = Drawing(
-    weights={
-        "lattice": 0.5, "zones": 0.14, "overview": 0.1, "grains": 0.12, "bare": 0.1, "soot": 0.08, PRESET: 0.14,
-    },
-    negatives=0.28,
-    hard=0.65,
+    weights={"lattice": 0.4, "overview": 0.1, "grains": 0.1, "bare": 0.16, "soot": 0.1, PRESET: 0.14},
+    negatives=0.42,
+    hard=0.75,
     faint=2.5,
-)  # fmt: skip
-"""What a gentle training learns from: two fifths of it hold nothing, half of these such as the network marks."""
+)
+"""What a gentle training learns from: half of it holds nothing, most of that such as the network marks."""
 
 
 def gentle(settings: Settings) -> Settings:
@@ -68,8 +66,8 @@ def gentle(settings: Settings) -> Settings:
     return replace(
         settings,
         learning_rate=GENTLE_RATE,
-        average=0.999,
-        keep=0.3,
+        average=0.998,
+        keep=0.5,
         fixed_statistics=True,
         fixed_levels=1,
         patience=0,
