@@ -67,7 +67,7 @@ _TOLD = (
     ),
     "metrics_of",
 )
-SHIPPED = BUNDLES / "cdse-au-7"
+SHIPPED = BUNDLES / "cdse-au-8"
 
 
 @dataclass(frozen=True)
