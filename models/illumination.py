@@ -42,6 +42,10 @@ _STRIPE_LEVEL, _STRIPE_SIGMAS = 0.25, 8.0
 _LARGEST = 0.9
 #: The share of a neighbourhood that is judged at which its own mean and that of a wider one count alike.
 _FAR = 0.1
+#: The ground of what is put in is a mean over ever smaller neighbourhoods: such parts of the frame's longer side.
+_AROUND = (4, 12, 36)
+#: Its noise is scaled for a ground between these shares of the mean.
+_SHARES = (0.05, 20.0)
 #: A glance sees about so many pixels of each block, in two rows, and takes thresholds so many times wider: its figures
 #: are noisier.
 _GLANCE, _SLACK = 100, 1.3
@@ -142,23 +146,26 @@ def filled(image: npt.NDArray[Any], mask: Mask) -> npt.NDArray[Any]:
     """A frame (H, W) with what is not judged put in from the rest; the frame itself where all of it is judged.
 
     The place is taken by the smooth ground around it with the rest's own variation, drawn anew for each pixel (always
-    the same for the same frame). So the frame is standardised by what is judged.
+    the same for the same frame) and scaled as the root of the ground: as shot noise is. So the frame is standardised by
+    what is judged.
     """
     if not mask.any():
         return image
     pixels = np.ascontiguousarray(image, dtype=np.float32)
     known = (~mask).astype(np.float32)
-    longer = max(image.shape)
-    ground = np.full(pixels.shape, pixels[~mask].mean(), np.float32)
-    for width in (longer / 4, longer / 12):
+    level = float(pixels[~mask].mean())
+    ground = np.full(pixels.shape, level, np.float32)
+    for part in _AROUND:
+        width = max(image.shape) / part
         near = cv2.GaussianBlur(known, (0, 0), width)
         total = cv2.GaussianBlur(pixels * known, (0, 0), width)
         # Where little is near, the wider mean counts: a seam between the two would look like a particle's outline.
         ground = (total + _FAR * ground) / (near + _FAR)
-    rest = (pixels - ground)[~mask]
+    strength = np.sqrt(np.clip(ground / level, *_SHARES)) if level > 0 else np.ones_like(ground)
+    rest = ((pixels - ground) / strength)[~mask]
     drawn = np.random.default_rng(0).choice(rest, int(mask.sum()))
     done = pixels.copy()
-    done[mask] = ground[mask] + drawn
+    done[mask] = ground[mask] + strength[mask] * drawn
     return done
 
 
