@@ -30,6 +30,7 @@ from models.evaluation.evaluate import judge_of
 from models.evaluation.judge import Judge
 from models.evaluation.tables import Table
 from models.examples.rows import truth_of_regions
+from models.examples.strata import band
 from models.features.measure import measure
 from models.forest import as_rows
 from models.results import CLASSES
@@ -40,9 +41,9 @@ from sim.specimen.truth import UNRESOLVED
 Labels = npt.NDArray[np.int32]
 
 WAYS = ("network's outlines", "true outlines", f"true, at {MANY:g} e/Å²", "true, noise-free image")
-SIGNALS = (1.5, 3.0, 5.0, 8.0, 12.0, inf)
+SIGNALS = tuple(pairwise((1.5, 3.0, 5.0, 8.0, 12.0, inf)))
 """Signal to noise of a layer's fringe (`sim.specimen.truth.fringe_signal_to_noise`)."""
-DEPTHS = (0.0, 3.0, 6.0, inf)
+DEPTHS = tuple(pairwise((0.0, 3.0, 6.0, inf)))
 """Whole layers between the deepest fault and the nearer cap."""
 TRUE = ("null", "no", "yes")
 
@@ -68,14 +69,8 @@ class Read:
             yield f"yes, {'shown' if shown else 'hidden'}"
             if shown:
                 depth = max(float(fault["depth_layers"]) for fault in self.truth["faults"])
-                yield _banded("yes, layers", depth, DEPTHS)
-        yield _banded(f"{name}, signal", snr, SIGNALS)
-
-
-def _banded(name: str, value: float, edges: Sequence[float]) -> str:
-    """A row's name: the band of a value; below the first edge the first one."""
-    band = next((low, high) for low, high in pairwise(edges) if value < high)
-    return f"{name} {band[0]:g} to {band[1]:g}" if band[1] < inf else f"{name} from {band[0]:g}"
+                yield f"yes, layers {band(depth, DEPTHS, '')}".strip()
+        yield f"{name}, signal {band(snr, SIGNALS, '')}".strip()
 
 
 def whole_ones(image: Exposed) -> Labels:
