@@ -35,7 +35,7 @@ from monitor.commandline import (
 INTERRUPTED = 130
 """What a shell reports of a program that was ended by Ctrl-C."""
 OPTIONAL = {
-    "training": ("abtem", "onnx", "onnxscript", "pyfftw", "safetensors", "skl2onnx", "torch"),
+    "training": ("abtem", "onnx", "onnxscript", "pyfftw", "safetensors", "torch"),
     "cluster": ("distributed",),
     "parquet": ("pyarrow",),
 }

@@ -29,7 +29,7 @@ FOLDER = "refits"
 NICE = 10
 THREADS = 4
 """At most; of low priority, so that a session that runs comes first."""
-NEEDED = ("skl2onnx",)
+NEEDED = ("onnx",)
 """Packages beyond those that every installation has."""
 _STEP = re.compile(r"^(\d+)/(\d+) (.+)$")
 

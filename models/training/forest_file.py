@@ -3,6 +3,7 @@ explaining, ONNX for judging)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,64 +104,98 @@ A_FOREST = Grower()
 """The published method's, of the usual size."""
 
 
+@dataclass(frozen=True)
+class _Tree:
+    """One tree of N nodes, the first its root: a row goes left where its feature is at most the threshold."""
+
+    leaf: npt.NDArray[np.bool_]
+    feature: npt.NDArray[np.int64]
+    threshold: npt.NDArray[np.float64]
+    left: npt.NDArray[np.int64]
+    right: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64]
+    """(N, classes) what a leaf adds for each class; of other nodes 0."""
+
+
 def save_forest(forest: Classifier, folder: Path) -> None:
     """Write `forest.skops` and `forest.onnx`, of a forest or of the boosting in its place."""
     skops.io.dump(forest, folder / "forest.skops", compression=8)
     if isinstance(forest, HistGradientBoostingClassifier):
-        (folder / "forest.onnx").write_bytes(_boosting_as_onnx(forest))
-        return
-    from skl2onnx import to_onnx
-
-    model = to_onnx(
-        forest,
-        np.zeros((1, forest.n_features_in_), np.float32),
-        options={id(forest): {"zipmap": False}},
-        target_opset=17,
-    )
-    (folder / "forest.onnx").write_bytes(model.SerializeToString())
+        how: dict[str, Any] = {"base_values": baseline(forest).tolist(), "post_transform": "SOFTMAX"}
+        written = _as_onnx(_trees_of_boosting(forest), range(len(CLASSES)), forest.n_features_in_, how)
+    else:
+        written = _as_onnx(_trees_of_forest(forest), forest.classes_, forest.n_features_in_, {})
+    (folder / "forest.onnx").write_bytes(written)
 
 
-def _boosting_as_onnx(boosting: HistGradientBoostingClassifier) -> bytes:
-    """Its trees as one operator, with the inputs and outputs of a forest's file: skl2onnx 1.20 writes numbers for it
-    that ONNX does not take."""
+def _trees_of_forest(forest: RandomForestClassifier) -> Iterator[_Tree]:
+    """A leaf's weights are its classes' shares over the number of trees, so that their sum is the forest's mean."""
+    for one in forest.estimators_:
+        tree = one.tree_
+        leaf = tree.children_left < 0
+        shares = tree.value[:, 0] / tree.value[:, 0].sum(axis=1, keepdims=True)
+        weights = np.where(leaf[:, None], shares / len(forest.estimators_), 0.0)
+        yield _Tree(leaf, tree.feature, tree.threshold, tree.children_left, tree.children_right, weights)
+
+
+def _trees_of_boosting(boosting: HistGradientBoostingClassifier) -> Iterator[_Tree]:
+    """A leaf has one weight, for the class that its tree is of."""
+    for own, nodes in trees_of(boosting):
+        leaf = nodes["is_leaf"].astype(bool)
+        weights = np.zeros((len(nodes), len(CLASSES)))
+        weights[leaf, own] = nodes["value"][leaf]
+        yield _Tree(
+            leaf, nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"], weights
+        )
+
+
+def _as_onnx(trees: Iterable[_Tree], classes: Iterable[int], features: int, how: dict[str, Any]) -> bytes:
+    """Trees as one operator with nothing in it that says nothing: weights of 0 and the operator's own defaults, which
+    are more than a third of what a converter writes.
+
+    Parameters
+    ----------
+    classes : of the columns of weights.
+    how : more attributes of the operator.
+    """
     from onnx import TensorProto, helper
 
     nodes: dict[str, Any] = {}
 
-    def add(name: str, values: list[Any]) -> None:
-        nodes.setdefault(name, []).extend(values)
+    def add(name: str, values: npt.NDArray[Any]) -> None:
+        nodes.setdefault(name, []).extend(values.tolist())
 
-    for number, (own, tree) in enumerate(trees_of(boosting)):
-        count, leaf = len(tree), tree["is_leaf"].astype(bool)
-        add("nodes_treeids", [number] * count)
-        add("nodes_nodeids", list(range(count)))
-        add("nodes_featureids", np.where(leaf, 0, tree["feature_idx"]).tolist())
-        add("nodes_values", _not_above(np.where(leaf, 0.0, tree["num_threshold"])).tolist())
-        add("nodes_modes", np.where(leaf, "LEAF", "BRANCH_LEQ").tolist())
-        add("nodes_truenodeids", np.where(leaf, 0, tree["left"]).tolist())
-        add("nodes_falsenodeids", np.where(leaf, 0, tree["right"]).tolist())
-        leaves = np.flatnonzero(leaf)
-        add("class_treeids", [number] * len(leaves))
-        add("class_nodeids", leaves.tolist())
-        add("class_ids", [own] * len(leaves))
-        add("class_weights", tree["value"][leaves].tolist())
+    for number, tree in enumerate(trees):
+        own = np.full(len(tree.leaf), number)
+        add("nodes_treeids", own)
+        add("nodes_nodeids", np.arange(len(own)))
+        add("nodes_featureids", np.where(tree.leaf, 0, tree.feature))
+        add("nodes_values", _not_above(np.where(tree.leaf, 0.0, tree.threshold)))
+        add("nodes_modes", np.where(tree.leaf, "LEAF", "BRANCH_LEQ"))
+        add("nodes_truenodeids", np.where(tree.leaf, 0, tree.left))
+        add("nodes_falsenodeids", np.where(tree.leaf, 0, tree.right))
+        leaves, columns = np.nonzero(tree.weights)
+        add("class_treeids", own[leaves])
+        add("class_nodeids", leaves)
+        add("class_ids", columns)
+        add("class_weights", tree.weights[leaves, columns])
+    labels = [int(c) for c in classes]
     operator = helper.make_node(
         "TreeEnsembleClassifier",
         ["features"],
         ["label", "probabilities"],
         domain="ai.onnx.ml",
-        base_values=baseline(boosting).tolist(),
-        classlabels_int64s=list(range(len(CLASSES))),
-        post_transform="SOFTMAX",
+        classlabels_int64s=labels,
+        **how,
         **nodes,
     )
     graph = helper.make_graph(
         [operator],
-        "boosting",
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, boosting.n_features_in_])],
+        "trees",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, features])],
         [
             helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, len(CLASSES)]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, len(labels)]),
         ],
     )
     versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]

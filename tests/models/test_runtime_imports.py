@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 HEAVY = (
-    "abtem", "ase", "h5py", "matplotlib", "onnx", "onnxscript", "safetensors", "skl2onnx", "sklearn", "skops", "torch",
+    "abtem", "ase", "h5py", "matplotlib", "onnx", "onnxscript", "safetensors", "sklearn", "skops", "torch",
 )  # fmt: skip
 
 SCRIPT = f"""
